@@ -1,0 +1,1 @@
+"""Build, boot, sign and publish golden images for OpenStack clouds."""

@@ -1,0 +1,1 @@
+"""What every room stands on: errors for people, YAML with line numbers, progress events, atomic files."""

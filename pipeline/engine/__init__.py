@@ -1,0 +1,1 @@
+"""Plans, content keys, the artifact store, the journal and the monitors."""

@@ -1,0 +1,1 @@
+"""The machine: processes, hypervisors, guests' file systems, media."""

@@ -1,0 +1,1 @@
+"""Facts on image files: formats, digests, conversion, properties."""

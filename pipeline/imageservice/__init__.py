@@ -1,0 +1,1 @@
+"""The bundled image service: OpenStack Image API v2."""

@@ -1,0 +1,1 @@
+"""From a signed artifact to the clouds: transactions, rotation, the nightly."""

@@ -1,0 +1,1 @@
+"""What is asked for: the recipe model, its loader and its JSON Schema."""

@@ -1,0 +1,1 @@
+"""Keys, image signatures, certificates and attestations."""

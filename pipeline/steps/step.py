@@ -1,0 +1,77 @@
+"""What a step is, and what it is given.
+
+A step does one piece of work on one recipe's image. It knows nothing of plans, keys, other steps or what happens
+after a failure: the engine owns deadlines, logs, evidence and clean-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from pipeline.base.home import Home
+from pipeline.base.progress import Progress
+from pipeline.recipes.model import Recipe
+
+
+class Stage(StrEnum):
+    """When a step runs. What the steps of a stage leave is frozen once, at the stage's end."""
+
+    INSTALL = "install"  # from nothing to an installed disk
+    OFFLINE = "offline"  # one appliance launch: customise, sysprep, scrub, inspect
+    PRODUCT = "product"  # flatten, sparsify, convert: the files that will be published
+    RECORD = "record"  # facts on the product (boot test, scan, SBOM, signature), keyed by its digest
+
+    @property
+    def makes_layer(self) -> bool:
+        """Whether the stage freezes a disk that the next stage stands on as an overlay."""
+        return self in (Stage.INSTALL, Stage.OFFLINE)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What one run of a step works with.
+
+    ``disk``: the QCOW2 file to make (install) or to change (offline: an overlay whose base is frozen); a product step
+    reads it and writes ``products``. ``products``: format name → file. A record step finds them frozen, mode 0444.
+    ``folder`` is private scratch on the same file system and is removed afterwards. ``evidence`` is kept when
+    the step fails: serial log, screenshot, last events. ``facts`` holds what earlier steps of this recipe returned,
+    by step name.
+    """
+
+    recipe: Recipe
+    home: Home
+    folder: Path
+    disk: Path
+    products: Mapping[str, Path]
+    evidence: Path
+    log: IO[bytes]
+    progress: Progress
+    accelerator: str
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Step(Protocol):
+    """One step. Implementations are stateless; everything they need is in the recipe and the context."""
+
+    name: str
+    stage: Stage
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """Whether this recipe has this step at all."""
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """Everything outside the step's own source and the layer below that can change its result, as JSON data:
+
+        its options, digests of the files it reads, versions of the tools and kernels it uses; a secret by
+        name and generation only.
+        """
+
+    def sources(self) -> Sequence[Path]:
+        """The files of our own code whose change changes the result (beside the step's own module)."""
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Do the work; return the facts found or made, as JSON data. Raises ``PipelineError`` when it fails."""
