@@ -1,0 +1,115 @@
+"""A recipe: everything that is asked for, checked and frozen.
+
+These models are the one description of what a recipe can say: the loader validates with them, the JSON Schema for
+editors and the reference in the documentation are made from them, and the steps read their options from them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.recipes.fields import Bytes, Model, Name, PropertyName, Text, UserName, Word
+from pipeline.recipes.guest import Customize, Sysprep
+from pipeline.recipes.install import Install
+from pipeline.recipes.product import BootTest, Product, Publish, Signing
+
+_SAID_ELSEWHERE = {"architecture", "os_type", "os_distro", "os_version", "os_admin_user"}
+
+
+class Architecture(StrEnum):
+    """The processor the image is for, named as the ``architecture`` property names it."""
+
+    X86_64 = "x86_64"
+
+
+class OsType(StrEnum):
+    """The kind of system, named as ``os_type`` names it."""
+
+    LINUX = "linux"
+    WINDOWS = "windows"
+
+
+class Os(Model):
+    """The operating system inside."""
+
+    type: OsType
+    """The kind of system."""
+    distro: Word
+    """The distribution in lower case, such as ``debian``; published as ``os_distro``."""
+    version: Word
+    """Its version, in quotes; published as ``os_version``."""
+    admin_user: UserName | None = None
+    """The account that gets the administrator's keys; published as ``os_admin_user``."""
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The image properties that say this."""
+        found = {"os_type": str(self.type), "os_distro": self.distro, "os_version": self.version}
+        return {**found, "os_admin_user": self.admin_user} if self.admin_user else found
+
+
+class Disk(Model):
+    """The disk that is installed on."""
+
+    size: Annotated[Bytes, Field(ge=1 << 20, le=1 << 44, multiple_of=512)]
+    """The disk's virtual size; guests may have larger ones, never smaller."""
+
+
+class Recipe(Model):
+    """One image, from installation to publication."""
+
+    name: Name
+    """The image's name here and, unless ``publish.name`` says otherwise, in the cloud; the file's name by default."""
+    summary: Text = ""
+    """What the image is, in one line."""
+    architecture: Architecture = Architecture.X86_64
+    """The processor the image is for."""
+    os: Os
+    """The operating system inside."""
+    disk: Disk
+    """The disk that is installed on."""
+    install: Install
+    """How the system gets onto the disk."""
+    customize: Customize = Customize()
+    """What is changed in the installed system."""
+    sysprep: Sysprep = Sysprep()
+    """What is removed from it afterwards."""
+    products: Annotated[tuple[Product, ...], Field(min_length=1, max_length=8)]
+    """The files to make, one of a format."""
+    boot_test: BootTest = BootTest()
+    """The proof that the products boot."""
+    properties: Annotated[dict[PropertyName, Text], Field(max_length=128, default_factory=dict)]
+    """Image properties (``hw_*`` and others): what the boot test's hardware is and what is published."""
+    publish: Publish = Publish()
+    """How the image appears in a cloud."""
+    signing: Signing = Signing()
+    """The signature over the products."""
+
+    @property
+    def image_properties(self) -> dict[str, str]:
+        """All properties of the published image that the recipe decides, those of ``os`` and ``architecture`` too."""
+        return {"architecture": str(self.architecture), **self.os.properties, **self.properties}
+
+    @property
+    def image_name(self) -> str:
+        """The name of the published image."""
+        return self.publish.name or self.name
+
+    @model_validator(mode="after")
+    def _formats_differ(self) -> Self:
+        formats = [product.format for product in self.products]
+        if len(set(formats)) != len(formats):
+            raise ValueError("products: each format can be made once only")
+        if self.publish.format != "auto" and self.publish.format not in formats:
+            raise ValueError(f"publish.format: {self.publish.format} is not among the products")
+        return self
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        twice = sorted(_SAID_ELSEWHERE & set(self.properties))
+        if twice:
+            raise ValueError(f"properties: {', '.join(twice)} come from 'os' and 'architecture'; say it there")
+        return self
