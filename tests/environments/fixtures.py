@@ -1,0 +1,60 @@
+"""The servers as pytest fixtures, each started at most once a session.
+
+A server whose program is not installed skips its tests, and says which package has it. Where ``PIPELINE_ALL_SERVERS``
+is set (continuous integration), it fails them instead, so that nothing disappears unseen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.environments import databases
+from tests.environments.daemon import NotInstalled
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def installed(server: contextlib.AbstractContextManager[T]) -> Iterator[T]:
+    """Enter ``server``; skip the test, or fail it where all servers must run, when its program is missing."""
+    with contextlib.ExitStack() as stack:
+        try:
+            value = stack.enter_context(server)
+        except NotInstalled as missing:
+            if os.environ.get("PIPELINE_ALL_SERVERS"):
+                raise
+            pytest.skip(str(missing).replace("\n", "; "))
+        yield value
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[databases.Server]:
+    """A PostgreSQL server for the whole session."""
+    with installed(databases.postgresql()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[databases.Server]:
+    """A MariaDB server for the whole session."""
+    with installed(databases.mariadb()) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: databases.Server) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty PostgreSQL database."""
+    with postgresql_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: databases.Server) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty MariaDB database."""
+    with mariadb_server.database() as url:
+        yield url
