@@ -1,0 +1,1 @@
+"""How a person calls us: tasks, their errors on the terminal, exit codes. Only ``tasks.py`` stands above."""

@@ -1,0 +1,5 @@
+"""``python -m pipeline.face``: what ``./inv`` runs."""
+
+from pipeline.face.program import main
+
+main()

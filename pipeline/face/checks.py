@@ -1,0 +1,49 @@
+"""``./inv test`` and ``./inv lint``: pytest with the right selection."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import CHECKOUT
+
+LINTERS = "tests/unit/test_house.py"
+
+
+def test(*, fast: bool, everything: bool, soak: bool, shard: str, only: Sequence[str]) -> None:
+    """Become pytest; its exit status is ours. Raises ``PipelineError`` for a selection that makes no sense."""
+    if fast + everything + soak > 1:
+        raise PipelineError("--fast, --all and --soak exclude each other")
+    arguments = ["-m", _selection(fast, everything, soak)]
+    if shard:
+        arguments.append(f"--shard={_checked_shard(shard)}")
+    _become_pytest([*arguments, *only])
+
+
+def lint() -> None:
+    """Become pytest on the checks of the code's form."""
+    _become_pytest(["-q", LINTERS])
+
+
+def _selection(fast: bool, everything: bool, soak: bool) -> str:
+    if soak:
+        return "soak"
+    if everything:
+        return "not soak"
+    return "not (guest or server or long or soak)" if fast else "not (long or soak)"
+
+
+def _checked_shard(shard: str) -> str:
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise PipelineError(f"--shard={shard}: not one part of several", hint="say 1/3, 2/3 or 3/3")
+    return shard
+
+
+def _become_pytest(arguments: Sequence[str]) -> None:
+    os.chdir(CHECKOUT)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])
