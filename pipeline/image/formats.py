@@ -1,0 +1,329 @@
+"""What a disk image is, judged from its bytes while they stream past.
+
+The detection and the safety checks are those of ``oslo_utils.imageutils.format_inspector``, the inspector that
+Nova, Cinder and Glance use. This module adds what that one leaves to its callers: a verdict that doesn't depend on how
+the stream was cut into blocks, limits on sizes, encrypted, damaged and truncated QCOW2, and fixed VHD, which has
+nothing but a trailer. Nothing here opens what an image names, and nothing runs ``qemu-img``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from oslo_utils.imageutils import format_inspector as oslo
+
+from pipeline.base.errors import PipelineError
+from pipeline.image import qcow2, vhd
+
+# Every inspector's header lies within the first mebibyte; fed as one block, no cut of the stream can hide it.
+_PREFIX = 1 << 20
+_TRAILER = 512
+_MAGICS = {b"QFI\xfb": "qcow2", b"QED\0": "qed", b"KDMV": "vmdk", b"vhdxfile": "vhdx", b"LUKS\xba\xbe": "luks"}
+
+# Names an image may be declared with for which no inspector exists (Glance's ``disk_formats``).
+UNDETECTABLE = frozenset({"ami", "ari", "aki", "ploop"})
+DETECTABLE = frozenset(oslo.ALL_FORMATS)
+
+
+class Reason(StrEnum):
+    """Why an image was refused."""
+
+    MISMATCH = "mismatch"  # not in the declared format
+    AMBIGUOUS = "ambiguous"  # several formats at once
+    UNSAFE = "unsafe"  # names files outside itself, or uses features nobody vouches for
+    TOO_LARGE = "too-large"  # the virtual size, or its ratio to the file's size, is beyond the limits
+    ENCRYPTED = "encrypted"
+    DAMAGED = "damaged"  # says of itself that it is corrupt or was not closed
+    TRUNCATED = "truncated"
+    UNREADABLE = "unreadable"  # its header makes no sense
+
+    @property
+    def is_safety(self) -> bool:
+        """Whether the image was refused for what it is, rather than for what it was said to be."""
+        return self not in (Reason.MISMATCH, Reason.AMBIGUOUS)
+
+
+class FormatRefused(PipelineError):
+    """An image that must not be stored, converted or booted, and why."""
+
+    def __init__(self, reason: Reason, message: str, *, detected: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+        self.detected = detected
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an image may claim.
+
+    ``max_virtual_size`` in bytes. ``max_ratio`` bounds virtual size / file size for disks above ``ratio_from`` bytes
+    (small disks may be as empty as they like). ``tolerated`` names safety checks that don't refuse, as
+    ``"gpt.mbr"``. Encrypted images can be allowed for clouds that hold the keys.
+    """
+
+    max_virtual_size: int = 16 << 40
+    max_ratio: int = 200_000
+    ratio_from: int = 64 << 30
+    allow_encrypted: bool = False
+    tolerated: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an image is.
+
+    ``format``: the detected name (``"gpt"`` for a partitioned raw disk). ``virtual_size``: bytes a guest sees, ``None``
+    where the declared format does not tell. ``size``: bytes of the file. ``matches``: whether it is in the
+    declared format.
+    """
+
+    format: str
+    virtual_size: int | None
+    size: int
+    matches: bool = True
+
+    @property
+    def disk_format(self) -> str:
+        """The name to publish it under: a partitioned raw disk is ``raw``."""
+        return "raw" if self.format == "gpt" else self.format
+
+
+class FormatTap:
+    """Watches the bytes of one image go by. Feed every block in order, then ask for the verdict once.
+
+    Memory: at most 2 MiB and what the inspectors keep (bounded by them), whatever the image's size.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.size = 0
+        self._head = bytearray()
+        self._tail = b""
+        self._fed = False
+        self._watching = [make() for make in oslo.ALL_FORMATS.values() if make is not oslo.RawFileInspector]
+        self._broken: dict[oslo.FileInspector, Exception] = {}
+
+    def feed(self, block: bytes) -> None:
+        """Take the next block of the stream (any length; 64 KiB and more are fast)."""
+        self.size += len(block)
+        self._tail = block[-_TRAILER:] if len(block) >= _TRAILER else (self._tail + block)[-_TRAILER:]
+        if self._fed:
+            self._pass_on(block)
+            return
+        self._head += block
+        if len(self._head) >= _PREFIX:
+            self._start()
+
+    def skip(self, count: int) -> None:
+        """Take ``count`` bytes as gone by unseen. Only once ``decided``, and never the last ``512`` of the stream."""
+        self.size += count
+
+    @property
+    def decided(self) -> bool:
+        """Whether nothing but the stream's last bytes can still change what was detected."""
+        return self._fed and all(_only_waits_for_the_end(inspector) for inspector in self._watching)
+
+    def finish(self, declared: str | None = None, *, require_match: bool = True) -> Verdict:
+        """The verdict at the end of the stream.
+
+        ``declared``: the disk format the image is said to be in; ``None`` asks for detection only. Anything may be
+        declared ``raw`` (its bytes are then the disk), but stays refused when it is unsafe. With
+        ``require_match`` false, another format than the declared one is reported by ``Verdict.matches`` instead of
+        refused. Raises ``FormatRefused``.
+        """
+        if not self._fed:
+            self._start()
+        for inspector in self._watching:
+            inspector.finish()
+        inspector = self._one_match()
+        self._check_safety(inspector)
+        detected = inspector.NAME if inspector else "raw"
+        trailer = vhd.fixed_size(self._tail, self.size)
+        if trailer is not None and declared != "raw":
+            if detected not in ("raw", "gpt"):
+                raise FormatRefused(
+                    Reason.AMBIGUOUS, f"the image is {detected} and ends like a fixed VHD", detected=detected
+                )
+            detected = "vhd"
+        virtual_size = self._virtual_size(inspector, detected, trailer)
+        self._check_limits(detected, virtual_size)
+        return self._compare(declared, Verdict(detected, virtual_size, self.size), require_match)
+
+    def _start(self) -> None:
+        self._fed = True
+        block, self._head = bytes(self._head), bytearray()
+        if block:
+            self._pass_on(block)
+
+    def _pass_on(self, block: bytes) -> None:
+        for inspector in list(self._watching):
+            try:
+                inspector.eat_chunk(block)
+            except Exception as error:
+                self._broken[inspector] = error
+                self._watching.remove(inspector)
+                continue
+            # Most formats are ruled out by the first block; from then on they cost nothing.
+            if inspector.complete and not _matches(inspector):
+                self._watching.remove(inspector)
+
+    def _one_match(self) -> oslo.FileInspector | None:
+        matched = [inspector for inspector in [*self._watching, *self._broken] if _matches(inspector)]
+        names = {inspector.NAME for inspector in matched}
+        if names == {"iso", "gpt"}:
+            # A hybrid ISO boots from CD and from USB stick alike; it is an ISO. The partition table's own check stays.
+            self._check_safety(next(inspector for inspector in matched if inspector.NAME == "gpt"))
+            return next(inspector for inspector in matched if inspector.NAME == "iso")
+        if len(matched) > 1:
+            raise FormatRefused(
+                Reason.AMBIGUOUS,
+                f"the image is in several formats at once: {', '.join(sorted(names))}",
+                hint="a disk has one format; convert it with qemu-img from the one you mean",
+            )
+        if not matched:
+            self._refuse_hidden()
+            return None
+        return matched[0]
+
+    def _refuse_hidden(self) -> None:
+        """A file too short for its inspector would pass as raw: its magic still says what it pretends to be."""
+        for magic, name in _MAGICS.items():
+            if self.size < _TRAILER and self._tail.startswith(magic):
+                raise FormatRefused(Reason.TRUNCATED, f"the image begins like {name} but ends within its header")
+
+    def _check_safety(self, inspector: oslo.FileInspector | None) -> None:
+        if inspector is None:
+            return
+        name = inspector.NAME
+        if inspector in self._broken:
+            raise FormatRefused(
+                Reason.UNREADABLE, f"the image begins like {name}, but: {self._broken[inspector]}", detected=name
+            )
+        if not inspector.complete:
+            raise FormatRefused(Reason.TRUNCATED, f"the {name} image ends within its header", detected=name)
+        try:
+            inspector.safety_check()
+        except oslo.SafetyCheckFailed as failed:
+            failures = {f"{name}.{check}": why for check, why in failed.failures.items()}
+            fatal = {check: why for check, why in failures.items() if check not in self.limits.tolerated}
+            if fatal:
+                told = "; ".join(f"{check}: {why}" for check, why in sorted(fatal.items()))
+                raise FormatRefused(
+                    Reason.UNSAFE,
+                    f"the {name} image failed safety checks ({told})",
+                    detected=name,
+                    hint="flatten it: qemu-img convert on a machine that may read everything it names",
+                ) from None
+        except oslo.ImageFormatError as error:
+            raise FormatRefused(Reason.UNREADABLE, f"the {name} image: {error}", detected=name) from None
+
+    def _virtual_size(self, inspector: oslo.FileInspector | None, detected: str, trailer: int | None) -> int:
+        if inspector is None or inspector.NAME == "gpt":
+            return trailer if trailer is not None and detected == "vhd" else self.size
+        if inspector.NAME == "qcow2":
+            self._check_qcow2(bytes(inspector.region("header").data))
+        try:
+            return int(inspector.virtual_size)
+        except Exception as error:  # the inspector's parsers raise whatever struct, dict and str raise
+            raise FormatRefused(
+                Reason.UNREADABLE, f"the {detected} image's size cannot be read: {error!r}", detected=detected
+            ) from None
+
+    def _check_qcow2(self, header: bytes) -> None:
+        facts = qcow2.Header.parse(header)
+        trouble = facts.damage()
+        if trouble:
+            raise FormatRefused(
+                Reason.DAMAGED,
+                f"the qcow2 image {trouble}",
+                detected="qcow2",
+                hint="qemu-img check -r all FILE, then convert it afresh",
+            )
+        if facts.end_of_tables > self.size:
+            raise FormatRefused(
+                Reason.TRUNCATED,
+                f"the qcow2 image's tables end at byte {facts.end_of_tables}, the file at byte {self.size}",
+                detected="qcow2",
+            )
+        if facts.encrypted and not self.limits.allow_encrypted:
+            raise FormatRefused(
+                Reason.ENCRYPTED, "the qcow2 image is encrypted", detected="qcow2", hint="convert it without encryption"
+            )
+
+    def _check_limits(self, detected: str, virtual_size: int) -> None:
+        limits = self.limits
+        if virtual_size > limits.max_virtual_size:
+            raise FormatRefused(
+                Reason.TOO_LARGE,
+                f"the {detected} image claims a disk of {virtual_size} bytes; the limit is {limits.max_virtual_size}",
+                detected=detected,
+            )
+        if virtual_size > limits.ratio_from and virtual_size > limits.max_ratio * self.size:
+            raise FormatRefused(
+                Reason.TOO_LARGE,
+                f"the {detected} image claims a disk of {virtual_size} bytes in a file of {self.size}: "
+                f"more than {limits.max_ratio} to 1",
+                detected=detected,
+            )
+
+    def _compare(self, declared: str | None, verdict: Verdict, require_match: bool) -> Verdict:
+        if declared is None or declared in (verdict.format, verdict.disk_format):
+            return verdict
+        if declared == "raw":
+            # Bytes labelled raw are the disk, whatever they contain (a QCOW2 for nested use, say).
+            return Verdict(verdict.format, self.size, self.size)
+        if declared in UNDETECTABLE and verdict.format == "raw":
+            return Verdict(verdict.format, None, self.size)
+        if not require_match:
+            return Verdict(verdict.format, verdict.virtual_size, self.size, matches=False)
+        raise FormatRefused(
+            Reason.MISMATCH,
+            f"the image was declared {declared}, its content is {verdict.format}",
+            detected=verdict.format,
+            hint=f"declare it {verdict.disk_format}, or convert it",
+        )
+
+
+def inspect(
+    path: Path, declared: str | None = None, *, limits: Limits | None = None, skip_middle: bool = True
+) -> Verdict:
+    """Judge a file on disk.
+
+    With ``skip_middle`` only what the verdict needs is read: the beginning, until every inspector has decided, and
+    the end. Raises ``FormatRefused``, ``OSError``.
+    """
+    tap = FormatTap(limits)
+    with path.open("rb") as file:
+        for block in _blocks(file.read, path.stat().st_size, tap, file.seek if skip_middle else None):
+            tap.feed(block)
+    return tap.finish(declared)
+
+
+def _blocks(
+    read: Callable[[int], bytes], size: int, tap: FormatTap, seek: Callable[[int], int] | None
+) -> Iterator[bytes]:
+    while block := read(_PREFIX):
+        yield block
+        left = size - tap.size
+        if seek is not None and tap.decided and left > _PREFIX:
+            seek(size - _PREFIX)
+            tap.skip(left - _PREFIX)
+            seek = None
+
+
+def _matches(inspector: oslo.FileInspector) -> bool:
+    # A parser that stumbles over its own attributes did not recognise anything.
+    with contextlib.suppress(Exception):
+        return bool(inspector.format_match)
+    return False
+
+
+def _only_waits_for_the_end(inspector: oslo.FileInspector) -> bool:
+    if inspector.NAME == "luks":  # its size is counted, not written in its header
+        return False
+    regions = [inspector.region(name) for name in inspector.context_info]
+    return all(region.complete or isinstance(region, oslo.EndCaptureRegion) for region in regions)

@@ -1,0 +1,121 @@
+"""Images that mean harm, and the harmless ones they are made from; each made once a test session by qemu-img."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+SIZE = "16M"
+
+
+def qemu_img(*words: str | Path) -> None:
+    subprocess.run(["qemu-img", *map(str, words)], check=True, capture_output=True)
+
+
+def patched(source: Path, target: Path, offset: int, data: bytes) -> Path:
+    shutil.copyfile(source, target)
+    with target.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+    return target
+
+
+def text_vmdk(kind: str, extent: str | Path) -> str:
+    """A VMDK that is nothing but a descriptor naming a file of the host."""
+    head = "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n"
+    return f'{head}createType="{kind}"\nRW 8 FLAT "{extent}" 0\n'
+
+
+def make_harmless(folder: Path) -> dict[str, Path]:
+    """One image of each format, declared name → file."""
+    made = {name: folder / f"ok.{name}" for name in ("qcow2", "vmdk", "vhd", "vhdx", "vdi", "raw", "gpt")}
+    qemu_img("create", "-f", "qcow2", made["qcow2"], SIZE)
+    qemu_img("create", "-f", "vmdk", "-o", "subformat=monolithicSparse", made["vmdk"], SIZE)
+    qemu_img("create", "-f", "vpc", "-o", "force_size=on", made["vhd"], SIZE)
+    qemu_img("create", "-f", "vhdx", made["vhdx"], SIZE)
+    qemu_img("create", "-f", "vdi", made["vdi"], SIZE)
+    made["raw"].write_bytes(bytes(1 << 20) + b"data" * 1000)
+    made["gpt"].write_bytes(bytes(16 << 20))
+    subprocess.run(["sgdisk", "-n", "1:2048:20000", made["gpt"]], check=True, capture_output=True)
+    return made
+
+
+def make_hostile(folder: Path, ok: dict[str, Path]) -> dict[str, tuple[str, Path, str]]:
+    """Name → (declared format, file, the reason it must be refused for)."""
+    q, v = ok["qcow2"], ok["vmdk"]
+    made: dict[str, tuple[str, Path, str]] = {}
+
+    def add(name: str, declared: str, path: Path, reason: str) -> None:
+        made[name] = (declared, path, reason)
+
+    def created(name: str, *words: str) -> Path:
+        qemu_img("create", *words, folder / name, SIZE)
+        return folder / name
+
+    json_spec = 'json:{"driver":"raw","file":{"driver":"file","filename":"/etc/hostname"}}'
+    for name, backing in (("abs", "/etc/hostname"), ("json", json_spec), ("nbd", "nbd://127.0.0.1:10809/x")):
+        add(
+            f"backing-{name}",
+            "qcow2",
+            created(f"b-{name}.qcow2", "-f", "qcow2", "-u", "-F", "raw", "-b", backing),
+            "unsafe",
+        )
+    add("backing-as-raw", "raw", folder / "b-abs.qcow2", "unsafe")
+    data = folder / "datafile.qcow2"
+    qemu_img("create", "-f", "qcow2", "-o", f"data_file={folder}/d.raw,data_file_raw=on", data, SIZE)
+    qemu_img("amend", "-f", "qcow2", "-o", "data_file=/etc/hostname", data)
+    add("data-file", "qcow2", data, "unsafe")
+    add(
+        "extended-l2",
+        "qcow2",
+        created("l2.qcow2", "-f", "qcow2", "-o", "extended_l2=on,cluster_size=128k"),
+        "unsafe",
+    )
+    add("qcow1", "qcow2", created("q1.qcow", "-f", "qcow"), "unsafe")
+    add(
+        "encrypted",
+        "qcow2",
+        created(
+            "enc.qcow2",
+            "-f",
+            "qcow2",
+            "--object",
+            "secret,id=s,data=pw",
+            "-o",
+            "encrypt.format=aes,encrypt.key-secret=s",
+        ),
+        "encrypted",
+    )
+    for kind in ("monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"):
+        add(f"vmdk-{kind}", "vmdk", created(f"{kind}.vmdk", "-f", "vmdk", "-o", f"subformat={kind}"), "unsafe")
+    add("qed", "qed", created("x.qed", "-f", "qed"), "unsafe")
+    add("feature-bit", "qcow2", patched(q, folder / "bit.qcow2", 72, b"\0\0\1\0\0\0\0\0"), "unsafe")
+    add("version-4", "qcow2", patched(q, folder / "v4.qcow2", 4, b"\0\0\0\4"), "unsafe")
+    add("huge", "qcow2", patched(q, folder / "huge.qcow2", 24, b"\x40" + bytes(7)), "damaged")
+    add("vmdk-huge", "vmdk", patched(v, folder / "huge.vmdk", 12, struct.pack("<Q", 1 << 50)), "too-large")
+    add("l1-bomb", "qcow2", patched(q, folder / "l1.qcow2", 36, b"\x7f\xff\xff\xff"), "damaged")
+    add("corrupt", "qcow2", patched(q, folder / "corrupt.qcow2", 72, bytes(7) + b"\2"), "damaged")
+    add("dirty", "qcow2", patched(q, folder / "dirty.qcow2", 72, bytes(7) + b"\1"), "damaged")
+    add("vmdk-footer", "vmdk", patched(v, folder / "footer.vmdk", 56, b"\xff" * 8), "unsafe")
+    add("qcow2+vdi", "qcow2", patched(q, folder / "poly.qcow2", 64, b"\x7f\x10\xda\xbe"), "ambiguous")
+    for name, source, length, reason in (
+        ("qcow2-header", q, 300, "truncated"),
+        ("qcow2-tables", q, 70_000, "truncated"),
+        ("vhdx", ok["vhdx"], 1000, "truncated"),
+    ):
+        path = folder / f"trunc-{name}"
+        path.write_bytes(source.read_bytes()[:length])
+        add(f"truncated-{name}", "vhdx" if name == "vhdx" else "qcow2", path, reason)
+    add("mislabelled", "qcow2", ok["raw"], "mismatch")
+    add("vdi-as-qcow2", "qcow2", ok["vdi"], "mismatch")
+    for kind in ("monolithicFlat", "monolithicSparse"):
+        path = folder / f"text-{kind}.vmdk"
+        path.write_text(text_vmdk(kind, "/etc/hostname"))
+        add(f"text-{kind}", "vmdk", path, "unsafe")
+        add(f"text-{kind}-as-raw", "raw", path, "unsafe")
+    hybrid = patched(ok["gpt"], folder / "hybrid.raw", 0, b"")
+    subprocess.run(["sgdisk", "-h", "1", hybrid], check=True, capture_output=True)
+    add("hybrid-mbr", "raw", hybrid, "unsafe")
+    return made
