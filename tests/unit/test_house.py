@@ -1,0 +1,206 @@
+"""The house's rules, held by tests: floors, linters, one way to run a process, locks that agree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+
+from pipeline.base.home import CHECKOUT
+from pipeline.host import process
+
+# An import may only point down; a room is a package below ``pipeline``.
+FLOORS = {
+    "base": 0,
+    "host": 1,
+    "image": 2,
+    "signing": 3,
+    "recipes": 3,
+    "steps": 4,
+    "imageservice": 4,
+    "engine": 5,
+    "publishing": 6,
+    "face": 7,
+}
+# Lower, but closed all the same: these meet over HTTP.
+FORBIDDEN = {("engine", "imageservice"), ("publishing", "imageservice")}
+# The service and the code it stands on must run where there is no hypervisor and no libguestfs.
+OF_HOST = {"pipeline.host", "pipeline.host.process", "pipeline.host.sandbox"}
+# What the steps share, and what lists them all.
+STEPS_COMMON = {"pipeline.steps", "pipeline.steps.step"}
+LONGEST_MODULE = 350
+
+Edge = tuple[str, str]
+
+
+def room(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "pipeline" and len(parts) > 1 else None
+
+
+def violations(edges: Iterable[Edge]) -> Iterator[str]:
+    for importer, imported in sorted(edges):
+        above, below = room(importer), room(imported)
+        if imported == "tasks":
+            yield f"{importer} imports tasks.py"
+        if above is None or below is None:
+            continue
+        if above != below and FLOORS[below] >= FLOORS[above]:
+            yield f"{importer} imports {imported}: not below it"
+        if (above, below) in FORBIDDEN:
+            yield f"{importer} imports {imported}: {above} reaches it over HTTP only"
+        if above in ("image", "imageservice") and below == "host" and imported not in OF_HOST:
+            yield f"{importer} imports {imported}: of host, {above} may know only {sorted(OF_HOST)}"
+        if above == below == "steps" and not {importer, imported} & STEPS_COMMON and not _same_step(importer, imported):
+            yield f"{importer} imports {imported}: a step knows no other step"
+
+
+def _same_step(one: str, other: str) -> bool:
+    return one.split(".")[2] == other.split(".")[2]
+
+
+@pytest.fixture(scope="module")
+def edges() -> set[Edge]:
+    graph = grimp.build_graph("pipeline", include_external_packages=True, cache_dir=None)
+    return {
+        (importer, imported)
+        for importer in graph.modules
+        for imported in graph.find_modules_directly_imported_by(importer)
+    }
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {path.parent.name for path in (CHECKOUT / "pipeline").glob("*/__init__.py")}
+    assert rooms == set(FLOORS)
+
+
+def test_imports_point_down(edges: set[Edge]) -> None:
+    assert not list(violations(edges))
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        ("pipeline.base.home", "pipeline.host.process"),
+        ("pipeline.signing.keys", "pipeline.recipes.model"),
+        ("pipeline.imageservice.app", "pipeline.steps.step"),
+        ("pipeline.publishing.cloud", "pipeline.imageservice.app"),
+        ("pipeline.engine.plan", "pipeline.imageservice.app"),
+        ("pipeline.image.convert", "pipeline.host.qemu"),
+        ("pipeline.steps.install", "pipeline.steps.convert"),
+        ("pipeline.engine.plan", "tasks"),
+    ],
+)
+def test_a_forbidden_import_is_seen(importer: str, imported: str) -> None:
+    assert list(violations([(importer, imported)]))
+
+
+def test_only_the_appliance_room_knows_libguestfs(edges: set[Edge]) -> None:
+    assert {room(importer) for importer, imported in edges if imported == "guestfs"} <= {"host"}
+
+
+STARTERS = re.compile(
+    r"subprocess\.(run|Popen|call|check_call|check_output|getoutput|getstatusoutput)"
+    r"|os\.(system|popen|spawn\w*|posix_spawnp?)|asyncio\.create_subprocess_\w+|pexpect\.\w+"
+)
+
+
+def _starters(source: str) -> list[str]:
+    calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [call for call in calls if STARTERS.fullmatch(call)]
+
+
+def test_one_way_to_run_a_process() -> None:
+    found = {
+        str(path.relative_to(CHECKOUT)): calls
+        for path in (CHECKOUT / "pipeline").rglob("*.py")
+        if (calls := _starters(path.read_text()))
+    }
+    assert set(found) <= {"pipeline/host/process.py"}, found
+
+
+def test_a_second_way_to_run_a_process_is_seen() -> None:
+    assert _starters("import subprocess\nsubprocess.run(['true'])") == ["subprocess.run"]
+
+
+def test_modules_are_one_room_each() -> None:
+    long = {
+        str(path.relative_to(CHECKOUT)): lines
+        for path in (CHECKOUT / "pipeline").rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > LONGEST_MODULE
+    }
+    assert not long, f"longer than {LONGEST_MODULE} lines: {long}"
+
+
+def _locked(name: str) -> dict[str, str]:
+    text = (CHECKOUT / "requirements" / name).read_text()
+    return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, re.MULTILINE))
+
+
+def test_the_locks_agree() -> None:
+    runtime, dev = _locked("runtime.txt"), _locked("dev.txt")
+    assert runtime.items() <= dev.items()
+
+
+def test_the_locks_hold_what_the_project_asks_for() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+
+    def names(wanted: list[str]) -> set[str]:
+        return {re.split(r"[\[<>=~! ;]", each)[0].lower().replace(".", "-").replace("_", "-") for each in wanted}
+
+    assert names(project["dependencies"]) <= set(_locked("runtime.txt"))
+    assert names(project["optional-dependencies"]["dev"]) <= set(_locked("dev.txt"))
+
+
+def test_each_locked_package_has_a_digest() -> None:
+    for name in ("runtime.txt", "dev.txt"):
+        text = (CHECKOUT / "requirements" / name).read_text()
+        blocks = re.split(r"\n(?=[A-Za-z0-9])", text)
+        bare = [block.split("\n")[0] for block in blocks if "==" in block and "--hash=sha256:" not in block]
+        assert not bare
+
+
+def _tool(*command: str | Path) -> None:
+    """Run a linter from this environment; on a finding the test shows what it printed."""
+    done = process.run([sys.executable, "-m", *command], cwd=CHECKOUT, check=False)
+    assert done.status == 0, f"\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.subprocess
+def test_style() -> None:
+    _tool("ruff", "check", ".")
+
+
+@pytest.mark.subprocess
+def test_format() -> None:
+    _tool("ruff", "format", "--diff", ".")
+
+
+@pytest.mark.subprocess
+def test_types() -> None:
+    _tool("mypy")
+
+
+def _scripts() -> list[Path]:
+    listed = process.run(["git", "ls-files", "-z"], cwd=CHECKOUT).stdout.split("\0")
+    files = [CHECKOUT / name for name in listed if name and (CHECKOUT / name).is_file()]
+    return [file for file in files if re.match(rb"#!.*\b(sh|bash)\b", file.read_bytes()[:64])]
+
+
+@pytest.mark.subprocess
+def test_shell_scripts() -> None:
+    scripts = _scripts()
+    assert CHECKOUT / "inv" in scripts
+    done = process.run(["shellcheck", "--external-sources", *scripts], cwd=CHECKOUT, check=False)
+    assert done.status == 0, f"\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.subprocess
+def test_scripts_can_be_run() -> None:
+    assert [str(file) for file in _scripts() if not file.stat().st_mode & 0o100] == []
