@@ -1,0 +1,5 @@
+"""The schema's history.
+
+Each revision says in ``PHASE`` whether it expands (the older version of the service still runs) or contracts (it no
+longer does).
+"""

@@ -1,0 +1,203 @@
+"""What each project uses, counted without races.
+
+One row per project holds the sums. Every write of an image moves them in its own transaction (``follow``); bytes that
+are allowed but not there yet stand as reservations, which count too. A check first locks the project's row, so two
+requests can't both take the last place. In contrast to counting rows on demand, nothing is ever read twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from pipeline.imageservice.catalog import tables
+from pipeline.imageservice.catalog.model import Image, ImageStatus, now
+from pipeline.imageservice.errors import LimitExceeded
+
+MEBIBYTE = 1 << 20
+_U = tables.quota_usage
+_R = tables.quota_reservations
+_ROW = select(_U).where(_U.c.project == bindparam("project"))
+_LOCK = _ROW.with_for_update()
+_ADD = (
+    update(_U)
+    .where(_U.c.project == bindparam("_project"))
+    .values({column: column + bindparam(f"_{column.name}") for column in _U.c if column.name != "project"})
+)
+
+
+class Resource(StrEnum):
+    """The limits' names as the identity service registers them. Sizes are in MiB there."""
+
+    SIZE = "image_size_total"
+    STAGE = "image_stage_total"
+    COUNT = "image_count_total"
+    UPLOADING = "image_count_uploading"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Sums of one project: counts, and bytes. ``reserved_*`` are on their way."""
+
+    images: int = 0
+    receiving: int = 0
+    stored: int = 0
+    staged: int = 0
+    reserved_stored: int = 0
+    reserved_staged: int = 0
+
+    def of(self, resource: Resource) -> int:
+        """The usage in the limit's own unit (whole MiB for sizes), bytes on their way included."""
+        if resource is Resource.COUNT:
+            return self.images
+        if resource is Resource.UPLOADING:
+            return self.receiving
+        if resource is Resource.SIZE:
+            return (self.stored + self.reserved_stored) // MEBIBYTE
+        return (self.staged + self.reserved_staged) // MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Bytes a project may still bring for one image."""
+
+    id: int
+    project: str
+    image_id: str
+    stored: int
+    staged: int
+
+
+def usage(connection: Connection, project: str | None) -> Usage:
+    """What ``project`` uses now."""
+    row = connection.execute(_ROW, {"project": project or ""}).first()
+    return Usage(*row[1:]) if row else Usage()
+
+
+def check(
+    connection: Connection, project: str | None, limits: Mapping[Resource, int], deltas: Mapping[Resource, int]
+) -> None:
+    """Raise ``LimitExceeded`` when a limit in ``limits`` would be passed by adding ``deltas`` (MiB for sizes).
+
+    The project's row stays locked until the transaction ends, so what is added in it cannot pass the limit either.
+    """
+    wanted = {resource: delta for resource, delta in deltas.items() if resource in limits}
+    if not wanted:
+        return
+    current = _locked(connection, project)
+    for resource, delta in wanted.items():
+        used, limit = current.of(resource), limits[resource]
+        if used + delta > limit:
+            raise LimitExceeded(
+                f"Project {project} is over a limit for [Resource {resource} is over limit of {limit} due to "
+                f"current usage {used} and delta {delta}]"
+            )
+
+
+def check_bytes(connection: Connection, project: str | None, limit: int, further: int) -> None:
+    """Raise ``LimitExceeded`` when ``further`` bytes pass a storage quota of ``limit`` bytes (0: none)."""
+    if not limit:
+        return
+    current = _locked(connection, project)
+    used = current.stored + current.reserved_stored
+    if used + further > limit:
+        raise LimitExceeded(
+            f"The size of the data {further} will exceed the limit. {max(0, limit - used)} bytes remaining."
+        )
+
+
+def reserve(
+    connection: Connection, project: str | None, image_id: str, *, stored: int = 0, staged: int = 0
+) -> Reservation:
+    """Count bytes that are about to come. Call ``check`` or ``check_bytes`` first, in the same transaction."""
+    row = {"project": project or "", "image_id": image_id, "stored": stored, "staged": staged, "created_at": now()}
+    key = connection.execute(insert(_R), row).inserted_primary_key
+    assert key is not None  # noqa: S101 - every dialect in use returns it
+    _move(connection, project, Usage(reserved_stored=stored, reserved_staged=staged))
+    return Reservation(key[0], project or "", image_id, stored, staged)
+
+
+def grow(connection: Connection, reservation: Reservation, *, stored: int = 0, staged: int = 0) -> Reservation:
+    """Count further bytes on ``reservation`` (data of unknown size); returns it as it is now."""
+    grown = replace(reservation, stored=reservation.stored + stored, staged=reservation.staged + staged)
+    mine = update(_R).where(_R.c.id == reservation.id)
+    if connection.execute(mine.values(stored=_R.c.stored + stored, staged=_R.c.staged + staged)).rowcount:
+        _move(connection, reservation.project, Usage(reserved_stored=stored, reserved_staged=staged))
+    return grown
+
+
+def release(connection: Connection, image_id: str) -> None:
+    """Drop every reservation for an image: its bytes are there (and counted as such), or will not come."""
+    mine = select(_R.c.id, _R.c.project, _R.c.stored, _R.c.staged).where(_R.c.image_id == image_id)
+    for key, project, stored, staged in connection.execute(mine.with_for_update()).all():
+        if connection.execute(delete(_R).where(_R.c.id == key)).rowcount:
+            _move(connection, project, Usage(reserved_stored=-stored, reserved_staged=-staged))
+
+
+def follow(connection: Connection, before: Image | None, after: Image) -> None:
+    """Move the counters by what an image's change means."""
+    changes: dict[str | None, Usage] = {}
+    if before is not None:
+        changes[before.owner] = _weight(before, -1)
+    changes[after.owner] = _sum(changes.get(after.owner, Usage()), _weight(after, 1))
+    # In one order for everybody, so that two moves between the same projects cannot block each other.
+    for project in sorted(changes, key=lambda name: name or ""):
+        _move(connection, project, changes[project])
+
+
+def recount(connection: Connection, images: Mapping[str | None, list[Image]]) -> None:
+    """Set the counters of the given projects to what their images weigh (after an adoption)."""
+    for project, owned in sorted(images.items(), key=lambda item: item[0] or ""):
+        total = Usage()
+        for image in owned:
+            total = _sum(total, _weight(image, 1))
+        _move(connection, project, total)
+
+
+def _weight(image: Image, sign: int) -> Usage:
+    if not image.status.counts_for_quota:
+        return Usage()
+    copying = bool(image.service.get("importing_to_stores"))
+    in_staging = copying or image.status in (ImageStatus.UPLOADING, ImageStatus.IMPORTING)
+    size = image.size or 0
+    return Usage(
+        images=sign,
+        receiving=sign * int(copying or image.status.is_receiving),
+        stored=sign * size * len(image.readable_locations),
+        staged=sign * size * int(in_staging),
+    )
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(*(getattr(one, name) + getattr(other, name) for name in Usage.__slots__))
+
+
+def _locked(connection: Connection, project: str | None) -> Usage:
+    key = {"project": project or ""}
+    row = connection.execute(_LOCK, key).first()
+    if row is None:
+        _create(connection, project)
+        row = connection.execute(_LOCK, key).first()
+    return Usage(*row[1:]) if row else Usage()
+
+
+def _move(connection: Connection, project: str | None, by: Usage) -> None:
+    if by == Usage():
+        return
+    values = {"_project": project or "", **{f"_{name}": getattr(by, name) for name in Usage.__slots__}}
+    if connection.execute(_ADD, values).rowcount == 0:
+        _create(connection, project)
+        connection.execute(_ADD, values)
+
+
+def _create(connection: Connection, project: str | None) -> None:
+    row = {"project": project or "", **dict.fromkeys(Usage.__slots__, 0)}
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(_U), row)
+    except IntegrityError:
+        pass  # another request was first, which is just as good

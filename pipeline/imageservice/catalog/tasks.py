@@ -1,0 +1,246 @@
+"""Tasks: what the API shows of long work, and the queue that workers take it from.
+
+A worker claims a task for a while and keeps renewing its claim; when it dies, another one claims it again (``attempt``
+grows). ``fence`` tells a claim from every earlier one: each write of a worker names it, and fails once the claim is
+lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, and_, insert, or_, select, update
+
+from pipeline.imageservice.catalog import leases, tables
+from pipeline.imageservice.catalog.model import now
+from pipeline.imageservice.catalog.tables import AnyRow
+from pipeline.imageservice.errors import Conflict, NotFound
+
+_T = tables.tasks
+_COLUMNS = tuple(_T.c)
+
+
+class TaskStatus(StrEnum):
+    """Where a task is in its life."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self in (TaskStatus.SUCCESS, TaskStatus.FAILURE)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task. Times in microseconds; ``message`` and ``result`` come with its end, ``progress`` before that."""
+
+    id: str
+    type: str
+    status: TaskStatus
+    owner: str | None
+    image_id: str | None
+    user_id: str | None
+    request_id: str | None
+    input: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+    message: str | None
+    progress: Mapping[str, Any] | None
+    created_at: int
+    updated_at: int
+    expires_at: int | None
+    deleted_at: int | None
+    attempt: int
+    not_before: int
+    holder: str | None
+    fence: int
+    lease_until: int | None
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a living worker is at it."""
+        return self.lease_until is not None and self.lease_until > now()
+
+
+def create(
+    connection: Connection,
+    type_: str,
+    *,
+    owner: str | None,
+    input_: Mapping[str, Any] | None,
+    image_id: str | None = None,
+    user_id: str | None = None,
+    request_id: str | None = None,
+    task_id: str | None = None,
+) -> Task:
+    """Write down a new, pending task that a worker may claim at once."""
+    moment = now()
+    task = Task(
+        id=task_id or str(uuid.uuid4()),
+        type=type_,
+        status=TaskStatus.PENDING,
+        owner=owner,
+        image_id=image_id,
+        user_id=user_id,
+        request_id=request_id,
+        input=dict(input_) if input_ is not None else None,
+        result=None,
+        message=None,
+        progress=None,
+        created_at=moment,
+        updated_at=moment,
+        expires_at=None,
+        deleted_at=None,
+        attempt=0,
+        not_before=moment,
+        holder=None,
+        fence=0,
+        lease_until=None,
+    )
+    row = {column.name: getattr(task, column.name) for column in _COLUMNS}
+    connection.execute(insert(_T), {**row, "status": str(task.status)})
+    return task
+
+
+def get(connection: Connection, task_id: str) -> Task:
+    """The task. Raises ``NotFound``, also when it has expired."""
+    row = connection.execute(select(*_COLUMNS).where(_T.c.id == task_id, *_living())).first()
+    if row is None:
+        raise NotFound(f"Task not found: {task_id}")
+    return _from_row(row)
+
+
+def of_image(connection: Connection, image_id: str) -> list[Task]:
+    """The tasks about one image that have not expired, newest first."""
+    query = select(*_COLUMNS).where(_T.c.image_id == image_id, *_living())
+    return [_from_row(row) for row in connection.execute(query.order_by(_T.c.created_at.desc(), _T.c.id.desc()))]
+
+
+def claim(connection: Connection, types: Collection[str], holder: str, seconds: float) -> Task | None:
+    """Take the longest waiting task of one of ``types`` for ``seconds``; ``None`` when there is nothing to do.
+
+    A task whose worker stopped renewing counts as waiting.
+    """
+    moment = now()
+    free = or_(
+        and_(_T.c.status == str(TaskStatus.PENDING), _T.c.not_before <= moment),
+        and_(_T.c.status == str(TaskStatus.PROCESSING), _T.c.lease_until <= moment),
+    )
+    query = select(*_COLUMNS).where(free, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    query = query.order_by(_T.c.not_before, _T.c.id).limit(1).with_for_update(skip_locked=True)
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    task = _from_row(row)
+    changes: dict[str, Any] = {
+        "status": TaskStatus.PROCESSING,
+        "holder": holder,
+        "fence": leases.next_number(connection, "fence"),
+        "attempt": task.attempt + 1,
+        "lease_until": moment + int(seconds * 1_000_000),
+        "updated_at": moment,
+    }
+    connection.execute(update(_T).where(_T.c.id == task.id).values(**changes))
+    return dataclasses.replace(task, **changes)
+
+
+def renew(connection: Connection, task: Task, seconds: float, **changes: Any) -> Task:
+    """Keep the claim for ``seconds`` from now; may set ``message`` and ``progress``. Raises ``Conflict`` when lost."""
+    moment = now()
+    return _write(connection, task, updated_at=moment, lease_until=moment + int(seconds * 1_000_000), **changes)
+
+
+def check(connection: Connection, task: Task) -> None:
+    """Raise ``Conflict`` unless the claim still stands; nobody else gets it before this transaction ends."""
+    if connection.execute(select(_T.c.id).where(*_mine(task)).with_for_update()).first() is None:
+        raise _lost(task)
+
+
+def put_back(connection: Connection, task: Task, *, delay: float, message: str | None = None) -> Task:
+    """Give the task back, to be tried again ``delay`` seconds from now at the earliest."""
+    moment = now()
+    return _write(
+        connection,
+        task,
+        status=TaskStatus.PENDING,
+        holder=None,
+        lease_until=None,
+        message=message,
+        not_before=moment + int(delay * 1_000_000),
+        updated_at=moment,
+    )
+
+
+def finish(
+    connection: Connection,
+    task: Task,
+    status: TaskStatus,
+    *,
+    hours_to_live: float,
+    result: Mapping[str, Any] | None = None,
+    message: str | None = None,
+) -> Task:
+    """End a claimed task; it stays readable for ``hours_to_live``. Raises ``Conflict`` when the claim was lost."""
+    moment = now()
+    return _write(
+        connection,
+        task,
+        status=status,
+        result=dict(result) if result is not None else None,
+        message=message,
+        updated_at=moment,
+        expires_at=moment + int(hours_to_live * 3_600_000_000),
+        holder=None,
+        lease_until=None,
+    )
+
+
+def abort(connection: Connection, task_id: str, message: str, *, hours_to_live: float) -> None:
+    """End a task from outside, whoever works on it: its worker's next write fails. Nothing happens when it is over."""
+    moment = now()
+    over = [str(status) for status in TaskStatus if status.is_over]
+    query = update(_T).where(_T.c.id == task_id, _T.c.status.not_in(over))
+    connection.execute(
+        query.values(
+            status=str(TaskStatus.FAILURE),
+            message=message,
+            updated_at=moment,
+            expires_at=moment + int(hours_to_live * 3_600_000_000),
+            fence=leases.next_number(connection, "fence"),
+            holder=None,
+            lease_until=None,
+        )
+    )
+
+
+def _write(connection: Connection, task: Task, **changes: Any) -> Task:
+    values = {**changes, "status": str(changes["status"])} if "status" in changes else changes
+    if connection.execute(update(_T).where(*_mine(task)).values(**values)).rowcount != 1:
+        raise _lost(task)
+    return dataclasses.replace(task, **changes)
+
+
+def _mine(task: Task) -> tuple[Any, ...]:
+    return (_T.c.id == task.id, _T.c.fence == task.fence, _T.c.status == str(task.status))
+
+
+def _living() -> tuple[Any, ...]:
+    return (_T.c.deleted_at.is_(None), or_(_T.c.expires_at.is_(None), _T.c.expires_at > now()))
+
+
+def _lost(task: Task) -> Conflict:
+    return Conflict(f"task {task.id} is not this worker's any more")
+
+
+def _from_row(row: AnyRow) -> Task:
+    values = dict(zip((column.name for column in _COLUMNS), row, strict=True))
+    values["status"] = TaskStatus(values["status"])
+    return Task(**values)
