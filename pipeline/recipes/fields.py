@@ -7,14 +7,14 @@ files are named relative to the recipe's folder and cannot lie outside it.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB)")
-_SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _DURATION = re.compile(r"(\d+)\s*(s|m|h)")
-_DURATION_UNITS = {"s": 1, "m": 60, "h": 3600}
+DURATION_UNITS = {"s": 1, "m": 60, "h": 3600}
 MAX_TEXT = 4096
 MAX_CONTENT = 1 << 18
 
@@ -34,7 +34,7 @@ def parse_size(value: Any) -> int:
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("a size is a number and a unit: 512B, 64KiB, 64MiB, 10GiB or 1TiB")
-    return int(float(match[1]) * _SIZE_UNITS[match[2]])
+    return int(float(match[1]) * SIZE_UNITS[match[2]])
 
 
 def parse_duration(value: Any) -> int:
@@ -44,7 +44,7 @@ def parse_duration(value: Any) -> int:
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("a duration is a whole number and a unit: 90s, 5m or 2h")
-    return int(match[1]) * _DURATION_UNITS[match[2]]
+    return int(match[1]) * DURATION_UNITS[match[2]]
 
 
 def _quoted(value: Any) -> Any:
@@ -73,33 +73,43 @@ def _guest_path(value: str) -> str:
     return value
 
 
-Flag = Annotated[bool, Strict()]
-Count = Annotated[int, Strict()]
+def _between(value: str) -> str:
+    if not 1 <= len(value) <= 255:
+        raise ValueError("this must have 1 to 255 characters")
+    return value
+
+
+def matching(pattern: str, what: str) -> tuple[Any, ...]:
+    """What to put into ``Annotated`` for text that matches ``pattern`` as a whole; ``what`` says so in words."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(f"{value[:80]!r} is not {what}")
+        return value
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^(?:{pattern})$"})
+
+
+Flag: TypeAlias = Annotated[bool, Strict()]
+Count: TypeAlias = Annotated[int, Strict()]
 Bytes = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    WithJsonSchema(
-        {"type": "string", "pattern": f"^{_SIZE.pattern}$", "description": "A size with its unit, such as 64MiB."}
-    ),
+    int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "pattern": f"^(?:{_SIZE.pattern})$"})
 ]
 Seconds = Annotated[
-    int,
-    BeforeValidator(parse_duration),
-    WithJsonSchema(
-        {"type": "string", "pattern": f"^{_DURATION.pattern}$", "description": "A duration with its unit, such as 90s."}
-    ),
+    int, BeforeValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION.pattern})$"})
 ]
 Text = Annotated[str, BeforeValidator(_quoted), Field(max_length=MAX_TEXT), AfterValidator(_one_line)]
-Word = Annotated[Text, Field(min_length=1, max_length=255)]
+Word = Annotated[Text, AfterValidator(_between)]
 Content = Annotated[str, BeforeValidator(_quoted), Field(max_length=MAX_CONTENT), AfterValidator(_no_nul)]
+_Plain = Annotated[str, BeforeValidator(_quoted)]
 Name = Annotated[
-    str,
-    BeforeValidator(_quoted),
-    Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$"),
+    _Plain, *matching(r"[a-z0-9][a-z0-9._-]{0,62}", "a name: lower case letters, digits and ._- (up to 63)")
 ]
-GuestPath = Annotated[Text, Field(min_length=2), AfterValidator(_guest_path)]
-FileMode = Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^0?[0-7]{3,4}$")]
-UserName = Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
-PackageName = Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^[A-Za-z0-9@][A-Za-z0-9@._:+*=~^-]{0,127}$")]
-PropertyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:.-]{1,255}$")]
-Tag = Annotated[Text, Field(min_length=1, max_length=255)]
+GuestPath = Annotated[Text, AfterValidator(_guest_path)]
+FileMode = Annotated[_Plain, *matching(r"0?[0-7]{3,4}", "a file mode such as '0644'")]
+UserName = Annotated[
+    _Plain, *matching(r"[a-zA-Z_][a-zA-Z0-9_-]{0,31}", "an account's name: letters, digits, _ and - (up to 32)")
+]
+PackageName = Annotated[_Plain, *matching(r"[A-Za-z0-9@][A-Za-z0-9@._:+=*~^-]{0,127}", "a package's name")]
+PropertyName = Annotated[str, *matching(r"[A-Za-z0-9_:.-]{1,255}", "a property's name: letters, digits and _:.-")]

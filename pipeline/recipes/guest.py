@@ -5,9 +5,20 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
-from pipeline.recipes.fields import Content, FileMode, Flag, GuestPath, Model, PackageName, Text, UserName, Word
+from pipeline.recipes.fields import (
+    Content,
+    FileMode,
+    Flag,
+    GuestPath,
+    Model,
+    PackageName,
+    Text,
+    UserName,
+    Word,
+    matching,
+)
 from pipeline.recipes.source_file import SourceFile
 
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp")
@@ -23,8 +34,8 @@ def _public_key(value: str) -> str:
 
 
 SshKey = Annotated[Text, AfterValidator(_public_key)]
-HostName = Annotated[Text, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
-TimeZone = Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+_-]*(/[A-Za-z0-9+_-]+){0,2}$")]
+HostName = Annotated[Text, *matching(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", "a host name")]
+TimeZone = Annotated[Text, *matching(r"[A-Za-z0-9][A-Za-z0-9+_-]*(/[A-Za-z0-9+_-]+){0,2}", "a time zone's name")]
 
 
 class User(Model):

@@ -7,9 +7,9 @@ editors and the reference in the documentation are made from them, and the steps
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.recipes.fields import Bytes, Model, Name, PropertyName, Text, UserName, Word
 from pipeline.recipes.guest import Customize, Sysprep
@@ -98,18 +98,26 @@ class Recipe(Model):
         """The name of the published image."""
         return self.publish.name or self.name
 
-    @model_validator(mode="after")
-    def _formats_differ(self) -> Self:
-        formats = [product.format for product in self.products]
+    @field_validator("products")
+    @classmethod
+    def _formats_differ(cls, products: tuple[Product, ...]) -> tuple[Product, ...]:
+        formats = [product.format for product in products]
         if len(set(formats)) != len(formats):
-            raise ValueError("products: each format can be made once only")
-        if self.publish.format != "auto" and self.publish.format not in formats:
-            raise ValueError(f"publish.format: {self.publish.format} is not among the products")
-        return self
+            raise ValueError("each format can be made once only")
+        return products
 
-    @model_validator(mode="after")
-    def _said_once(self) -> Self:
-        twice = sorted(_SAID_ELSEWHERE & set(self.properties))
+    @field_validator("properties")
+    @classmethod
+    def _said_once(cls, properties: dict[str, str]) -> dict[str, str]:
+        twice = sorted(_SAID_ELSEWHERE & set(properties))
         if twice:
-            raise ValueError(f"properties: {', '.join(twice)} come from 'os' and 'architecture'; say it there")
-        return self
+            raise ValueError(f"{', '.join(twice)}: this comes from 'os' and 'architecture'; say it there")
+        return properties
+
+    @field_validator("publish")
+    @classmethod
+    def _published_is_made(cls, publish: Publish, info: ValidationInfo) -> Publish:
+        made = [product.format for product in info.data.get("products", ())]
+        if publish.format is not None and made and publish.format not in made:
+            raise ValueError(f"format: {publish.format} is not among the products ({', '.join(made)})")
+        return publish

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.recipes.fields import Bytes, Count, Flag, Model, Name, Seconds, Tag, Word
+from pipeline.recipes.fields import Bytes, Count, Flag, Model, Name, Seconds, Word
 
 MIB = 1 << 20
 
@@ -93,7 +93,7 @@ class Publish(Model):
     """Whether the cloud refuses to delete it."""
     hidden: Flag = False
     """Whether it is left out of plain listings."""
-    tags: Annotated[tuple[Tag, ...], Field(max_length=128)] = ()
+    tags: Annotated[tuple[Word, ...], Field(max_length=128)] = ()
     """Tags on the image."""
     min_disk: Annotated[Count, Field(ge=0, le=1 << 20)] | None = None
     """Smallest disk in GiB a guest needs; without it, from the disk's size."""
@@ -101,8 +101,8 @@ class Publish(Model):
     """Smallest memory in MiB a guest needs."""
     stores: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
     """The stores to put the image in; without any, the cloud's default."""
-    format: ProductFormat | Literal["auto"] = "auto"
-    """Which product is published; ``auto`` takes the first one, or RAW where the store wants RAW."""
+    format: ProductFormat | None = None
+    """Which product is published; without it the first one, or RAW where the store wants RAW."""
 
 
 class SignatureHash(StrEnum):
