@@ -7,9 +7,20 @@ files are named relative to the recipe's folder and cannot lie outside it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB)")
 SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -79,6 +90,21 @@ def _between(value: str) -> str:
     return value
 
 
+def raise_at(problems: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    """Raise one validation error with a line for each of ``problems``, at the key it names. Nothing for none."""
+    if not problems:
+        return
+    lines = [
+        InitErrorDetails(
+            type=PydanticCustomError("explained", "{text}", {"text": text if name in values else f"{name}: {text}"}),
+            loc=(name,) if name in values else (),
+            input=values.get(name),
+        )
+        for name, text in problems.items()
+    ]
+    raise ValidationError.from_exception_data("", lines)
+
+
 def matching(pattern: str, what: str) -> tuple[Any, ...]:
     """What to put into ``Annotated`` for text that matches ``pattern`` as a whole; ``what`` says so in words."""
     compiled = re.compile(pattern)
@@ -112,4 +138,3 @@ UserName = Annotated[
     _Plain, *matching(r"[a-zA-Z_][a-zA-Z0-9_-]{0,31}", "an account's name: letters, digits, _ and - (up to 32)")
 ]
 PackageName = Annotated[_Plain, *matching(r"[A-Za-z0-9@][A-Za-z0-9@._:+=*~^-]{0,127}", "a package's name")]
-PropertyName = Annotated[str, *matching(r"[A-Za-z0-9_:.-]{1,255}", "a property's name: letters, digits and _:.-")]

@@ -11,12 +11,13 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from pipeline.recipes.fields import Bytes, Model, Name, PropertyName, Text, UserName, Word
+from pipeline.image import properties
+from pipeline.recipes.fields import Bytes, Model, Name, Text, UserName, Word, raise_at
 from pipeline.recipes.guest import Customize, Sysprep
 from pipeline.recipes.install import Install
 from pipeline.recipes.product import BootTest, Product, Publish, Signing
 
-_SAID_ELSEWHERE = {"architecture", "os_type", "os_distro", "os_version", "os_admin_user"}
+SAID_ELSEWHERE = {"architecture", "os_type", "os_distro", "os_version", "os_admin_user"}
 
 
 class Architecture(StrEnum):
@@ -50,6 +51,13 @@ class Os(Model):
         found = {"os_type": str(self.type), "os_distro": self.distro, "os_version": self.version}
         return {**found, "os_admin_user": self.admin_user} if self.admin_user else found
 
+    @field_validator("distro", "version")
+    @classmethod
+    def _in_the_vocabulary(cls, value: str, info: ValidationInfo) -> str:
+        for problem in properties.problems({f"os_{info.field_name}": value}):
+            raise ValueError(problem.message)
+        return value
+
 
 class Disk(Model):
     """The disk that is installed on."""
@@ -81,7 +89,7 @@ class Recipe(Model):
     """The files to make, one of a format."""
     boot_test: BootTest = BootTest()
     """The proof that the products boot."""
-    properties: Annotated[dict[PropertyName, Text], Field(max_length=128, default_factory=dict)]
+    properties: Annotated[dict[str, Text], Field(default_factory=dict)]
     """Image properties (``hw_*`` and others): what the boot test's hardware is and what is published."""
     publish: Publish = Publish()
     """How the image appears in a cloud."""
@@ -108,11 +116,14 @@ class Recipe(Model):
 
     @field_validator("properties")
     @classmethod
-    def _said_once(cls, properties: dict[str, str]) -> dict[str, str]:
-        twice = sorted(_SAID_ELSEWHERE & set(properties))
-        if twice:
-            raise ValueError(f"{', '.join(twice)}: this comes from 'os' and 'architecture'; say it there")
-        return properties
+    def _in_the_vocabulary(cls, given: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        problems = dict.fromkeys(SAID_ELSEWHERE & set(given), "this comes from 'os' and 'architecture'; say it there")
+        derived = info.data["os"].properties if "os" in info.data else {}
+        for problem in properties.problems({**derived, **given}):
+            if problem.name not in derived:
+                problems.setdefault(problem.name, problem.message)
+        raise_at(problems, given)
+        return given
 
     @field_validator("publish")
     @classmethod

@@ -51,6 +51,8 @@ def _message(detail: ErrorDetails, path: Path, owner: type[BaseModel] | None) ->
         return f"{context['tag']!r} is not valid{_suggestion(str(context['tag']), valid)}"
     if kind == "value_error":
         return str(context["error"])
+    if kind == "explained":
+        return detail["msg"]
     if kind in ("too_short", "too_long"):
         bound, amount = ("least", "min_length") if kind == "too_short" else ("most", "max_length")
         return f"this needs at {bound} {context[amount]}"

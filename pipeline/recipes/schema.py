@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pipeline.image import vocabulary
 from pipeline.recipes.fields import DURATION_UNITS, SIZE_UNITS
-from pipeline.recipes.model import Recipe
+from pipeline.recipes.model import SAID_ELSEWHERE, Recipe
 from pipeline.recipes.nightly import Nightly
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{[a-z][a-z0-9_]*\}"}
@@ -42,13 +43,31 @@ def recipe_schema() -> str:
     for part in [schema, *schema["$defs"].values()]:
         if part.get("type") == "object":
             _loosen(part)
-    schema["properties"] = {**_DIRECTIVES, **schema["properties"]}
+    schema["properties"] = {**_DIRECTIVES, **schema["properties"], "properties": _image_properties(schema)}
     return _text(schema, "An image recipe")
 
 
 def nightly_schema() -> str:
     """The schema of ``nightly.yaml``, as the text of ``recipes/nightly.schema.json``."""
     return _text(Nightly.model_json_schema(), "A nightly run")
+
+
+def _image_properties(schema: dict[str, Any]) -> dict[str, Any]:
+    """The image properties with the clouds' vocabulary, so that editors complete names and values."""
+    known = {}
+    for name, entry in vocabulary.entries().items():
+        values: dict[str, Any] = {"enum": list(entry.values)} if entry.values else {"type": "string"}
+        if ".N" not in name and name not in SAID_ELSEWHERE:
+            known[name] = {"description": entry.what, "anyOf": [values, _REFERENCE, {"type": "null"}]}
+    general = schema["properties"]["properties"]
+    description = {key: general[key] for key in ("description",) if key in general}
+    return {
+        **description,
+        "type": ["object", "null"],
+        "properties": known,
+        "propertyNames": {"not": {"enum": sorted(SAID_ELSEWHERE)}},
+        "additionalProperties": {"type": ["string", "null"]},
+    }
 
 
 def _loosen(part: dict[str, Any]) -> None:
