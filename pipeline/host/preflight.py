@@ -1,0 +1,179 @@
+"""What a machine needs to build images: the rules of this room for ``./inv doctor``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.host import accelerator, doctor, kernel, packages, process
+from pipeline.host.doctor import Verdict
+
+_GIB = 1 << 30
+# What a run may need: below the first number it will most likely fail, below the second it may.
+_HOME_SPACE = (2 * _GIB, 8 * _GIB)
+_CACHE_SPACE = (2 * _GIB, 8 * _GIB)
+_TMP_SPACE = (_GIB // 2, 2 * _GIB)
+_APPLIANCE_SPACE = (_GIB // 2, _GIB)
+_MEMORY = (3 * _GIB // 2, 3 * _GIB)
+_APPLIANCE_DEADLINE = 300.0  # seconds; 20 are usual, the very first launch also makes the appliance
+
+
+@doctor.rule("packages")
+def system_packages(home: Home) -> Iterator[Verdict]:
+    """Everything in ``requirements/system.txt`` that a build needs is installed."""
+    column = packages.distribution()
+    if column is None:
+        yield doctor.failure(
+            "this distribution is not supported", "use Debian 12, Ubuntu 24.04, Fedora, EL 10 or newer"
+        )
+        return
+    lacking = packages.missing(("core", "build"), column)
+    if lacking:
+        names = [str(row.name_for(column)) for row in lacking]
+        reasons = "; ".join(f"{name} ({row.why})" for name, row in zip(names, lacking, strict=True))
+        yield doctor.failure(f"not installed: {reasons}", packages.install_command(names, column))
+    else:
+        yield doctor.good("all that a build needs are installed")
+    for row in packages.missing(("optional",), column):
+        name = str(row.name_for(column))
+        yield doctor.note(f"{name} is not installed (optional): {row.why}", packages.install_command([name], column))
+
+
+@doctor.rule("Python bindings")
+def bindings(home: Home) -> Iterator[Verdict]:
+    """The distribution's libraries can be imported in our environment."""
+    column = packages.distribution() or "debian"
+    rows = {row.debian: row.name_for(column) for row in packages.table()}
+    for module in ("guestfs", "hivex", "libvirt"):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            package = rows[f"python3-{module}"]
+            fix = f"{packages.install_command([package or module], column)}; then ./inv links it in"
+            yield doctor.failure(f"{module} cannot be imported: {error}", fix)
+        else:
+            yield doctor.good(f"{module} can be imported")
+    yield doctor.good(f"Python {sys.version.split()[0]} in {sys.prefix}")
+
+
+@doctor.rule("disk space")
+def disk_space(home: Home) -> Iterator[Verdict]:
+    """Each file system that a run writes to has room: what several folders need of one adds up."""
+    temporary = Path(tempfile.gettempdir())
+    appliance = Path(os.environ.get("LIBGUESTFS_CACHEDIR") or "/var/tmp")  # noqa: S108
+    needs = (
+        (home.root, _HOME_SPACE),
+        (home.cache, _CACHE_SPACE),
+        (temporary, _TMP_SPACE),
+        (appliance, _APPLIANCE_SPACE),
+    )
+    together: dict[int, list[tuple[Path, tuple[int, int]]]] = defaultdict(list)
+    for folder, need in needs:
+        together[_existing(folder).stat().st_dev].append((folder, need))
+    for members in together.values():
+        yield _room(
+            [folder for folder, _ in members],
+            sum(low for _, (low, _) in members),
+            sum(high for _, (_, high) in members),
+        )
+
+
+@doctor.rule("memory")
+def memory(home: Home) -> Iterator[Verdict]:
+    """A guest and the appliance fit."""
+    free = _available_memory()
+    least, wanted = _MEMORY
+    text = f"{_gib(free)} of memory available"
+    if free < least:
+        yield doctor.failure(
+            f"{text}: a guest needs {_gib(least)}", "end other programs, or raise the container's limit"
+        )
+    elif free < wanted:
+        yield doctor.warning(f"{text}: installations need {_gib(wanted)}", "end other programs, or build one at a time")
+    else:
+        yield doctor.good(text)
+
+
+@doctor.rule("guest kernel")
+def guest_kernel(home: Home) -> Iterator[Verdict]:
+    """There is a kernel this user may read; libguestfs wants to read every one (Ubuntu closes them)."""
+    found = kernel.newest()
+    yield doctor.good(f"{found.vmlinuz}")
+    closed = [str(path) for path in sorted(Path("/boot").glob("vmlinuz-*")) if not os.access(path, os.R_OK)]
+    if closed:
+        yield doctor.failure(
+            f"this user may not read {', '.join(closed)}, and libguestfs starts the newest",
+            f"sudo chmod 0644 {' '.join(closed)} (a kernel update closes them again: see dpkg-statoverride(1))",
+        )
+
+
+@doctor.rule("accelerator")
+def accelerator_works(home: Home) -> Iterator[Verdict]:
+    """A guest was booted with it."""
+    found = accelerator.probe(home)
+    slower = f"; guests work about {found.slowdown:g} times slower than this machine" if found.slowdown else ""
+    if found.name == "kvm":
+        yield doctor.good(f"KVM: {found.why}{slower}")
+    else:
+        fix = "turn on (nested) virtualisation; sudo usermod -aG kvm $USER lets a user open /dev/kvm"
+        yield doctor.warning(f"emulation (TCG): {found.why}{slower}", fix)
+
+
+@doctor.rule("libguestfs")
+def appliance_launches(home: Home) -> Iterator[Verdict]:
+    """The appliance starts, with the accelerator that works."""
+    settings = ":".join(accelerator.probe(home).guestfs_settings)
+    environment = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": settings}
+    if not packages.of_program("libguestfs-test-tool"):
+        raise PipelineError("libguestfs-test-tool is not installed", hint="see the rule packages")
+    process.run(
+        ["libguestfs-test-tool"],
+        env=environment,
+        timeout=_APPLIANCE_DEADLINE,
+        hint="libguestfs-test-tool shows more; see the rules guest kernel and disk space",
+    )
+    yield doctor.good("the appliance launches")
+
+
+def _existing(folder: Path) -> Path:
+    """``folder``, or the nearest above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _room(folders: list[Path], least: int, wanted: int) -> Verdict:
+    place = _existing(folders[0])
+    system = os.statvfs(place)
+    free = system.f_bavail * system.f_frsize
+    text = f"{_gib(free)} free for {', '.join(map(str, folders))}"
+    fix = "free some, or set PIPELINE_HOME, PIPELINE_CACHE, TMPDIR or LIBGUESTFS_CACHEDIR to a larger file system"
+    if system.f_files and system.f_favail < 10_000:
+        return doctor.failure(f"only {system.f_favail} files may still be made on the file system of {place}", fix)
+    if free < least:
+        return doctor.failure(f"{text}: {_gib(least)} is the least", fix)
+    if free < wanted:
+        return doctor.warning(f"{text}: {_gib(wanted)} would be safe", fix)
+    return doctor.good(text)
+
+
+def _available_memory() -> int:
+    """Bytes that new processes can have: what the kernel estimates, or the control group's limit if that is less."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    free = int(lines["MemAvailable"].split()[0]) * 1024
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return free
+    return min(free, limit - used)
+
+
+def _gib(size: int) -> str:
+    return f"{size / _GIB:.1f} GiB"
