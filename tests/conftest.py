@@ -18,6 +18,8 @@ import pytest
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.host import process
 
+pytest_plugins = ["tests.environments.fixtures"]
+
 # Roughly how many plain tests one test of a kind costs; only used to even out shards.
 _COST = {"guest": 60, "server": 8, "long": 100}
 

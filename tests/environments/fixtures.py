@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from tests.environments import databases
+from tests.environments import keystone as identity
 from tests.environments.daemon import NotInstalled
 
 T = TypeVar("T")
@@ -58,3 +59,10 @@ def mariadb_url(mariadb_server: databases.Server) -> Iterator[str]:
     """The SQLAlchemy URL of an empty MariaDB database."""
     with mariadb_server.database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def keystone() -> Iterator[identity.Keystone]:
+    """The identity service, with its users and projects, for the whole session."""
+    with installed(identity.keystone()) as server:
+        yield server
