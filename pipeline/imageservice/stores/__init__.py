@@ -1,0 +1,1 @@
+"""Where image bytes live: one module a back end behind ``store.Store``."""

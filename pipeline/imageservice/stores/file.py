@@ -1,0 +1,207 @@
+"""Images as files.
+
+An object lies as ``<directory>/<name>``, its address is ``file:///<directory>/<name>`` as glance_store writes it. While
+it is written it is ``<directory>/.partial.<owner>.<attempt>.<name>``, so that what a killed process left can be
+told from what a living one is writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import urllib.parse
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.base.owner import Owner
+from pipeline.imageservice.stores.errors import BadLocation, StoreError, StoreFull, WriteRefused
+from pipeline.imageservice.stores.file_ends import FileReader, FileWriter, file_uri
+from pipeline.imageservice.stores.file_faults import object_faults, store_faults
+from pipeline.imageservice.stores.options import FileOptions
+from pipeline.imageservice.stores.store import (
+    NAME,
+    Capabilities,
+    Found,
+    Incomplete,
+    Reader,
+    Space,
+    Store,
+    Stored,
+    Writer,
+    checked_attempt,
+    checked_name,
+)
+
+_PARTIAL = re.compile(r"\.partial\.(?P<owner>[0-9a-f-]+)\.(?P<attempt>[A-Za-z0-9]{8,64})\.(?P<name>.+)")
+
+
+class FileStore(Store):
+    """One or several directories."""
+
+    type = "file"
+    schemes = ("file", "filesystem")
+
+    def __init__(self, options: FileOptions) -> None:
+        super().__init__(options.id, description=options.description, weight=options.weight)
+        self.options = options
+        self.directories = [item.path for item in options.directories]
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything; read-only when the settings say so."""
+        return Capabilities(writable=not self.options.read_only, holes=self.options.holes, files=True)
+
+    def properties(self) -> dict[str, object]:
+        """As the reference names them."""
+        return {
+            "data_dir": ",".join(map(str, self.directories)),
+            "chunk_size": 1 << 20,
+            "thin_provisioning": self.options.holes,
+        }
+
+    def check(self) -> None:
+        """Every directory is there (it is made on first use) and, unless read-only, can be written."""
+        for directory in self.directories:
+            with store_faults(self.id, directory):
+                if not self.options.read_only:
+                    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+                directory.stat()
+            if not self.options.read_only and not os.access(directory, os.W_OK | os.X_OK):
+                raise WriteRefused(f"store {self.id} cannot be written", detail=f"{directory} is not writable")
+
+    def writer(self, name: str, *, size: int | None, attempt: str) -> Writer:
+        """See ``Store.writer``."""
+        if self.options.read_only:
+            raise WriteRefused(f"store {self.id} is read-only")
+        directory = self._roomiest(size or 0)
+        temporary = f".partial.{Owner.current().mark}.{checked_attempt(attempt)}.{checked_name(name)}"
+        others = [other for other in self.directories if other != directory]
+        return FileWriter(self.options, directory / temporary, directory / name, others, self.find)
+
+    def reader(self, uri: str, *, offset: int = 0, length: int | None = None) -> Reader:
+        """See ``Store.reader``."""
+        path = self._path(uri)
+        with object_faults(self.id, path):
+            _regular(path)
+            raw = path.open("rb", buffering=0)
+        try:
+            size = os.fstat(raw.fileno()).st_size
+            length = size - offset if length is None else length
+            if offset < 0 or length < 0 or offset + length > size:
+                raise ValueError(f"bytes {offset} to {offset + length} do not lie in an object of {size}")
+            raw.seek(offset)
+            return FileReader(self.id, path, raw, length)
+        except BaseException:
+            raw.close()
+            raise
+
+    def size(self, uri: str) -> int:
+        """See ``Store.size``."""
+        path = self._path(uri)
+        with object_faults(self.id, path):
+            return _regular(path).st_size
+
+    def delete(self, uri: str) -> None:
+        """See ``Store.delete``."""
+        path = self._path(uri)
+        with object_faults(self.id, path):
+            path.unlink()
+
+    def find(self, name: str) -> Stored | None:
+        """See ``Store.find``."""
+        for directory in self.directories:
+            path = directory / checked_name(name)
+            with store_faults(self.id, path), contextlib.suppress(FileNotFoundError):
+                return Stored(file_uri(path), _regular(path).st_size)
+        return None
+
+    def validate(self, uri: str) -> None:
+        """See ``Store.validate``."""
+        self._path(uri)
+
+    def objects(self) -> Iterator[Found]:
+        """See ``Store.objects``. Only regular files with names an object may have."""
+        for directory in self.directories:
+            for entry in self._entries(directory):
+                if NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    with contextlib.suppress(FileNotFoundError):
+                        found = entry.stat(follow_symlinks=False)
+                        stored = Stored(file_uri(Path(entry.path)), found.st_size)
+                        yield Found(entry.name, stored, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    def incomplete(self) -> Iterator[Incomplete]:
+        """See ``Store.incomplete``."""
+        for directory in self.directories:
+            for entry in self._entries(directory):
+                match = _PARTIAL.fullmatch(entry.name)
+                if match is None:
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    modified = datetime.fromtimestamp(entry.stat(follow_symlinks=False).st_mtime, UTC)
+                    yield Incomplete(match["name"], match["attempt"], entry.path, modified)
+
+    def discard(self, what: Incomplete) -> None:
+        """See ``Store.discard``."""
+        path = Path(what.key)
+        if path.parent not in self.directories or not _PARTIAL.fullmatch(path.name):
+            raise ValueError(f"not an unfinished write of this store: {what.key}")
+        with store_faults(self.id, path):
+            path.unlink(missing_ok=True)
+
+    def space(self) -> Space:
+        """The sum over the file systems the directories are on."""
+        total = free = 0
+        devices = set()
+        for directory in self.directories:
+            with store_faults(self.id, directory):
+                device = directory.stat().st_dev
+                if device not in devices:
+                    devices.add(device)
+                    room = os.statvfs(directory)
+                    total += room.f_blocks * room.f_frsize
+                    free += room.f_bavail * room.f_frsize
+        return Space(total, free)
+
+    def _entries(self, directory: Path) -> list[os.DirEntry[str]]:
+        with store_faults(self.id, directory), os.scandir(directory) as entries:
+            return list(entries)
+
+    def _roomiest(self, size: int) -> Path:
+        """The directory to write ``size`` bytes to: of the greatest weight that has the room, the emptiest."""
+        best: tuple[int, int] | None = None
+        chosen, fault = None, None
+        for item in self.options.directories:
+            try:
+                with store_faults(self.id, item.path):
+                    room = os.statvfs(item.path)
+            except StoreError as error:
+                fault = error
+                continue
+            free = room.f_bavail * room.f_frsize
+            if free > size and (best is None or (item.weight, free) > best):
+                best, chosen = (item.weight, free), item.path
+        if chosen is not None:
+            return chosen
+        raise fault or StoreFull(f"store {self.id} has no room for {size} bytes")
+
+    def _path(self, uri: str) -> Path:
+        """The file an address means; it has to lie directly in one of the directories."""
+        parts = urllib.parse.urlsplit(uri)
+        # glance_store writes paths unquoted and reads them so, hence no unquoting here.
+        path = Path(parts.netloc + parts.path)
+        plain = not parts.query and not parts.fragment and NAME.fullmatch(path.name)
+        if parts.scheme not in self.schemes or not plain or path.parent not in self.directories:
+            raise BadLocation(f"not a location of store {self.id}", detail=uri)
+        return path
+
+
+def _regular(path: Path) -> os.stat_result:
+    """The state of a regular file; anything else (a link, a device) counts as missing."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return found

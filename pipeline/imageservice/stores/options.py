@@ -1,0 +1,73 @@
+"""What a store's settings may say: one closed model a back end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+# Ids that begin so are the service's own (staging, tasks) and never listed.
+RESERVED_PREFIX = "os_glance_"
+
+
+class StoreOptions(BaseModel):
+    """What every store has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The name users and addresses know the store by."
+    )
+    description: str = Field("", max_length=255, description="Shown to users beside the id.")
+    weight: int = Field(0, description="Downloads are tried from the store of the greatest weight first.")
+    read_only: bool = Field(False, description="Serve what is there, take nothing new.")
+
+    @field_validator("id")
+    @classmethod
+    def _not_reserved(cls, value: str) -> str:
+        if value.startswith(RESERVED_PREFIX):
+            raise ValueError(f"ids beginning with {RESERVED_PREFIX} are the service's own")
+        return value
+
+
+class FileDirectory(BaseModel):
+    """One directory of a file store."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path = Field(description="An absolute path; made when it is missing.")
+    weight: int = Field(0, description="The heaviest directories are filled first, of equal ones the emptiest.")
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("a store's directory must be an absolute path")
+        return value
+
+
+class FileOptions(StoreOptions):
+    """Images as files in one or several directories."""
+
+    type: Literal["file"] = "file"
+    directories: list[FileDirectory] = Field(min_length=1, description="Where the files lie.")
+    holes: bool = Field(True, description="Blocks of zeros take no room (thin provisioning).")
+    file_mode: int = Field(
+        0o640, ge=0o400, le=0o777, description="Permission bits of the files, e.g. 0o644 where nginx is to send them."
+    )
+    keep_cached: bool = Field(
+        False, description="Leave what was written in the page cache; costs processor time on large images."
+    )
+
+    @field_validator("directories", mode="before")
+    @classmethod
+    def _plain_paths(cls, value: Any) -> Any:
+        """A bare path means a directory without further options."""
+        if isinstance(value, list):
+            return [{"path": item} if isinstance(item, str | Path) else item for item in value]
+        return value
+
+
+# One more back end is one more member here and one more line in ``registry``.
+AnyStoreOptions = FileOptions
