@@ -1,0 +1,1 @@
+"""The one path for all bytes: transfers, staging, upload and download."""

@@ -1,0 +1,120 @@
+"""Threads that work on blocks beside the one that reads them.
+
+A line takes blocks in order from a short queue. It works while the reader already fetches the next block; when it falls
+behind, the reader waits: memory stays bounded by ``DEPTH`` blocks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from pipeline.imageservice.data.buffers import Block
+from pipeline.imageservice.data.control import Control
+
+DEPTH = 4
+_LAST_WORDS = 5.0  # seconds that a line stuck in a store gets before it is left behind
+
+
+class Line:
+    """One consumer and, from the first queued block on, its thread.
+
+    ``error`` is what the consumer raised; from then on blocks pass by unseen.
+    """
+
+    def __init__(self, work: Callable[[memoryview], object], name: str) -> None:
+        self._work = work
+        self._name = name
+        self.error: Exception | None = None
+        self._blocks: deque[Block] = deque()
+        self._changed = threading.Condition()
+        self._running = False
+        self._closed = False
+        self._afterwards: Callable[[], object] | None = None
+
+    def put(self, block: Block, control: Control) -> None:
+        """Queue a block. Raises what ``control`` raises while waiting for a place."""
+        with self._changed:
+            while len(self._blocks) >= DEPTH and self.error is None:
+                if not self._changed.wait(Control.PATIENCE):
+                    control.check()
+            if self.error is not None:
+                return
+            block.hold()
+            self._blocks.append(block)
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            self._changed.notify_all()
+
+    def do(self, block: Block) -> None:
+        """Work on a block at once, in the caller's thread: for streams too short to be worth a thread."""
+        if self.error is None:
+            self._attempt(block)
+
+    def drain(self, control: Control) -> None:
+        """Wait until everything queued has been worked on. Raises what ``control`` raises meanwhile."""
+        with self._changed:
+            self._close()
+            while self._running:
+                if not self._changed.wait(Control.PATIENCE):
+                    control.check()
+
+    def cancel(self, afterwards: Callable[[], object]) -> None:
+        """Forget what is queued, and call ``afterwards`` when the consumer is done.
+
+        A consumer that is stuck is left behind after a few seconds; its thread calls ``afterwards`` when it comes back.
+        """
+        with self._changed:
+            self._forget()
+            self._close()
+            until = time.monotonic() + _LAST_WORDS
+            while self._running and time.monotonic() < until:
+                self._changed.wait(Control.PATIENCE)
+            if self._running:
+                self._afterwards = afterwards
+                return
+        afterwards()
+
+    def _run(self) -> None:
+        while (block := self._next()) is not None:
+            try:
+                self._attempt(block)
+            finally:
+                block.release()
+        with self._changed:
+            afterwards = self._afterwards
+            self._running = False
+            self._changed.notify_all()
+        if afterwards is not None:
+            afterwards()
+
+    def _next(self) -> Block | None:
+        with self._changed:
+            while not self._blocks and not self._closed:
+                self._changed.wait()
+            if not self._blocks:
+                return None
+            block = self._blocks.popleft()
+            self._changed.notify_all()
+            return block
+
+    def _attempt(self, block: Block) -> None:
+        try:
+            self._work(block.view)
+        except Exception as error:  # the reader raises it, or drops the consumer
+            with self._changed:
+                self.error = error
+                self._forget()
+                self._close()
+
+    def _forget(self) -> None:
+        while self._blocks:
+            self._blocks.pop().release()
+        self._changed.notify_all()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._changed.notify_all()

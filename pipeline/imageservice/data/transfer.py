@@ -1,0 +1,170 @@
+"""The one path for all bytes: from a source, past the taps, into the sinks.
+
+A source is a request's body, a staged file, a web server, another store. Taps see every byte once: digests, format
+inspection, signature verification. Sinks are writers of stores. The calling thread reads, each digest and each sink
+works in a thread of its own, and a stream that fits into one block takes no threads at all. Memory is a few blocks of
+the process's budget, whatever the image's size.
+
+The transfer neither commits nor judges: afterwards the caller asks the taps, then commits the sinks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.base.progress import Progress, nothing
+from pipeline.imageservice.data.buffers import Block, Buffers
+from pipeline.imageservice.data.control import Control
+from pipeline.imageservice.data.lines import Line
+from pipeline.imageservice.errors import Invalid, LimitExceeded
+from pipeline.imageservice.stores.store import Writer
+
+
+class Source(Protocol):
+    """Where bytes come from.
+
+    ``size``: how many there will be, where that is known.
+    """
+
+    size: int | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything has been delivered, as far as is known by now."""
+
+    def readinto(self, view: memoryview, control: Control) -> int:
+        """Fill the beginning of ``view``; 0 at the end. May return early when the other side is slow.
+
+        Raises the service's errors, and what ``control`` raises while waiting.
+        """
+
+
+class Tap(Protocol):
+    """Something that sees every byte. ``own_thread``: whether it is worth one."""
+
+    own_thread: bool
+
+    def update(self, data: memoryview) -> object:
+        """Look at the next bytes; the memory belongs to somebody else afterwards."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What went through: bytes, and the sinks that failed on the way, with what they raised."""
+
+    size: int
+    dropped: dict[Writer, Exception]
+
+
+def transfer(
+    source: Source,
+    sinks: Sequence[Writer],
+    buffers: Buffers,
+    *,
+    taps: Sequence[Tap] = (),
+    limit: int | None = None,
+    control: Control | None = None,
+    progress: Progress = nothing,
+    drop_failing: bool = False,
+) -> Moved:
+    """Move all bytes of ``source``.
+
+    ``limit``: the most bytes to take. With ``drop_failing`` a sink that fails is aborted and left out as long as
+    another one is left; otherwise its error ends the transfer. Raises ``Invalid`` when the source delivers other than
+    ``source.size`` bytes, ``LimitExceeded`` above ``limit``, and what source, taps, sinks and ``control`` raise; every
+    sink has then been aborted.
+    """
+    if limit is not None and source.size is not None and source.size > limit:
+        raise _too_large(limit)
+    control = control or Control()
+    work = _Work(sinks, taps, drop_failing)
+    with work.aborted_on_error():
+        size = 0
+        for block in _blocks(source, buffers, control):
+            size += block.length
+            if limit is not None and size > limit:
+                raise _too_large(limit)
+            if source.size is not None and size > source.size:
+                raise Invalid(f"There is more data than the {source.size} bytes that were announced")
+            work.feed(block, control, last=source.ended)
+            progress.advance(size, source.size)
+        if source.size is not None and size < source.size:
+            raise Invalid(f"The data ended after {size} of the {source.size} bytes that were announced")
+        work.drain(control)
+    return Moved(size, work.dropped)
+
+
+def _too_large(limit: int) -> LimitExceeded:
+    return LimitExceeded(f"The image is larger than {limit} bytes, the most the service takes")
+
+
+def _blocks(source: Source, buffers: Buffers, control: Control) -> Iterator[Block]:
+    """Filled blocks; each is the loop's until it asks for the next one."""
+    while True:
+        block = buffers.take(control.deadline)
+        try:
+            control.check()
+            block.length = source.readinto(block.memory, control)
+            if not block.length:
+                return
+            yield block
+        finally:
+            block.release()
+
+
+class _Work:
+    """The lines of one transfer. A stream of a single block is worked on in the reader's own thread."""
+
+    def __init__(self, sinks: Sequence[Writer], taps: Sequence[Tap], drop_failing: bool) -> None:
+        self.dropped: dict[Writer, Exception] = {}
+        self._sinks = {sink: Line(sink.write, "sink") for sink in sinks}
+        self._beside = [Line(tap.update, "tap") for tap in taps if tap.own_thread]
+        self._inline = [tap for tap in taps if not tap.own_thread]
+        self._drop_failing = drop_failing
+        self._threaded = False
+
+    @contextlib.contextmanager
+    def aborted_on_error(self) -> Iterator[None]:
+        """Abort every sink when the block ends in an error."""
+        try:
+            yield
+        except BaseException:
+            for line in self._beside:
+                line.cancel(lambda: None)
+            for sink, line in self._sinks.items():
+                line.cancel(sink.abort)
+            raise
+
+    def feed(self, block: Block, control: Control, *, last: bool) -> None:
+        """Hand a block to everybody; ``last``: none follows."""
+        for tap in self._inline:
+            tap.update(block.view)
+        self._threaded = self._threaded or not last
+        for line in [*self._beside, *self._sinks.values()]:
+            if self._threaded:
+                line.put(block, control)
+            else:
+                line.do(block)
+        self._settle()
+
+    def drain(self, control: Control) -> None:
+        """Let everybody finish."""
+        for line in [*self._beside, *self._sinks.values()]:
+            line.drain(control)
+        self._settle()
+
+    def _settle(self) -> None:
+        for line in self._beside:
+            if line.error is not None:
+                raise line.error
+        for sink, line in list(self._sinks.items()):
+            if line.error is None:
+                continue
+            if not self._drop_failing or len(self._sinks) == 1:
+                raise line.error
+            del self._sinks[sink]
+            self.dropped[sink] = line.error
+            line.cancel(sink.abort)
