@@ -39,7 +39,8 @@ class Context:
     reads it and writes ``products``. ``products``: format name → file. A record step finds them frozen, mode 0444.
     ``folder`` is private scratch on the same file system and is removed afterwards. ``evidence`` is kept when
     the step fails: serial log, screenshot, last events. ``facts`` holds what earlier steps of this recipe returned,
-    by step name.
+    by step name. ``layers`` is the folder under which ``disk`` and all its backing files lie. A record step may leave
+    files in ``documents`` (an SBOM, an attestation, a screenshot): they are kept with the record, by their names.
     """
 
     recipe: Recipe
@@ -51,6 +52,8 @@ class Context:
     log: IO[bytes]
     progress: Progress
     accelerator: str
+    layers: Path
+    documents: Path
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
