@@ -34,13 +34,18 @@ class Kernel:
     vmlinuz: Path
     modules_dir: Path
 
+    def has(self, name: str) -> bool:
+        """Whether the kernel has the module ``name``, built in or as a file."""
+        wanted = name.replace("-", "_")
+        return wanted in _read_dependencies(self.modules_dir) or wanted in self._built_in()
+
     def load_order(self, *names: str) -> list[Path]:
         """The module files to load for ``names`` ("virtio_blk"), each after those it needs.
 
         A name that is built into the kernel needs no file. Raises ``PipelineError`` for one that is neither.
         """
         needs = _read_dependencies(self.modules_dir)
-        built_in = {module_name(Path(line)) for line in _lines(self.modules_dir / "modules.builtin")}
+        built_in = self._built_in()
         order: dict[str, None] = {}
         for name in names:
             wanted = name.replace("-", "_")
@@ -52,17 +57,22 @@ class Kernel:
                 raise PipelineError(f"the kernel {self.version} has no module {name!r}", hint=_FIX)
         return [self.modules_dir / path for path in order]
 
+    def _built_in(self) -> set[str]:
+        return {module_name(Path(line)) for line in _lines(self.modules_dir / "modules.builtin")}
 
-def newest() -> Kernel:
+
+def newest(kind: str | None = None) -> Kernel:
     """The newest kernel this user may read, one made for guests before any other.
 
-    Raises ``PipelineError`` when there is none, naming those that exist but may not be read (Ubuntu's default).
+    ``kind`` narrows the choice: ``cloud`` (made for guests), ``generic`` (not), or one version. Raises
+    ``PipelineError`` when there is none, naming those that exist but may not be read (Ubuntu's default).
     """
-    usable = [kernel for kernel in _installed() if os.access(kernel.vmlinuz, os.R_OK)]
+    usable = [kernel for kernel in _installed() if os.access(kernel.vmlinuz, os.R_OK) and _is_of(kernel, kind)]
     if usable:
         return max(usable, key=lambda kernel: (bool(_FOR_GUESTS.search(kernel.version)), _natural(kernel.version)))
     unreadable = [f"{kernel.vmlinuz} may not be read by this user" for kernel in _installed()]
-    raise PipelineError("there is no kernel that a guest could be booted with", details=unreadable, hint=_FIX)
+    which = f" of kind {kind!r}" if kind else ""
+    raise PipelineError(f"there is no kernel{which} that a guest could be booted with", details=unreadable, hint=_FIX)
 
 
 def read_module(path: Path) -> bytes:
@@ -84,6 +94,11 @@ def read_module(path: Path) -> bytes:
 def module_name(path: Path) -> str:
     """The name of the module in a file: ``virtio_blk`` for ``drivers/block/virtio-blk.ko.xz``."""
     return path.name.partition(".ko")[0].replace("-", "_")
+
+
+def _is_of(kernel: Kernel, kind: str | None) -> bool:
+    for_guests = bool(_FOR_GUESTS.search(kernel.version))
+    return {None: True, "cloud": for_guests, "generic": not for_guests}.get(kind, kernel.version == kind)
 
 
 def _installed() -> Iterator[Kernel]:

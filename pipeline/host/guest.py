@@ -1,0 +1,210 @@
+"""A guest that runs while a block does: started, watched, ended.
+
+Whatever happens to us, no guest stays: it ends with the block, and by the kernel's hand when the pipeline is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.owner import Owner
+from pipeline.base.progress import Progress, nothing
+from pipeline.host import privileges, process, qemu, triage
+from pipeline.host.console import Console
+from pipeline.host.qmp import Monitor, MonitorError
+
+_POLL = 0.1
+# How long a lost guest may go on talking, so that the log has what followed.
+_GRACE = 3.0
+
+
+class GuestFailed(PipelineError):
+    """A guest that did not do what was waited for. ``diagnosis`` names the failure if it is a known one."""
+
+    def __init__(self, message: str, *, hint: str | None = None, details: list[str], diagnosis: str | None) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.diagnosis = diagnosis
+
+
+class Guest:
+    """A running guest."""
+
+    def __init__(
+        self, machine: qemu.Machine, child: subprocess.Popen[bytes], monitor: Monitor, folder: Path, name: str
+    ) -> None:
+        self.machine = machine
+        self.monitor = monitor
+        self.console = Console(folder / f"{name}-serial.log")
+        self.firmware = Console(folder / f"{name}-firmware.log")
+        self._child = child
+        self._started = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._child.pid
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return time.monotonic() - self._started
+
+    def is_running(self) -> bool:
+        """Whether QEMU still runs."""
+        return self._child.poll() is None
+
+    def wait_until(
+        self, reached: Callable[[], bool], timeout: float, what: str, *, progress: Progress = nothing
+    ) -> float:
+        """Wait until ``reached`` says so; return the seconds since the guest's start.
+
+        Raises ``GuestFailed`` as soon as that can't happen any more: the guest ended, panicked, found nothing to
+        boot; or when ``timeout`` seconds have passed since the start.
+        """
+        lost_since: float | None = None
+        while True:
+            self._poll()
+            if reached():
+                return self.seconds
+            if not self.is_running() or self.monitor.find_event(("GUEST_PANICKED",)):
+                raise self.failure(f"the guest ended before {what}")
+            if lost_since is None and self._is_lost():
+                lost_since = time.monotonic()
+            if lost_since is not None and time.monotonic() - lost_since > _GRACE:
+                raise self.failure(f"the guest failed before {what}")
+            if self.seconds > timeout:
+                raise self.failure(f"{what} did not happen within {timeout:.0f} s")
+            progress.advance(int(self.seconds), int(timeout), "s")
+            time.sleep(_POLL)
+
+    def wait_for_text(self, text: str, timeout: float, what: str, *, progress: Progress = nothing) -> float:
+        """Wait until the guest says ``text`` on its serial line. As ``wait_until``."""
+        return self.wait_until(lambda: text in self.console.text, timeout, what, progress=progress)
+
+    def power_off(self, timeout: float) -> bool:
+        """Press the power button and wait for the guest to go; end it by force otherwise.
+
+        Returns whether the guest itself powered off (a SHUTDOWN event of reason ``guest-shutdown``) within ``timeout``.
+        """
+        obeyed = False
+        with contextlib.suppress(MonitorError):
+            self.monitor.power_down()
+            event = self.monitor.wait_event(("SHUTDOWN",), timeout)
+            obeyed = event is not None and event.data.get("reason") == "guest-shutdown"
+        self._poll()
+        self.end()
+        return obeyed
+
+    def end(self) -> None:
+        """End the guest now, by its monitor if that answers."""
+        if self.is_running():
+            self.monitor.quit()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(5)
+        if self.is_running():
+            self._child.kill()
+            self._child.wait()
+
+    def screenshot(self, target: Path) -> bool:
+        """Take a picture of the screen, if the guest has one and still runs; whether there is one now."""
+        if not self.machine.hardware.has_screen or not self.is_running():
+            return False
+        try:
+            self.monitor.screenshot(target)
+        except MonitorError:
+            return False
+        return True
+
+    def failure(self, message: str) -> GuestFailed:
+        """The error for what was waited for in vain: with the cause if it is known, and the guest's last words."""
+        self._poll()
+        diagnosis = triage.diagnose(self.console.text, self.firmware.text)
+        if diagnosis is not None:
+            said = f"{message}: {diagnosis.cause}"
+            return GuestFailed(said, hint=diagnosis.action, details=self.console.tail(), diagnosis=diagnosis.name)
+        last = triage.last_words(self.console.text)
+        stuck = (
+            f"it has been silent for {self.console.silence:.0f} s, its last words were: {last}"
+            if last
+            else "it never said anything on its serial line"
+        )
+        return GuestFailed(
+            f"{message}: {stuck}",
+            hint=f"see {self.console.path} and the screenshot beside it; is the kernel's console on ttyS0?",
+            details=self.console.tail(),
+            diagnosis=None,
+        )
+
+    def _poll(self) -> None:
+        self.console.poll()
+        self.firmware.poll()
+
+    def _is_lost(self) -> bool:
+        diagnosis = triage.diagnose(self.console.text, self.firmware.text)
+        return diagnosis is not None and diagnosis.fatal
+
+
+@contextlib.contextmanager
+def running(machine: qemu.Machine, folder: Path, name: str = "guest") -> Iterator[Guest]:
+    """Start ``machine``; its logs are ``NAME-serial.log``, ``NAME-firmware.log`` and ``NAME-qemu.log`` in ``folder``.
+
+    Raises ``PipelineError`` with QEMU's own words when it doesn't start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log_path = folder / f"{name}-qemu.log"
+    with contextlib.ExitStack() as stack:
+        ours, theirs = socket.socketpair()
+        stack.callback(ours.close)
+        stack.callback(theirs.close)
+        files = stack.enter_context(qemu.opened_files())
+        words = qemu.command(
+            machine,
+            files,
+            serial=folder / f"{name}-serial.log",
+            firmware_log=folder / f"{name}-firmware.log",
+            monitor=theirs.fileno(),
+            mark=Owner.current().mark,
+        )
+        groups = privileges.groups_for(machine.accelerator)
+        confined = privileges.confined(words, user=privileges.throwaway_user(), groups=groups)
+        log = stack.enter_context(log_path.open("ab"))
+        passed = [theirs.fileno(), *files.descriptors]
+        child = stack.enter_context(process.started(confined, log=log, pass_fds=passed))
+        theirs.close()
+        files.close()
+        try:
+            monitor = Monitor(ours, machine.name)
+        except MonitorError:
+            raise _not_started(child, log_path) from None
+        stack.callback(monitor.close)
+        yield Guest(machine, child, monitor, folder, name)
+
+
+def _not_started(child: subprocess.Popen[bytes], log: Path) -> PipelineError:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(2)
+    said = log.read_text(errors="replace").strip().splitlines()[-5:]
+    hint = "install the package qemu-system-x86" if child.poll() == 127 else None
+    return PipelineError("QEMU did not start", hint=hint, details=said or ["it said nothing"])
+
+
+def reap() -> list[int]:
+    """End the guests whose pipeline is dead; return their process ids. Others are left alone."""
+    ended = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            name = next((word for word in words if word.startswith(b"guest=")), None)
+            owner = Owner.find(name.decode(errors="replace")) if name else None
+            if owner is not None and not owner.is_alive():
+                os.kill(int(folder.name), signal.SIGKILL)
+                ended.append(int(folder.name))
+    return ended

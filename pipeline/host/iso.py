@@ -1,0 +1,110 @@
+"""ISO 9660 media made in memory: seeds for a first boot, answer files for installers."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pycdlib
+
+from pipeline.base import atomic
+from pipeline.base.errors import PipelineError
+
+# ECMA-119 gives the volume identifier 32 characters; Joliet (UCS-2 in the same field) 16.
+_LABEL_LIMIT, _JOLIET_LABEL_LIMIT = 32, 16
+
+
+def write(target: Path, label: str, files: Mapping[str, bytes | Path]) -> None:
+    """Write an ISO image with ``files`` (path → bytes, or the file to take them from).
+
+    Long names are kept as Rock Ridge for Linux, and as Joliet for Windows when the label is short enough for it.
+    """
+    if not 0 < len(label) <= _LABEL_LIMIT:
+        raise PipelineError(f"an ISO's label has 1 to {_LABEL_LIMIT} characters, {label!r} has {len(label)}")
+    joliet = len(label) <= _JOLIET_LABEL_LIMIT
+    iso = pycdlib.PyCdlib()
+    iso.new(interchange_level=3, joliet=3 if joliet else None, rock_ridge="1.09", vol_ident=label)
+    try:
+        names = _Names(iso, joliet)
+        for path, content in sorted(files.items()):
+            names.add_file(PurePosixPath(path), content)
+        with atomic.new_file(target) as temporary, temporary.open("wb") as out:
+            iso.write_fp(out)
+    finally:
+        iso.close()
+
+
+def nocloud_seed(target: Path, *, metadata: Mapping[str, Any], user_data: bytes) -> None:
+    """Write a NoCloud seed. Its meta-data is JSON, which cloud-init reads as YAML and cirros reads at all."""
+    files = {"meta-data": json.dumps(dict(metadata), indent=1).encode(), "user-data": user_data}
+    write(target, "cidata", files)
+
+
+def config_drive(target: Path, *, metadata: Mapping[str, Any], user_data: bytes) -> None:
+    """Write an OpenStack config drive (label ``config-2``, ``openstack/latest``)."""
+    files = {
+        "openstack/latest/meta_data.json": json.dumps(dict(metadata), indent=1).encode(),
+        "openstack/latest/user_data": user_data,
+    }
+    write(target, "config-2", files)
+
+
+class _Names:
+    """Gives every entry a plain ISO name beside its real one, unique without reading the real ones' rules."""
+
+    def __init__(self, iso: Any, joliet: bool) -> None:
+        self._iso = iso
+        self._joliet = joliet
+        self._folders: dict[PurePosixPath, str] = {PurePosixPath("."): ""}
+        self._count = 0
+
+    def add_file(self, path: PurePosixPath, content: bytes | Path) -> None:
+        folder = self._folder(path.parent)
+        names = {"iso_path": f"{folder}/{self._next('F')}.;1", **self._long_names(path)}
+        if isinstance(content, Path):
+            self._iso.add_file(str(content), **names)
+        else:
+            self._iso.add_fp(io.BytesIO(content), len(content), **names)
+
+    def _folder(self, path: PurePosixPath) -> str:
+        if path not in self._folders:
+            parent = self._folder(path.parent)
+            self._folders[path] = f"{parent}/{self._next('D')}"
+            self._iso.add_directory(self._folders[path], **self._long_names(path))
+        return self._folders[path]
+
+    def _long_names(self, path: PurePosixPath) -> dict[str, str]:
+        return {"rr_name": path.name, **({"joliet_path": f"/{path}"} if self._joliet else {})}
+
+    def _next(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}{self._count:07d}"
+
+
+def read(source: Path, wanted: Sequence[str]) -> dict[str, bytes]:
+    """The files of ``wanted`` that an ISO image holds, by their Rock Ridge, Joliet or plain names.
+
+    Raises ``PipelineError`` when ``source`` is no ISO image.
+    """
+    iso = pycdlib.PyCdlib()
+    try:
+        iso.open(str(source))
+    except (pycdlib.pycdlibexception.PyCdlibException, OSError) as error:
+        raise PipelineError(f"{source.name}: not an ISO image that can be read: {error}") from None
+    try:
+        kind = "rr_path" if iso.has_rock_ridge() else "joliet_path" if iso.has_joliet() else "iso_path"
+        found = {}
+        for path in wanted:
+            content = io.BytesIO()
+            name = f"/{path.upper()};1" if kind == "iso_path" else f"/{path}"
+            try:
+                iso.get_file_from_iso_fp(content, **{kind: name})
+            except pycdlib.pycdlibexception.PyCdlibInvalidInput:
+                continue
+            found[path] = content.getvalue()
+        return found
+    finally:
+        iso.close()

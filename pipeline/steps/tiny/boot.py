@@ -1,0 +1,80 @@
+"""What starts the tiny guest: one FAT partition with kernel, initramfs, a loader for BIOS and one for UEFI."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from pipeline.base.errors import PipelineError
+from pipeline.host.initramfs import Archive
+from pipeline.host.kernel import Kernel, module_name, read_module
+from pipeline.host.tree import Tree
+from pipeline.steps.tiny import system
+
+INITRAMFS_FILES = Path(__file__).parent / "initramfs"
+ROOT_LABEL, BOOT_LABEL = "cirros-rootfs", "TINYBOOT"
+_NEEDED = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod", "ext4", "virtio_rng")
+# Where the kernel has them: the other disk buses a cloud may give.
+_WELCOME = ("ata_piix", "ahci", "usb_storage", "xhci_pci", "nvme", "mptsas", "megaraid_sas", "vmw_pvscsi", "sym53c8xx")
+_LOADERS = {
+    "systemd-bootx64.efi": (Path("/usr/lib/systemd/boot/efi"),),
+    "mbr.bin": (Path("/usr/lib/syslinux/mbr"), Path("/usr/lib/SYSLINUX"), Path("/usr/share/syslinux")),
+}
+_PACKAGES = {"systemd-bootx64.efi": "systemd-boot-efi", "mbr.bin": "syslinux-common"}
+
+
+def build(kernel: Kernel, arguments: tuple[str, ...]) -> Tree:
+    """The contents of the boot partition. ``arguments`` go behind the console settings of the kernel's command line."""
+    # The last console is the one /dev/console means.
+    line = " ".join((f"root=LABEL={ROOT_LABEL}", "rw", "console=tty1", "console=ttyS0,115200", *arguments))
+    tree = Tree()
+    tree.add_file("/vmlinuz", kernel.vmlinuz)
+    tree.add_file("/initrd.gz", initramfs(kernel))
+    tree.add_file("/syslinux.cfg", _SYSLINUX.format(line=line).encode())
+    tree.add_file("/loader/loader.conf", b"default tiny.conf\ntimeout 0\neditor no\n")
+    tree.add_file("/loader/entries/tiny.conf", _ENTRY.format(line=line).encode())
+    tree.add_file("/EFI/BOOT/BOOTX64.EFI", loader("systemd-bootx64.efi"))
+    return tree
+
+
+def initramfs(kernel: Kernel) -> bytes:
+    """The initial RAM file system as the kernel is given it."""
+    return gzip.compress(archive(kernel), 6, mtime=0)
+
+
+def archive(kernel: Kernel) -> bytes:
+    """The initial RAM file system: busybox, our scripts, the drivers of disks in the order to load them."""
+    made = Archive()
+    made.add_file("bin/busybox", system.busybox(), 0o755)
+    for file in sorted(INITRAMFS_FILES.iterdir()):
+        made.add_file(file.name, file.read_bytes(), 0o755)
+    names = (*(name for name in _NEEDED), *(name for name in _WELCOME if kernel.has(name)))
+    order = kernel.load_order(*names)
+    for module in order:
+        made.add_file(f"modules/{module_name(module)}.ko", read_module(module))
+    made.add_file("modules/order", "".join(f"{module_name(module)}.ko\n" for module in order).encode())
+    return made.finish()
+
+
+def loader(name: str) -> Path:
+    """A boot loader's file from its distribution package."""
+    for folder in _LOADERS[name]:
+        if (folder / name).is_file():
+            return folder / name
+    raise PipelineError(f"the boot loader {name} is not installed", hint=f"apt install {_PACKAGES[name]}")
+
+
+_SYSLINUX = """SERIAL 0 115200
+DEFAULT tiny
+PROMPT 0
+TIMEOUT 0
+LABEL tiny
+  LINUX /vmlinuz
+  INITRD /initrd.gz
+  APPEND {line}
+"""
+_ENTRY = """title Tiny guest
+linux /vmlinuz
+initrd /initrd.gz
+options {line}
+"""
