@@ -1,0 +1,46 @@
+"""What the settings may say of the HTTP server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TlsOptions(BaseModel):
+    """Certificate and key for HTTPS."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    certificate: Path = Field(description="PEM file with the certificate and its chain.")
+    key: Path = Field(description="PEM file with the private key, readable by the service only.")
+
+
+class ServerOptions(BaseModel):
+    """The HTTP server. Times in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(9292, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    processes: int = Field(2, ge=1, le=64, description="API processes.")
+    request_threads: int = Field(
+        16,
+        ge=2,
+        le=512,
+        description="Threads of a process kept for requests that carry no image data.",
+    )
+    transfer_threads: int = Field(
+        256, ge=2, le=4096, description="Uploads and downloads a process serves at once; more wait their turn."
+    )
+    header_timeout: float = Field(20, gt=0, description="A client has so long to send a request's header.")
+    idle_timeout: float = Field(60, gt=0, description="A client that moves no byte for so long is given up.")
+    keep_alive: float = Field(75, ge=0, description="How long an idle connection is kept for a next request.")
+    stop_timeout: float = Field(
+        600, ge=0, description="How long a stopping service lets running uploads and downloads go on."
+    )
+    tls: TlsOptions | None = Field(None, description="Serve HTTPS.")
+    trusted_proxies: list[str] = Field(
+        default_factory=lambda: ["127.0.0.1", "::1"],
+        description="Addresses of proxies whose X-Forwarded-Proto is believed.",
+    )
