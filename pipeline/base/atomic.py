@@ -37,9 +37,9 @@ def new_file(target: Path, *, mode: int = 0o644) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(mode)
-        _fsync(temporary)
+        fsync(temporary)
         temporary.replace(target)
-        _fsync(target.parent)
+        fsync(target.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -58,10 +58,10 @@ def new_folder(target: Path, *, mode: int = 0o755) -> Iterator[Path]:
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file() and not path.is_symlink():
-                _fsync(path)
-        _fsync(temporary)
+                fsync(path)
+        fsync(temporary)
         temporary.rename(target)
-        _fsync(target.parent)
+        fsync(target.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -93,7 +93,8 @@ def sweep(folder: Path) -> list[Path]:
     return removed
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Have the kernel write a file's bytes, or a folder's names, to the disk now."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
