@@ -117,3 +117,8 @@ def _ask(function: Rule, home: Home) -> Iterator[Verdict]:
         yield from function(home)
     except PipelineError as error:
         yield failure(" ".join((error.message, *error.details)), error.hint or "see the message")
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        yield failure(
+            f"{place}{error.strerror}", "give this user the right, or set PIPELINE_HOME to a folder of its own"
+        )

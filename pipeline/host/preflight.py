@@ -151,6 +151,12 @@ def _room(folders: list[Path], least: int, wanted: int) -> Verdict:
     place = _existing(folders[0])
     system = os.statvfs(place)
     free = system.f_bavail * system.f_frsize
+    closed = [str(folder) for folder in folders if not os.access(_existing(folder), os.W_OK)]
+    if closed:
+        return doctor.failure(
+            f"this user may not write {', '.join(closed)}",
+            "set PIPELINE_HOME, PIPELINE_CACHE, TMPDIR or LIBGUESTFS_CACHEDIR to a folder of yours",
+        )
     text = f"{_gib(free)} free for {', '.join(map(str, folders))}"
     fix = "free some, or set PIPELINE_HOME, PIPELINE_CACHE, TMPDIR or LIBGUESTFS_CACHEDIR to a larger file system"
     if system.f_files and system.f_favail < 10_000:
