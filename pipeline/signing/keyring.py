@@ -1,0 +1,305 @@
+"""The keys of this installation: made on first use, listed, rotated, revoked.
+
+``HOME/keys/NAME/`` (mode 0700) holds a record and, for each generation of the key, its private part (0600; absent
+when a hardware token keeps it) and its public part. One generation is active and signs; retired ones stay
+trusted, because images they signed are still about; revoked ones are named to every verifier.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pipeline.base import atomic
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.signing import passphrase, pem, pkcs11, private_file
+from pipeline.signing.certificates import Authority, LocalCertificates, key_id
+from pipeline.signing.kinds import KeyKind, PrivateKey, PublicKey
+from pipeline.signing.signer import Signer, SoftwareSigner
+
+DEFAULT_KIND = KeyKind.P384
+AUTHORITY = "ca"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+class State(StrEnum):
+    """What a generation of a key is good for."""
+
+    ACTIVE = "active"
+    RETIRED = "retired"
+    REVOKED = "revoked"
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether signatures made with it still count."""
+        return self is not State.REVOKED
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One key pair in a key's life. ``uri`` says where the private part is: ``file:1.pem`` or ``pkcs11:…``."""
+
+    number: int
+    kind: KeyKind
+    key_id: str
+    uri: str
+    certificate: str
+    created: str
+    state: State = State.ACTIVE
+    reason: str = ""
+    ended: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A key by its name, with all its generations, oldest first."""
+
+    name: str
+    generations: tuple[Generation, ...] = field(default=())
+
+    @property
+    def active(self) -> Generation:
+        """The generation that signs. Raises ``PipelineError`` when all are revoked."""
+        for generation in reversed(self.generations):
+            if generation.state is State.ACTIVE:
+                return generation
+        raise PipelineError(f"the key {self.name} is revoked", hint=f"./inv keys.rotate {self.name}")
+
+    @classmethod
+    def parse(cls, data: Any) -> Record:
+        """From the JSON of a record file."""
+        generations = [
+            Generation(**{**entry, "kind": KeyKind(entry["kind"]), "state": State(entry["state"])})
+            for entry in data["generations"]
+        ]
+        return cls(data["name"], tuple(generations))
+
+
+class Keyring:
+    """The keys below one folder, and the certificates that go with them."""
+
+    def __init__(self, home: Home, *, passphrases: passphrase.Source = passphrase.find) -> None:
+        self.folder = home.keys
+        self.certificates = LocalCertificates(home.certificates)
+        self._passphrases = passphrases
+
+    def names(self) -> list[str]:
+        """All keys, the authority's too."""
+        return sorted(path.parent.name for path in self.folder.glob("*/key.json"))
+
+    def record(self, name: str) -> Record:
+        """What is known of a key. Raises ``PipelineError`` when there is none of this name."""
+        path = self._of(name) / "key.json"
+        try:
+            return Record.parse(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            known = ", ".join(self.names()) or "none"
+            raise PipelineError(f"there is no key {name!r} (there are: {known})", hint="./inv keys.new") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise PipelineError(f"{path} is damaged: {error}", hint="restore it from a backup") from None
+
+    def signer(self, name: str, *, kind: KeyKind = DEFAULT_KIND) -> Signer:
+        """What signs with the key ``name``; the key is made now if there is none.
+
+        Raises ``PipelineError`` when files are open to others, the passphrase is wrong, or the key is revoked.
+        """
+        private_file.require_private_folder(self.folder)
+        if not (self._of(name) / "key.json").exists():
+            self.new(name, kind, exist_ok=True)
+        generation = self.record(name).active
+        if generation.uri.startswith("pkcs11:"):
+            signer: Signer = pkcs11.TokenSigner.open(generation.uri, generation.certificate, self._passphrases(name))
+        else:
+            signer = SoftwareSigner(self._load(name, generation), generation.certificate)
+        self._check(name, signer.public_key, generation)
+        return signer
+
+    def new(
+        self, name: str, kind: KeyKind = DEFAULT_KIND, *, protect: bytes | None = None, exist_ok: bool = False
+    ) -> Record:
+        """Make a key. With a passphrase in ``protect`` (or one to be found), its private part is encrypted."""
+        return self._add(name, kind.generate, protect, first=True, exist_ok=exist_ok)
+
+    def import_file(self, name: str, path: Path) -> Record:
+        """Take over a private key in PEM; it keeps its passphrase. DSA keys come in this way only."""
+        data = private_file.read(path, what="the key file")
+        secret = self._passphrases(name) if b"ENCRYPTED" in data else None
+        key = pem.read(data, secret, name=str(path))
+        return self._add(name, lambda: key, secret, first=True)
+
+    def attach(self, name: str, uri: str) -> Record:
+        """Use a key that a PKCS#11 token holds, named by its ``pkcs11:`` URI (RFC 7512)."""
+        self._require_name(name)
+        private_file.require_private_folder(self.folder)
+        public = pkcs11.public_key(uri, self._passphrases(name))
+        with self._locked():
+            self._require_absent(name)
+            with atomic.new_folder(self._of(name), mode=0o700) as folder:
+                generation = self._describe(name, 1, public, uri, folder)
+                self._write(folder, Record(name, (generation,)))
+        return self.record(name)
+
+    def rotate(self, name: str, *, protect: bytes | None = None, kind: KeyKind | None = None) -> Record:
+        """Make a new generation and retire the active one, which stays trusted."""
+        last = self.record(name).generations[-1]
+        if last.uri.startswith("pkcs11:"):
+            raise PipelineError(
+                f"the key {name} is in a token", hint="make a new key there and attach it under a new name"
+            )
+        wanted = kind or last.kind
+        encrypted = b"ENCRYPTED" in self._private(name, last)
+        secret = protect or (self._passphrases(name) if encrypted else None)
+        if encrypted and secret is None:
+            raise PipelineError(f"the key {name} is encrypted and there is no passphrase", hint=pem.PASSPHRASE_HINT)
+        return self._add(name, wanted.generate, secret, first=False)
+
+    def revoke(self, name: str, reason: str, *, number: int | None = None) -> Record:
+        """Withdraw trust from one generation of a key (all of them without ``number``)."""
+        with self._locked():
+            record = self.record(name)
+            if number is not None and number not in {generation.number for generation in record.generations}:
+                raise PipelineError(f"the key {name} has no generation {number}")
+            changed = [
+                replace(generation, state=State.REVOKED, reason=reason, ended=_now())
+                if number in (None, generation.number)
+                else generation
+                for generation in record.generations
+            ]
+            self._write(self._of(name), replace(record, generations=tuple(changed)))
+        return self.record(name)
+
+    def authority(self) -> Authority:
+        """The local authority that issues the keys' certificates; made on first use."""
+        private_file.require_private_folder(self.folder)
+        with self._locked():
+            return self._authority()
+
+    def _authority(self) -> Authority:
+        folder = self._of(AUTHORITY)
+        if not (folder / "key.json").exists():
+            self._add_authority(folder)
+        generation = self.record(AUTHORITY).active
+        return Authority(self._load(AUTHORITY, generation), self.certificates.get(generation.certificate))
+
+    def _add_authority(self, folder: Path) -> None:
+        key = DEFAULT_KIND.generate()
+        identity = self.certificates.add(Authority.new(key).certificate)
+        generation = Generation(1, DEFAULT_KIND, key_id(key.public_key()), "file:1.pem", identity, _now())
+        with atomic.new_folder(folder, mode=0o700) as temporary:
+            _write_private(temporary / "1.pem", pem.write(key, self._passphrases_if_set(AUTHORITY)))
+            self._write(temporary, Record(AUTHORITY, (generation,)))
+
+    def _add(
+        self, name: str, make: Callable[[], PrivateKey], protect: bytes | None, *, first: bool, exist_ok: bool = False
+    ) -> Record:
+        self._require_name(name)
+        if protect is not None:
+            passphrase.require_strength(protect)
+        private_file.require_private_folder(self.folder)
+        with self._locked():
+            if first and (self._of(name) / "key.json").exists():
+                if exist_ok:
+                    return self.record(name)
+                self._require_absent(name)
+            key = make()
+            secret = protect if protect is not None or not first else self._passphrases_if_set(name)
+            if first:
+                with atomic.new_folder(self._of(name), mode=0o700) as folder:
+                    self._write_generation(folder, Record(name), key, secret)
+            else:
+                self._write_generation(self._of(name), self.record(name), key, secret)
+        return self.record(name)
+
+    def _write_generation(self, folder: Path, record: Record, key: PrivateKey, secret: bytes | None) -> None:
+        number = len(record.generations) + 1
+        public = key.public_key()
+        _write_private(folder / f"{number}.pem", pem.write(key, secret))
+        added = self._describe(record.name, number, public, f"file:{number}.pem", folder)
+        older = [
+            replace(old, state=State.RETIRED, ended=_now()) if old.state is State.ACTIVE else old
+            for old in record.generations
+        ]
+        self._write(folder, replace(record, generations=(*older, added)))
+
+    def _describe(self, name: str, number: int, public: PublicKey, uri: str, folder: Path) -> Generation:
+        certificate = self._authority().issue(public, f"{name} {number}")
+        identity = self.certificates.add(certificate)
+        atomic.write_bytes(folder / f"{number}.pub.pem", pem.write_public(public))
+        return Generation(number, KeyKind.of(public), key_id(public), uri, identity, _now())
+
+    def _write(self, folder: Path, record: Record) -> None:
+        text = json.dumps(asdict(record), indent=2) + "\n"
+        atomic.write_text(folder / "key.json", text, mode=0o600)
+
+    def _load(self, name: str, generation: Generation) -> PrivateKey:
+        data = self._private(name, generation)
+        secret = self._passphrases(name) if b"ENCRYPTED" in data else None
+        return pem.read(data, secret, name=name)
+
+    def _private(self, name: str, generation: Generation) -> bytes:
+        path = self._of(name) / generation.uri.removeprefix("file:")
+        return private_file.read(path, what=f"the key {name}:")
+
+    def _check(self, name: str, public: PublicKey, generation: Generation) -> None:
+        certificate = self.certificates.get(generation.certificate)
+        if key_id(public) != generation.key_id or key_id(certificate.public_key()) != generation.key_id:
+            raise PipelineError(
+                f"the key {name}, its record and its certificate {generation.certificate} do not belong together",
+                hint="restore them from a backup, or make a new key",
+            )
+        now = datetime.datetime.now(datetime.UTC)
+        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+            raise PipelineError(
+                f"the certificate of the key {name} is not valid now "
+                f"({certificate.not_valid_before_utc:%Y-%m-%d} to {certificate.not_valid_after_utc:%Y-%m-%d})",
+                hint=f"./inv keys.rotate {name}",
+            )
+
+    def _passphrases_if_set(self, name: str) -> bytes | None:
+        """A new key made without a person there is encrypted only when a passphrase lies ready."""
+        if not passphrase.is_set(name):
+            return None
+        found = self._passphrases(name)
+        if found is not None:
+            passphrase.require_strength(found)
+        return found
+
+    def _require_absent(self, name: str) -> None:
+        if (self._of(name) / "key.json").exists():
+            raise PipelineError(f"there is a key {name!r} already", hint=f"./inv keys.rotate {name}")
+
+    def _require_name(self, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise PipelineError(f"{name!r} is no name for a key: lower case letters, digits and ._- (up to 63)")
+
+    def _of(self, name: str) -> Path:
+        self._require_name(name)
+        return self.folder / name
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Only one process changes keys at a time."""
+        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    atomic.write_bytes(path, data, mode=0o600)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
