@@ -1,0 +1,73 @@
+"""What happens to every request before its resource sees it, and to every answer after."""
+
+from __future__ import annotations
+
+import falcon
+from falcon.constants import HTTP_METHODS
+
+from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.api.context import RequestContext, new_request_id
+from pipeline.imageservice.api.versions import Prefixes, answer_versions
+from pipeline.imageservice.errors import HeaderTooLong, Invalid, NotAuthenticated, NotImplementedVerb
+from pipeline.imageservice.service import Service
+
+_ANYBODY = Caller(project=None, roles=frozenset({"reader", "member"}), read_only=True)
+
+
+class Front:
+    """Falcon middleware: request id, well-formed path, version prefix, identity."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._prefixes = Prefixes(service)
+        self._longest_id = service.settings.api.max_request_id
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Find out what is asked, and by whom. Each request is authenticated here, once."""
+        try:
+            sent = req.get_header("X-Openstack-Request-Id")
+            req.context.service = RequestContext(new_request_id(sent, self._longest_id))
+        except HeaderTooLong:
+            req.context.service = RequestContext(new_request_id(None, self._longest_id))
+            raise
+        if req.method not in HTTP_METHODS or req.method in ("CONNECT", "TRACE"):
+            raise NotImplementedVerb(f"The method {req.method[:32]} is not known")
+        path = self._prefixes.resolve(_checked_path(req), req.get_header("Accept"))
+        if path is None:
+            answer_versions(self._service, req, resp, 300)
+            resp.complete = True
+            return
+        req.path = path
+        if path.startswith(("/v2/", "/v1/")) and path != "/v2/":
+            self._identify(req)
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
+    ) -> None:
+        """Name the request in its answer."""
+        context = getattr(req.context, "service", None)
+        if context is not None:
+            resp.set_header("x-openstack-request-id", context.request_id)
+        if resp.status_code == 401 and self._service.identity.challenge:
+            resp.set_header("WWW-Authenticate", self._service.identity.challenge)
+
+    def _identify(self, req: falcon.Request) -> None:
+        context: RequestContext = req.context.service
+        if self._service.settings.allow_anonymous and not req.get_header("X-Auth-Token"):
+            context.caller = _ANYBODY
+            return
+        caller = self._service.identity.identify(req.env)
+        context.caller = self._service.policy.with_admin(caller)
+        if context.caller.user is None and context.caller.project is None and not context.caller.roles:
+            raise NotAuthenticated("The token is for nobody and nothing.")
+
+
+def _checked_path(req: falcon.Request) -> str:
+    """The request's path as text. Raises ``Invalid`` when it is not UTF-8, or holds a NUL."""
+    try:
+        path = str(req.env.get("PATH_INFO", "")).encode("latin-1").decode() or "/"
+    except UnicodeError:
+        raise Invalid("The path is not valid UTF-8 once it is unquoted") from None
+    if "\0" in path:
+        raise Invalid("The path holds a NUL character")
+    return path

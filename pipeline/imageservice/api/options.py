@@ -1,0 +1,42 @@
+"""What the settings may say about the HTTP interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_DISK_FORMATS = ["ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"]
+_CONTAINER_FORMATS = ["ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"]
+
+
+class ApiOptions(BaseModel):
+    """How the API presents itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    public_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#]+(/[^?#]*)?$",
+        description="The URL clients reach the service by, for links; by default what the request names.",
+    )
+    disk_formats: list[str] = Field(_DISK_FORMATS, min_length=1, description="Disk formats that images may have.")
+    container_formats: list[str] = Field(
+        _CONTAINER_FORMATS, min_length=1, description="Container formats that images may have."
+    )
+    default_limit: int = Field(25, ge=1, description="Entries of a page when the client names no limit.")
+    max_limit: int = Field(1000, ge=1, description="Entries of a page at the most.")
+    show_direct_url: bool = Field(False, description="Show `direct_url`, the address of an image's first location.")
+    show_locations: bool = Field(False, description="Show and accept `locations` in image documents.")
+    image_schema: Path | None = Field(
+        None,
+        description="A JSON file with further typed properties, as in the reference's schema-image.json.",
+    )
+    max_request_id: int = Field(64, ge=16, le=255, description="Characters of a request id that a client may send.")
+    max_body: int = Field(4 << 20, ge=1024, description="Bytes of a JSON body at the most.")
+    cors_origins: list[str] = Field([], description="Origins whose pages may call the API; `*` for any.")
+    version_1: bool = Field(False, description="Serve the v1 calls of old tools too.")
+    tasks_hours: float = Field(48, gt=0, description="Hours that an ended task stays readable.")
+    disable_file: Path | None = Field(
+        None, description="While this file exists, /healthcheck answers 503, so that load balancers leave the node out."
+    )

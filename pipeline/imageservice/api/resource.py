@@ -1,0 +1,116 @@
+"""What all resources share: answers in JSON, bodies out of JSON, and no for what they do not take."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+import falcon
+
+from pipeline.imageservice.errors import Invalid, LimitExceeded, MethodNotAllowed
+from pipeline.imageservice.service import Service
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_ESCAPED_TROUBLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+class Resource:
+    """One path of the API: ``on_get``, ``on_post`` … answer its methods."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def on_options(self, req: falcon.Request, resp: falcon.Response, **parts: str) -> NoReturn:
+        """Refuse: Falcon would answer by itself, and the API has no such method."""
+        raise MethodNotAllowed(self.methods)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods this path answers."""
+        return tuple(method for method in _METHODS if hasattr(self, f"on_{method.lower()}"))
+
+
+def answer_json(resp: falcon.Response, document: Any, status: int = 200) -> None:
+    """Answer with a JSON document."""
+    resp.status = status
+    resp.content_type = "application/json"
+    resp.data = json.dumps(document, separators=(", ", ": ")).encode()
+
+
+def has_body(req: falcon.Request) -> bool:
+    """Whether the request carries a body; one sent in chunks counts, whatever is in it."""
+    return bool(req.content_length) or bool(req.get_header("Transfer-Encoding"))
+
+
+def refuse_body(req: falcon.Request) -> None:
+    """Raise ``Invalid`` when the request carries a body where none belongs."""
+    if has_body(req):
+        raise Invalid("Unexpected body in request: this call takes none")
+
+
+def read_json(req: falcon.Request, longest: int) -> Any:
+    """The request's JSON body: an object or a list. Raises ``Invalid``, ``LimitExceeded``."""
+    if not has_body(req):
+        raise Invalid("Missing required request body")
+    raw = _read(req, longest)
+    try:
+        document = json.loads(raw, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise Invalid("Malformed JSON in request body: it is not UTF-8") from None
+    except RecursionError:
+        raise Invalid("Malformed JSON in request body: it is nested too deeply") from None
+    except ValueError as error:
+        raise Invalid(f"Malformed JSON in request body: {_first_line(error)}") from None
+    if not isinstance(document, dict | list):
+        raise Invalid("The request body must be a JSON object or a list")
+    if _ESCAPED_TROUBLE.search(raw):
+        _refuse_unstorable(document)
+    return document
+
+
+def _read(req: falcon.Request, longest: int) -> bytes:
+    length = req.content_length
+    if length is not None and length > longest:
+        raise LimitExceeded(f"The request body is longer than {longest} bytes")
+    try:
+        raw = req.stream.read(longest + 1 if length is None else length)
+    except OSError:
+        raise Invalid("The request body ended too early") from None
+    if length is not None and len(raw) < length:
+        raise Invalid("The request body ended too early")
+    if len(raw) > longest:
+        raise LimitExceeded(f"The request body is longer than {longest} bytes")
+    return raw
+
+
+def check_text(text: str, what: str) -> str:
+    """``text``, if every store and database can keep it. Raises ``Invalid``."""
+    if "\0" in text:
+        raise Invalid(f"{what} holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Invalid(f"{what} is not valid Unicode text") from None
+    return text
+
+
+def _refuse_unstorable(value: Any) -> None:
+    """Walk what was read: NUL and half surrogate pairs can hide in JSON's escapes."""
+    if isinstance(value, str):
+        check_text(value, "A text in the request body")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            check_text(name, "A name in the request body")
+            _refuse_unstorable(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_unstorable(item)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200]
