@@ -79,7 +79,7 @@ def emulator() -> str:
     """QEMU's program for x86-64 guests. Raises ``PipelineError`` when it is not installed."""
     found = shutil.which("qemu-system-x86_64") or shutil.which("/usr/libexec/qemu-kvm")
     if not found:
-        raise PipelineError("QEMU for x86-64 guests is not installed", hint="./inv doctor says which package has it")
+        raise PipelineError("QEMU is not installed", hint="install the package qemu-system-x86 (Fedora, EL: qemu-kvm)")
     return found
 
 
