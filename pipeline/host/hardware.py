@@ -90,9 +90,7 @@ class Hardware:
             firmware=firmware or ask.one_of("hw_firmware_type", "bios", ("bios", "uefi")),
             secure_boot=properties.get("os_secure_boot") == "required",
             disk_bus=ask.one_of("hw_disk_bus", "virtio", ("virtio", "scsi", "ide", "sata", "usb")),
-            cdrom_bus=ask.one_of(
-                "hw_cdrom_bus", "sata" if machine == "q35" else "ide", ("ide", "sata", "scsi", "virtio", "usb")
-            ),
+            cdrom_bus=ask.one_of("hw_cdrom_bus", "sata" if machine == "q35" else "ide", ("ide", "sata", "scsi", "usb")),
             scsi_model=ask.one_of("hw_scsi_model", "lsilogic", tuple(_SCSI_CONTROLLERS)),
             vif_model=ask.one_of("hw_vif_model", "virtio", tuple(_NICS)),
             video_model=ask.one_of("hw_video_model", "virtio", tuple(_VIDEOS)),
@@ -122,7 +120,6 @@ class Hardware:
         """The words that attach CD-ROM node ``cdrom<index>``, behind the disks in the boot order if at all."""
         node = f"drive=cdrom{index},id=c{index}" + (f",bootindex={index + 10}" if boot else "")
         devices = {
-            "virtio": f"virtio-blk-pci,{node}",
             "scsi": f"scsi-cd,bus=scsi.0,{node}",
             "ide": f"ide-cd,bus=ide.1,unit={index},{node}",
             "sata": f"ide-cd,bus={self._sata_bus}.{index + 2},{node}",

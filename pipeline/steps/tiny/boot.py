@@ -15,7 +15,7 @@ INITRAMFS_FILES = Path(__file__).parent / "initramfs"
 ROOT_LABEL, BOOT_LABEL = "cirros-rootfs", "TINYBOOT"
 _NEEDED = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod", "ext4", "virtio_rng")
 # Where the kernel has them: the other disk buses a cloud may give.
-_WELCOME = ("ata_piix", "ahci", "usb_storage", "xhci_pci", "nvme", "mptsas", "megaraid_sas", "vmw_pvscsi", "sym53c8xx")
+_WELCOME = ("ata_piix", "ahci", "usb_storage", "xhci_pci", "nvme")
 _LOADERS = {
     "systemd-bootx64.efi": (Path("/usr/lib/systemd/boot/efi"),),
     "mbr.bin": (Path("/usr/lib/syslinux/mbr"), Path("/usr/lib/SYSLINUX"), Path("/usr/share/syslinux")),
