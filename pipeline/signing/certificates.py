@@ -101,6 +101,13 @@ class Authority:
         return _signed(builder.add_extension(issuer_key, critical=False), self.key)
 
 
+def request(key: PrivateKey, name: str) -> bytes:
+    """A certificate signing request for ``key``, PEM."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"image signing key {name}"[:64])])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject).add_extension(_usage(authority=False), True)
+    return builder.sign(_for_certificates(key), hashes.SHA384()).public_bytes(serialization.Encoding.PEM)
+
+
 def parse(data: bytes, *, name: str) -> x509.Certificate:
     """The first certificate in ``data``, PEM or DER. Raises ``CertificateMissing`` in plain words."""
     try:
@@ -174,7 +181,11 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
 
 
 def _signed(builder: x509.CertificateBuilder, key: PrivateKey) -> x509.Certificate:
-    # cursive checks certificates by PKCS#1 v1.5 or ECDSA, nothing else; so the authority's key is one of these.
+    return builder.sign(_for_certificates(key), hashes.SHA384())
+
+
+def _for_certificates(key: PrivateKey) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+    # cursive checks certificates by PKCS#1 v1.5 or ECDSA, nothing else.
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-        raise PipelineError("an authority's key must be RSA or ECDSA", hint="OpenStack verifies no other certificates")
-    return builder.sign(key, hashes.SHA384())
+        raise PipelineError("certificates are signed with RSA or ECDSA keys", hint="OpenStack verifies no others")
+    return key

@@ -14,75 +14,21 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.signing import passphrase, pem, pkcs11, private_file
+from pipeline.signing import certificates, passphrase, pem, pkcs11, private_file
 from pipeline.signing.certificates import Authority, LocalCertificates, key_id
 from pipeline.signing.kinds import KeyKind, PrivateKey, PublicKey
+from pipeline.signing.records import Generation, Record, State, now
 from pipeline.signing.signer import Signer, SoftwareSigner
 
 DEFAULT_KIND = KeyKind.P384
 AUTHORITY = "ca"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-
-
-class State(StrEnum):
-    """What a generation of a key is good for."""
-
-    ACTIVE = "active"
-    RETIRED = "retired"
-    REVOKED = "revoked"
-
-    @property
-    def is_trusted(self) -> bool:
-        """Whether signatures made with it still count."""
-        return self is not State.REVOKED
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One key pair in a key's life. ``uri`` says where the private part is: ``file:1.pem`` or ``pkcs11:…``."""
-
-    number: int
-    kind: KeyKind
-    key_id: str
-    uri: str
-    certificate: str
-    created: str
-    state: State = State.ACTIVE
-    reason: str = ""
-    ended: str = ""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A key by its name, with all its generations, oldest first."""
-
-    name: str
-    generations: tuple[Generation, ...] = field(default=())
-
-    @property
-    def active(self) -> Generation:
-        """The generation that signs. Raises ``PipelineError`` when all are revoked."""
-        for generation in reversed(self.generations):
-            if generation.state is State.ACTIVE:
-                return generation
-        raise PipelineError(f"the key {self.name} is revoked", hint=f"./inv keys.rotate {self.name}")
-
-    @classmethod
-    def parse(cls, data: Any) -> Record:
-        """From the JSON of a record file."""
-        generations = [
-            Generation(**{**entry, "kind": KeyKind(entry["kind"]), "state": State(entry["state"])})
-            for entry in data["generations"]
-        ]
-        return cls(data["name"], tuple(generations))
 
 
 class Keyring:
@@ -170,10 +116,34 @@ class Keyring:
             if number is not None and number not in {generation.number for generation in record.generations}:
                 raise PipelineError(f"the key {name} has no generation {number}")
             changed = [
-                replace(generation, state=State.REVOKED, reason=reason, ended=_now())
+                replace(generation, state=State.REVOKED, reason=reason, ended=now())
                 if number in (None, generation.number)
                 else generation
                 for generation in record.generations
+            ]
+            self._write(self._of(name), replace(record, generations=tuple(changed)))
+        return self.record(name)
+
+    def request(self, name: str) -> bytes:
+        """A certificate signing request (PEM) for another authority."""
+        generation = self.record(name).active
+        if generation.uri.startswith("pkcs11:"):
+            raise PipelineError(f"the key {name} is in a token", hint="have the token's own tools write the request")
+        return certificates.request(self._load(name, generation), name)
+
+    def certify(self, name: str, chain: bytes) -> Record:
+        """Use a certificate that another authority issued: its PEM, with its issuers' behind it."""
+        found = certificates.parse_chain(chain, name="the chain")
+        with self._locked():
+            record = self.record(name)
+            active = record.active
+            if key_id(found[0].public_key()) != active.key_id:
+                raise PipelineError(
+                    f"the first certificate is not for the key {name}", hint=f"./inv keys.request {name}"
+                )
+            identities = [self.certificates.add(certificate) for certificate in found]
+            changed = [
+                replace(each, certificate=identities[0]) if each is active else each for each in record.generations
             ]
             self._write(self._of(name), replace(record, generations=tuple(changed)))
         return self.record(name)
@@ -194,7 +164,7 @@ class Keyring:
     def _add_authority(self, folder: Path) -> None:
         key = DEFAULT_KIND.generate()
         identity = self.certificates.add(Authority.new(key).certificate)
-        generation = Generation(1, DEFAULT_KIND, key_id(key.public_key()), "file:1.pem", identity, _now())
+        generation = Generation(1, DEFAULT_KIND, key_id(key.public_key()), "file:1.pem", identity, now())
         with atomic.new_folder(folder, mode=0o700) as temporary:
             _write_private(temporary / "1.pem", pem.write(key, self._passphrases_if_set(AUTHORITY)))
             self._write(temporary, Record(AUTHORITY, (generation,)))
@@ -226,7 +196,7 @@ class Keyring:
         _write_private(folder / f"{number}.pem", pem.write(key, secret))
         added = self._describe(record.name, number, public, f"file:{number}.pem", folder)
         older = [
-            replace(old, state=State.RETIRED, ended=_now()) if old.state is State.ACTIVE else old
+            replace(old, state=State.RETIRED, ended=now()) if old.state is State.ACTIVE else old
             for old in record.generations
         ]
         self._write(folder, replace(record, generations=(*older, added)))
@@ -235,11 +205,10 @@ class Keyring:
         certificate = self._authority().issue(public, f"{name} {number}")
         identity = self.certificates.add(certificate)
         atomic.write_bytes(folder / f"{number}.pub.pem", pem.write_public(public))
-        return Generation(number, KeyKind.of(public), key_id(public), uri, identity, _now())
+        return Generation(number, KeyKind.of(public), key_id(public), uri, identity, now())
 
     def _write(self, folder: Path, record: Record) -> None:
-        text = json.dumps(asdict(record), indent=2) + "\n"
-        atomic.write_text(folder / "key.json", text, mode=0o600)
+        atomic.write_text(folder / "key.json", record.dump(), mode=0o600)
 
     def _load(self, name: str, generation: Generation) -> PrivateKey:
         data = self._private(name, generation)
@@ -257,8 +226,8 @@ class Keyring:
                 f"the key {name}, its record and its certificate {generation.certificate} do not belong together",
                 hint="restore them from a backup, or make a new key",
             )
-        now = datetime.datetime.now(datetime.UTC)
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        moment = datetime.datetime.now(datetime.UTC)
+        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
             raise PipelineError(
                 f"the certificate of the key {name} is not valid now "
                 f"({certificate.not_valid_before_utc:%Y-%m-%d} to {certificate.not_valid_after_utc:%Y-%m-%d})",
@@ -299,7 +268,3 @@ class Keyring:
 
 def _write_private(path: Path, data: bytes) -> None:
     atomic.write_bytes(path, data, mode=0o600)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

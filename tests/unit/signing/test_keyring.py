@@ -8,13 +8,16 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.signing import passphrase, pem
-from pipeline.signing.certificates import key_id
-from pipeline.signing.keyring import Keyring, State
+from pipeline.signing.certificates import Authority, identity_of, key_id
+from pipeline.signing.keyring import Keyring
 from pipeline.signing.kinds import KeyKind
+from pipeline.signing.records import State
 
 SECRET = b"correct horse battery"
 
@@ -222,3 +225,28 @@ def test_the_record_holds_no_secret(home: Home, keyring: Keyring) -> None:
     assert set(record["generations"][0]) == {
         "number", "kind", "key_id", "uri", "certificate", "created", "state", "reason", "ended",
     }  # fmt: skip
+
+
+def test_another_authority_can_certify_a_key(keyring: Keyring, home: Home) -> None:
+    keyring.signer("default")
+    request = x509.load_pem_x509_csr(keyring.request("default"))
+    assert key_id(request.public_key()) == keyring.record("default").active.key_id
+    company = Authority.new(KeyKind.RSA2048.generate(), "company")
+    leaf = company.issue(keyring.signer("default").public_key, "default")
+    chain = [leaf, company.certificate]
+    keyring.certify("default", b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain))
+    signer = keyring.signer("default")
+    assert keyring.certificates.get(signer.certificate) == leaf
+    assert keyring.certificates.get(identity_of(company.certificate))
+    other = company.issue(KeyKind.P384.generate().public_key(), "other").public_bytes(serialization.Encoding.PEM)
+    with pytest.raises(PipelineError, match="not for the key default"):
+        keyring.certify("default", other)
+
+
+def test_an_expired_certificate_does_not_sign(keyring: Keyring) -> None:
+    keyring.signer("default")
+    public = keyring.signer("default").public_key
+    expired = keyring.authority().issue(public, "default", days=0)
+    keyring.certify("default", expired.public_bytes(serialization.Encoding.PEM))
+    with pytest.raises(PipelineError, match="is not valid now"):
+        keyring.signer("default")
