@@ -1,0 +1,106 @@
+"""Which cloud a name means, and a connection to it.
+
+Names come from the operator's own ``clouds.yaml`` (wherever openstacksdk looks for it). The bundled image service is
+the cloud ``bundled``: its entry is written to ``clouds.yaml`` in the pipeline's home; an operator's own entry of that
+name goes first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import openstack
+import openstack.exceptions
+import yaml
+from openstack.config import OpenStackConfig
+
+from pipeline.base import atomic
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.publishing.http import Http
+from pipeline.publishing.image_api import ImageApi
+from pipeline.publishing.patience import Patience
+
+BUNDLED = "bundled"
+
+
+def entry_file(home: Home) -> Path:
+    """The pipeline's own ``clouds.yaml``."""
+    return home.root / "clouds.yaml"
+
+
+def write_entry(home: Home, endpoint: str, token: str) -> None:
+    """Let ``openstack --os-cloud bundled`` and publishing find the bundled service at ``endpoint``.
+
+    The file holds a token and is for its owner only.
+    """
+    entry = {
+        "auth_type": "admin_token",
+        "auth": {"endpoint": f"{endpoint.rstrip('/')}/v2", "token": token},
+        "image_api_version": "2",
+    }
+    text = yaml.safe_dump({"clouds": {BUNDLED: entry}}, sort_keys=False)
+    target = entry_file(home)
+    if not target.is_file() or target.read_text() != text or target.stat().st_mode & 0o077:
+        atomic.write_text(target, text, mode=0o600)
+
+
+def connect(home: Home, cloud: str, *, patience: Patience | None = None) -> ImageApi:
+    """A connection to ``cloud``. Raises ``PipelineError`` when there is no such entry or it cannot be used."""
+    region = _region(home, cloud)
+    try:
+        connection = openstack.connection.Connection(config=region)
+        adapter = connection.image
+    except (openstack.exceptions.SDKException, ValueError, TypeError) as error:
+        raise PipelineError(
+            f"cloud {cloud} cannot be used: {_first_line(error)}", hint=f"check its entry: {_where(home)}"
+        ) from None
+    return ImageApi(Http(adapter, cloud, patience or Patience()))
+
+
+def names(home: Home) -> list[str]:
+    """Every cloud that can be named."""
+    own = {BUNDLED} if entry_file(home).is_file() else set()
+    return sorted(own | set(_operators_names(_operators())))
+
+
+def _region(home: Home, cloud: str) -> Any:
+    operators = _operators()
+    if cloud in _operators_names(operators):
+        found = operators
+    elif cloud == BUNDLED and entry_file(home).is_file():
+        found = OpenStackConfig(config_files=[str(entry_file(home))], load_envvars=False)
+    elif cloud == BUNDLED:
+        raise PipelineError("the bundled image service was never started here", hint="./inv service.start")
+    else:
+        known = ", ".join(names(home)) or "none"
+        raise PipelineError(
+            f"there is no cloud named {cloud} (known: {known})",
+            hint=f"add it to clouds.yaml; looked at: {_where(home)}",
+        )
+    try:
+        return found.get_one(cloud=cloud)
+    except (openstack.exceptions.SDKException, ValueError, TypeError) as error:
+        raise PipelineError(f"the entry of cloud {cloud} is not usable: {_first_line(error)}") from None
+
+
+def _operators() -> OpenStackConfig:
+    try:
+        return OpenStackConfig()
+    except (openstack.exceptions.SDKException, yaml.YAMLError, OSError) as error:
+        raise PipelineError(f"clouds.yaml cannot be read: {_first_line(error)}") from None
+
+
+def _operators_names(config: OpenStackConfig) -> list[str]:
+    # With no file at all openstacksdk invents a cloud named "defaults".
+    return [name for name in config.get_cloud_names() if name != "defaults"]
+
+
+def _where(home: Home) -> str:
+    operators = _operators().config_filename
+    return " and ".join(str(place) for place in (operators, entry_file(home)) if place)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

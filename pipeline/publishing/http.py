@@ -1,0 +1,172 @@
+"""One request to a cloud's image endpoint, through openstacksdk's session, and what its answer means.
+
+The session of openstacksdk knows the cloud: endpoint, identity, TLS, token renewal. Its higher-level image calls are
+not used, because they hide what a transaction must know: whether a request that failed took effect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import requests
+from keystoneauth1 import exceptions as identity
+
+from pipeline.publishing.cloud_errors import CloudError, Conflict, NotAllowed, NotThere, Refused, Unreachable
+from pipeline.publishing.patience import Patience
+
+BLOCK = 1 << 20
+_TIMEOUT = 60.0
+# After the last byte a store may still have to assemble and verify the image.
+UPLOAD_TIMEOUT = 1800.0
+_TROUBLE = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class Response(Protocol):
+    """What is used of an answer (``requests.Response``)."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    text: str
+
+    def json(self) -> Any:
+        """The body as JSON."""
+
+    def iter_content(self, chunk_size: int) -> Iterator[bytes]:
+        """The body in blocks."""
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+class Adapter(Protocol):
+    """What is used of openstacksdk's image proxy."""
+
+    def request(self, url: str, method: str, **options: Any) -> Any:
+        """Send a request to the endpoint's ``url``."""
+
+
+class Http:
+    """Requests to one cloud, called ``cloud`` in messages."""
+
+    def __init__(self, adapter: Adapter, cloud: str, patience: Patience) -> None:
+        self._adapter = adapter
+        self.cloud = cloud
+        self.patience = patience
+
+    def once(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        json: Any = None,
+        data: Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+        timeout: float = _TIMEOUT,
+    ) -> Response:
+        """Send one request; return its answer if that is a success.
+
+        ``what`` says for people what is being done ("patch image 1234"). Raises ``Unreachable`` when it is unknown
+        whether the request took effect, ``Refused`` or one of its kinds on a clear no.
+        """
+        options: dict[str, Any] = {"headers": dict(headers or {}), "timeout": timeout, "raise_exc": False}
+        if json is not None:
+            options["json"] = json
+        if data is not None:
+            options["data"] = data
+        if stream:
+            options["stream"] = True
+        with self._translated(what):
+            response: Response = self._adapter.request(path, method, skip_cache=True, **options)
+        if response.status_code >= 300:
+            try:
+                raise self._problem(response, what)
+            finally:
+                response.close()
+        return response
+
+    def patiently(self, method: str, path: str, what: str, *, json: Any = None) -> Response:
+        """Like ``once``, trying again while the cloud is in trouble; only for requests that may be repeated."""
+        for attempt in self.patience.tries():
+            try:
+                return self.once(method, path, what, json=json)
+            except Unreachable:
+                if attempt == self.patience.attempts:
+                    raise
+        raise AssertionError("patience has at least one attempt")
+
+    @contextlib.contextmanager
+    def blocks(self, path: str, what: str) -> Iterator[Iterator[bytes]]:
+        """The body of a GET, in blocks of 1 MiB; memory stays constant."""
+        response = self.once("GET", path, what, stream=True)
+        try:
+            yield self._translated_blocks(response, what)
+        finally:
+            response.close()
+
+    def _translated_blocks(self, response: Response, what: str) -> Iterator[bytes]:
+        with self._translated(what):
+            yield from response.iter_content(BLOCK)
+
+    @contextlib.contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (identity.ConnectFailure, identity.ConnectTimeout, identity.UnknownConnectionError) as error:
+            raise Unreachable(f"cloud {self.cloud} does not answer ({what}): {_short(str(error))}") from None
+        except (requests.RequestException, ConnectionError, TimeoutError) as error:
+            raise Unreachable(f"the connection to cloud {self.cloud} broke ({what}): {_short(str(error))}") from None
+        except identity.RetriableConnectionFailure as error:
+            raise Unreachable(f"cloud {self.cloud} does not answer ({what}): {_short(str(error))}") from None
+        except identity.SSLError as error:
+            raise CloudError(
+                f"cloud {self.cloud} shows a certificate that is not trusted: {_short(str(error))}",
+                hint="set cacert in clouds.yaml to the authority that signed it",
+            ) from None
+        except identity.HttpError as error:
+            raise self._identity_problem(error) from None
+        except identity.ClientException as error:
+            raise CloudError(
+                f"cloud {self.cloud} cannot be used: {_short(str(error))}", hint="check its entry in clouds.yaml"
+            ) from None
+
+    def _identity_problem(self, error: identity.HttpError) -> CloudError:
+        """An answer of the identity service, while a token was asked for."""
+        text = f"the identity service of cloud {self.cloud} answered: {_short(str(error))}"
+        if (error.http_status or 500) in _TROUBLE:
+            return Unreachable(text)
+        return NotAllowed(text, status=error.http_status or 401, hint="check the credentials in clouds.yaml")
+
+    def _problem(self, response: Response, what: str) -> CloudError:
+        status = response.status_code
+        said = f"cloud {self.cloud} answered {status} ({what}): {_said(response)}"
+        if status in _TROUBLE:
+            return Unreachable(said)
+        if status == 401:
+            return NotAllowed(said, status=status, hint="the token or password in clouds.yaml is not valid (any more)")
+        if status == 403:
+            return NotAllowed(said, status=status)
+        kind = {404: NotThere, 409: Conflict}.get(status, Refused)
+        return kind(said, status=status)
+
+
+def _said(response: Response) -> str:
+    """The reason in an error's body, which may be JSON, HTML or plain text."""
+    with contextlib.suppress(ValueError, requests.RequestException):
+        body = response.json()
+        if isinstance(body, dict):
+            for part in (body, *body.values()):
+                if isinstance(part, dict) and isinstance(part.get("message"), str):
+                    return _short(part["message"])
+    with contextlib.suppress(requests.RequestException):
+        return _short(re.sub(r"<title>.*?</title>|<[^>]*>", " ", response.text, flags=re.DOTALL))
+    return "nothing readable"
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= 300 else f"{words[:297]}…"

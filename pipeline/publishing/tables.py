@@ -1,0 +1,101 @@
+"""Publications as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.publishing.delivery import Delivery
+from pipeline.publishing.publication import Outcome, PartResult
+
+_COLOURS = {
+    Outcome.PUBLISHED: "green",
+    Outcome.CHANGED: "green",
+    Outcome.UNCHANGED: "dim",
+    Outcome.HELD: "yellow",
+    Outcome.WITHDRAWN: "yellow",
+    Outcome.FAILED: "bold red",
+}
+# Marks of ours and of the service, and the signature, which has a line of its own.
+_NOT_SHOWN = ("pipeline_", "os_glance", "img_signature")
+
+
+def bytes_text(size: int | None) -> str:
+    """A number of bytes for people: ``21.4 MiB``."""
+    if size is None:
+        return "–"
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def overview(deliveries: Iterable[Delivery]) -> Table:
+    """One line a recipe and cloud."""
+    table = Table(title="publications", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("recipe", "cloud", "outcome", "image", "size", "stores"):
+        table.add_column(column, overflow="fold")
+    table.add_column("seconds", justify="right")
+    for delivery in deliveries:
+        outcome = Text(str(delivery.outcome), style=_COLOURS[delivery.outcome])
+        record = delivery.disk.record if delivery.disk else None
+        shown = (record.name, bytes_text(record.size), ", ".join(record.stores)) if record else ("", "", "")
+        table.add_row(delivery.recipe, delivery.cloud, outcome, *shown, f"{delivery.seconds:.1f}")
+    return table
+
+
+def details(delivery: Delivery, part: PartResult) -> Table:
+    """Everything about one published image."""
+    table = Table(
+        title=f"{delivery.recipe} → {delivery.cloud}", title_justify="left", box=box.SIMPLE, show_header=False
+    )
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    record = part.record
+    if record is None:
+        return table
+    shown = {name: value for name, value in record.properties.items() if not name.startswith(_NOT_SHOWN)}
+    rows = {
+        "name": record.name,
+        "id": record.id,
+        "stores": ", ".join(record.stores) or "the cloud's default",
+        "size": f"{bytes_text(record.size)} ({record.size} bytes), {record.disk_format}",
+        "sha512": record.sha512 or "–",
+        "shown": f"{record.visibility}, min_disk {record.min_disk} GiB, min_ram {record.min_ram} MiB",
+        "tags": ", ".join(sorted(record.tags)),
+        "properties": ", ".join(f"{name}={value}" for name, value in sorted(shown.items())),
+        "signature": _signature(part),
+        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in delivery.timings.items()),
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def show(deliveries: Iterable[Delivery], console: Console | None = None) -> None:
+    """Print the overview, then each image that is new or changed, then what is to be done about failures."""
+    found = list(deliveries)
+    terminal = console or Console()
+    for delivery in found:
+        if delivery.outcome is not Outcome.UNCHANGED:
+            for part in delivery.parts:
+                terminal.print(details(delivery, part))
+    terminal.print(overview(found))
+    for delivery in found:
+        if delivery.error is not None:
+            terminal.print(Text(f"{delivery.recipe} → {delivery.cloud}: {delivery.error}", style="red"))
+
+
+def _signature(part: PartResult) -> str:
+    record = part.record
+    if record is None or not record.signature:
+        return "not signed"
+    read = [found.signature for found in part.read if found.signature]
+    kind = f"{record.signature.get('img_signature_key_type')}, {record.signature.get('img_signature_hash_method')}"
+    return f"{kind}, read back and verified" if read else f"{kind}, verified when it was published"
