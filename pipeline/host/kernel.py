@@ -21,8 +21,8 @@ from pipeline.host import process
 # Made for guests: small, virtio included. Debian says cloud, Ubuntu virtual or kvm.
 _FOR_GUESTS = re.compile(r"cloud|virtual|kvm")
 _FIX = (
-    "Debian: apt install linux-image-cloud-amd64; Ubuntu: apt install linux-image-virtual, then "
-    "sudo chmod 0644 /boot/vmlinuz-*; Fedora, EL: dnf install kernel-core"
+    "Debian: apt install linux-image-cloud-amd64; Ubuntu: apt install linux-image-virtual; "
+    "Fedora, EL: dnf install kernel-core"
 )
 
 
@@ -70,9 +70,15 @@ def newest(kind: str | None = None) -> Kernel:
     usable = [kernel for kernel in _installed() if os.access(kernel.vmlinuz, os.R_OK) and _is_of(kernel, kind)]
     if usable:
         return max(usable, key=lambda kernel: (bool(_FOR_GUESTS.search(kernel.version)), _natural(kernel.version)))
-    unreadable = [f"{kernel.vmlinuz} may not be read by this user" for kernel in _installed()]
-    which = f" of kind {kind!r}" if kind else ""
-    raise PipelineError(f"there is no kernel{which} that a guest could be booted with", details=unreadable, hint=_FIX)
+    closed = [str(kernel.vmlinuz) for kernel in _installed()]
+    if closed:
+        raise PipelineError(f"this user may not read {', '.join(closed)}", hint=opening(closed))
+    raise PipelineError("there is no kernel that a guest could be booted with", hint=_FIX)
+
+
+def opening(kernels: Sequence[str]) -> str:
+    """How to let everybody read kernel images that the distribution closes (Ubuntu does)."""
+    return f"sudo chmod 0644 {' '.join(kernels)} (a kernel update closes them again: see dpkg-statoverride(1))"
 
 
 def read_module(path: Path) -> bytes:

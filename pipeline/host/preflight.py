@@ -108,10 +108,8 @@ def guest_kernel(home: Home) -> Iterator[Verdict]:
     yield doctor.good(f"{found.vmlinuz}")
     closed = [str(path) for path in sorted(Path("/boot").glob("vmlinuz-*")) if not os.access(path, os.R_OK)]
     if closed:
-        yield doctor.failure(
-            f"this user may not read {', '.join(closed)}, and libguestfs starts the newest",
-            f"sudo chmod 0644 {' '.join(closed)} (a kernel update closes them again: see dpkg-statoverride(1))",
-        )
+        text = f"this user may not read {', '.join(closed)}, and libguestfs starts the newest"
+        yield doctor.failure(text, kernel.opening(closed))
 
 
 @doctor.rule("accelerator")
