@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.host import process
 
 pytest_plugins = ["tests.environments.fixtures"]
+
+# How long an example takes says nothing on a machine that does other work as well.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 # Roughly how many plain tests one test of a kind costs; only used to even out shards.
 _COST = {"guest": 60, "server": 8, "long": 100}

@@ -124,6 +124,9 @@ class _Builder:
     def _scalar(self, node: yaml.Node, place: Position) -> Any:
         try:
             return self._constructor.construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError, OverflowError) as error:
-            problem = getattr(error, "problem", None) or error
-            raise PipelineError(f"{place}: {problem}") from None
+        except yaml.MarkedYAMLError as error:
+            raise PipelineError(f"{place}: {error.problem}") from None
+        except (ValueError, ArithmeticError, LookupError, AttributeError):
+            # pyyaml lets out whatever int(), one of its tables or a regular expression that did not match raises.
+            kind = node.tag.rpartition(":")[2]
+            raise PipelineError(f"{place}: {node.value[:80]!r} is not a valid {kind}") from None

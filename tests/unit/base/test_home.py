@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.base.home import CHECKOUT, Home
+
+
+def test_the_home_is_beside_the_code_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIPELINE_HOME")
+    assert Home.default().root == CHECKOUT / ".pipeline"
+    assert (CHECKOUT / "pyproject.toml").is_file()
+
+
+def test_the_cache_can_be_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_HOME", "/one")
+    monkeypatch.setenv("PIPELINE_CACHE", "/shared")
+    home = Home.default()
+    assert (home.root, home.cache, home.runs) == (Path("/one"), Path("/shared"), Path("/one/runs"))
+
+
+def test_a_relative_home_does_not_move_with_the_working_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIPELINE_HOME", "state")
+    home = Home.default()
+    monkeypatch.chdir("/")
+    assert home.root == tmp_path / "state"
