@@ -92,6 +92,12 @@ class TokenSigner:
             return self._sign_pss(digest, method, method.hash.digest_size)
         return self._sign_ecdsa(digest)
 
+    def sign_prehashed(self, digest: bytes) -> bytes:
+        """As ``Signer.sign_prehashed``."""
+        if not self.kind.is_ec:
+            raise PipelineError(f"{self.kind} keys don't sign digests alone")
+        return self._sign_ecdsa(digest)
+
     def _sign_pss(self, digest: bytes, method: HashMethod, salt: int) -> bytes:
         import pkcs11
 

@@ -33,6 +33,9 @@ class Signer(Protocol):
     def sign_message(self, message: bytes) -> bytes:
         """Sign a short message the way envelopes do: PSS with a salt of the digest's length, ECDSA in DER, Ed25519."""
 
+    def sign_prehashed(self, digest: bytes) -> bytes:
+        """As ``sign_message``, for a message whose ``kind.message_hash`` is ``digest``; ECDSA kinds only."""
+
 
 @dataclass(frozen=True)
 class SoftwareSigner:
@@ -75,6 +78,12 @@ class SoftwareSigner:
             case ed25519.Ed25519PrivateKey():
                 return self.key.sign(message)
         raise PipelineError(f"attestations are not signed with {self.kind} keys", hint="use p384, p256 or ed25519")
+
+    def sign_prehashed(self, digest: bytes) -> bytes:
+        """As ``Signer.sign_prehashed``."""
+        if not isinstance(self.key, ec.EllipticCurvePrivateKey):
+            raise PipelineError(f"{self.kind} keys don't sign digests alone")
+        return self.key.sign(digest, ec.ECDSA(utils.Prehashed(self.kind.message_hash.hash)))
 
 
 def not_for_images(kind: KeyKind) -> PipelineError:
