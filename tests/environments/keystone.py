@@ -175,8 +175,8 @@ def keystone() -> Iterator[Keystone]:
         for repository in ("fernet_tokens", "fernet_receipts", "credential"):
             _make_keys(folder / repository)
         _manage(programs, folder, "db_sync")
-        _manage(programs, folder, "bootstrap", "--bootstrap-password", PASSWORD, "--bootstrap-region-id", REGION,
-                "--bootstrap-public-url", url)  # fmt: skip
+        urls = [word for interface in ("public", "internal", "admin") for word in (f"--bootstrap-{interface}-url", url)]
+        _manage(programs, folder, "bootstrap", "--bootstrap-password", PASSWORD, "--bootstrap-region-id", REGION, *urls)
         server = daemon(
             [programs.program("gunicorn")],
             ready=lambda: _answers(url),
