@@ -118,7 +118,7 @@ def doctor(context: Context, json: bool = False) -> None:
     "test",
     _HOUSE,
     help={
-        "fast": "only tests without guests and servers",
+        "fast": "only what takes a moment: no guests, no servers",
         "all": "also the long ones",
         "soak": "only those that run for hours",
         "shard": "one part of the tests, as I/N: 2/3 is the second of three",

@@ -33,7 +33,7 @@ def _selection(fast: bool, everything: bool, soak: bool) -> str:
         return "soak"
     if everything:
         return "not soak"
-    return "not (guest or server or long or soak)" if fast else "not (long or soak)"
+    return "not (guest or server or slow or long or soak)" if fast else "not (long or soak)"
 
 
 def _checked_shard(shard: str) -> str:
