@@ -1,0 +1,53 @@
+"""What changed between two documents (see ``keys``), in words: why a unit has to run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_LONGEST = 60
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """One line for each difference."""
+    return list(_changes(before, after))
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    if before.get("engine") != after.get("engine"):
+        yield "the engine has a new format"
+    if "base" in after and before.get("base") != after["base"]:
+        yield "what it stands on has changed"
+    old, new = before.get("steps", {}), after.get("steps", {})
+    for name in sorted(set(old) - set(new)):
+        yield f"{name}: no longer part of it"
+    for name in new:
+        if name not in old:
+            yield f"{name}: new"
+            continue
+        yield from _sources(name, old[name].get("sources", {}), new[name]["sources"])
+        yield from _values(name, old[name].get("inputs", {}), new[name]["inputs"])
+
+
+def _sources(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    for file in sorted({*old, *new}):
+        if old.get(file) != new.get(file):
+            how = "is new" if file not in old else "is gone" if file not in new else "has changed"
+            yield f"{name}: its source {file} {how}"
+
+
+def _values(path: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _values(f"{path}.{key}", old.get(key), new.get(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _values(f"{path}[{index}]", one, other)
+    elif old != new:
+        yield f"{path}: {_short(old)} → {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

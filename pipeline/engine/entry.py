@@ -1,0 +1,44 @@
+"""A step and what the engine has to know to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.engine.resources import Needs
+from pipeline.recipes.model import Recipe
+from pipeline.steps.step import Stage, Step
+
+MINUTE = 60.0
+
+
+def _few(recipe: Recipe) -> Needs:
+    return Needs()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A step and how it is run.
+
+    ``deadline``: seconds after which the step is ended, on an emulated processor. ``needs``: what has to be free on
+    this machine before it starts, by recipe. ``after``: the record steps that must have succeeded before this one.
+    """
+
+    step: Step
+    deadline: float = 30 * MINUTE
+    needs: Callable[[Recipe], Needs] = _few
+    after: tuple[str, ...] = ()
+
+    def needs_of(self, recipe: Recipe) -> Needs:
+        """What has to be free before the step starts on ``recipe``."""
+        return self.needs(recipe)
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return self.step.name
+
+    @property
+    def stage(self) -> Stage:
+        """When it runs."""
+        return self.step.stage

@@ -1,0 +1,85 @@
+"""Content keys: a hash of everything that can change a result.
+
+What goes in: the engine's format, the stage, the digest of what the unit stands on, and for each step its inputs and
+the digests of its own source. Sources are named relative to the package, so that checkouts at different places share
+a cache. Secrets go in by name and generation only: a hash of a short secret is a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import CHECKOUT
+from pipeline.engine.entry import Entry
+from pipeline.recipes.model import Recipe
+from pipeline.steps.step import Step
+
+# Raised when the engine itself changes what a stage leaves.
+ENGINE = 1
+
+Document = dict[str, Any]
+
+
+class InputMissing(PipelineError):
+    """Something that ``step`` needs to run is not there or cannot be read."""
+
+    def __init__(self, step: str, why: PipelineError) -> None:
+        super().__init__(why.message, hint=why.hint, details=why.details)
+        self.step = step
+
+
+def document(stage: str, base: Mapping[str, Any], entries: Iterable[Entry], recipe: Recipe) -> Document:
+    """Everything that decides the result of a unit, as JSON data. Raises ``InputMissing``."""
+    return {
+        "engine": ENGINE,
+        "stage": stage,
+        "base": dict(base),
+        "steps": {
+            entry.name: {"inputs": _plain(entry.step, recipe), "sources": sources(entry.step)} for entry in entries
+        },
+    }
+
+
+def key(document: Document) -> str:
+    """The content key of a document: SHA-256 in hex."""
+    return hashlib.sha256(canonical(document).encode()).hexdigest()
+
+
+def canonical(data: Any) -> str:
+    """JSON with one spelling only."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def sources(step: Step) -> dict[str, str]:
+    """The step's own source files and their digests; names relative to the checkout."""
+    files = {Path(inspect.getfile(type(step))), *step.sources()}
+    return {_named(file): _digest(file) for file in sorted(files)}
+
+
+def _plain(step: Step, recipe: Recipe) -> Any:
+    """The step's inputs, checked to be JSON data and nothing that only looks like it."""
+    try:
+        return json.loads(canonical(step.inputs(recipe)))
+    except PipelineError as error:
+        raise InputMissing(step.name, error) from error
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise InputMissing(step.name, PipelineError(f"{place}{error.strerror}")) from error
+    except (TypeError, ValueError) as error:
+        said = PipelineError(f"an input is not JSON data: {error}", hint="this is a bug in the step")
+        raise InputMissing(step.name, said) from error
+
+
+def _named(file: Path) -> str:
+    return str(file.relative_to(CHECKOUT)) if file.is_relative_to(CHECKOUT) else file.name
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Ways to show a run: bars on a terminal, plain lines, JSON lines, groups for CI."""

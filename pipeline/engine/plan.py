@@ -1,0 +1,166 @@
+"""What a build would do, and why, without doing it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.engine import keys
+from pipeline.engine.changes import changes
+from pipeline.engine.entry import Entry
+from pipeline.engine.graph import Unit, units
+from pipeline.engine.history import History
+from pipeline.engine.resources import Needs
+from pipeline.engine.state import BuildState, UnitState
+from pipeline.engine.store import Store
+from pipeline.recipes.model import Recipe
+
+
+class Verdict(StrEnum):
+    """What a build would do with a step."""
+
+    CACHED = "cached"
+    RUN = "run"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step. ``reason`` says why in a few words, ``changes`` which inputs changed; ``seconds`` is what it took
+
+    before, or ``None`` if it never ran here.
+    """
+
+    name: str
+    stage: str
+    verdict: Verdict
+    reason: str
+    changes: tuple[str, ...]
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One recipe's build. ``error`` is set when it cannot even be planned."""
+
+    recipe: str
+    steps: tuple[PlannedStep, ...]
+    needs: Needs
+    edges: tuple[tuple[str, str], ...] = ()
+    error: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the steps to run took before, one after the other; ``None`` if that isn't known for all."""
+        known = [step.seconds for step in self.steps if step.verdict is Verdict.RUN]
+        return None if None in known else sum(seconds for seconds in known if seconds is not None)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a build would fail for something that is missing."""
+        return self.error is not None or any(step.verdict is Verdict.BLOCKED for step in self.steps)
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether every step is cached."""
+        return self.error is None and all(step.verdict is Verdict.CACHED for step in self.steps)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {**asdict(self), "seconds": self.seconds, "nothing_to_do": self.nothing_to_do}
+
+
+def plan(recipe: Recipe, steps: Sequence[Entry], store: Store, history: History) -> Plan:
+    """What a build of ``recipe`` would do now."""
+    try:
+        parts = units(recipe, steps)
+    except PipelineError as error:
+        return Plan(recipe.name, (), Needs(0, 0, 0), error=str(error))
+    build = BuildState(recipe, {unit.name: UnitState(unit) for unit in parts})
+    planned: list[PlannedStep] = []
+    needs = Needs(0, 0, 0)
+    for state in build.units.values():
+        found = _plan_unit(build, state, store, history)
+        planned += found
+        if any(step.verdict is Verdict.RUN for step in found):
+            needs |= state.unit.resources
+    return Plan(recipe.name, tuple(planned), needs, tuple(_edges(parts)))
+
+
+def _plan_unit(build: BuildState, state: UnitState, store: Store, history: History) -> list[PlannedStep]:
+    unit = state.unit
+    missing = [name for name in unit.needs if build.units[name].outcome is None]
+    try:
+        if missing:
+            document = keys.document(str(unit.stage), {}, unit.entries, build.recipe)
+        else:
+            build.decide(state)
+            document = state.document or {}
+            state.outcome = store.peek(state.key)
+            if state.outcome and not all(path.is_file() for path in store.files(state.outcome)):
+                state.outcome = None
+    except keys.InputMissing as error:
+        return [_blocked(unit, entry, error, history) for entry in unit.entries]
+    if state.outcome is not None:
+        outcome = state.outcome
+        return [_step(unit, entry, Verdict.CACHED, "", (), outcome.seconds.get(entry.name)) for entry in unit.entries]
+    latest = history.latest(build.recipe.name, unit.name)
+    if missing:
+        document.pop("base")
+    changed = tuple(changes(latest, document)) if latest else ()
+    reason = _reason(latest is not None, missing, changed)
+    return [
+        _step(unit, entry, Verdict.RUN, reason, _of(entry, changed), _usual(build, entry, history))
+        for entry in unit.entries
+    ]
+
+
+def _reason(known: bool, missing: list[str], changed: tuple[str, ...]) -> str:
+    if not known:
+        return "never built here"
+    if changed:
+        return "its inputs changed"
+    return f"{missing[0]} runs" if missing else "its result is no longer in the cache"
+
+
+def _of(entry: Entry, changed: tuple[str, ...]) -> tuple[str, ...]:
+    """The changes of one step: all that name it, and those that name none."""
+    return tuple(line for line in changed if line.startswith((f"{entry.name}.", f"{entry.name}:")) or ":" not in line)
+
+
+def _blocked(unit: Unit, entry: Entry, error: keys.InputMissing, history: History) -> PlannedStep:
+    usual = _usual_of(unit.recipe.name, entry, history)
+    if entry.name == error.step:
+        hint = f" ({error.hint})" if error.hint else ""
+        return _step(unit, entry, Verdict.BLOCKED, f"{error.message}{hint}", error.details, usual)
+    return _step(unit, entry, Verdict.BLOCKED, f"runs together with {error.step}", (), usual)
+
+
+def _step(
+    unit: Unit, entry: Entry, verdict: Verdict, reason: str, changed: tuple[str, ...], seconds: float | None
+) -> PlannedStep:
+    return PlannedStep(entry.name, str(unit.stage), verdict, reason, changed, seconds)
+
+
+def _usual(build: BuildState, entry: Entry, history: History) -> float | None:
+    return _usual_of(build.recipe.name, entry, history)
+
+
+def _usual_of(recipe: str, entry: Entry, history: History) -> float | None:
+    usual = history.usual(recipe, entry.name)
+    return usual.median if usual else None
+
+
+def _edges(parts: Sequence[Unit]) -> list[tuple[str, str]]:
+    """Which step follows which: within a unit in order, between units from the last to the first."""
+    last = {unit.name: unit.entries[-1].name for unit in parts}
+    found = []
+    for unit in parts:
+        found += [(last[name], unit.entries[0].name) for name in unit.needs]
+        names = [entry.name for entry in unit.entries]
+        found += itertools.pairwise(names)
+    return found

@@ -1,0 +1,89 @@
+"""Removal of what dead runs left: processes, mounts, loop devices, half-made files. Nothing else is ever touched.
+
+Everything a run makes carries its owner's mark (``base.owner``) in its name, or in its environment; what the mark's
+owner, still alive, has is left alone, and so is everything without a mark.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.base import atomic
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.base.owner import Owner
+from pipeline.engine import strays
+from pipeline.engine.store import Store
+from pipeline.host import process
+
+TEMPORARY = "pipeline-run-"
+
+
+def reap(home: Home, store: Store) -> list[str]:
+    """Remove what dead owners left on this machine; say of each thing what it was."""
+    removed = [f"ended process {stray.pid} ({stray.command[:80]})" for stray in strays.end(_is_dead)]
+    removed += [*_mounts(), *_loop_devices()]
+    removed += [f"removed {path}" for path in (*store.sweep(), *_temporary_folders(), *_swept(home))]
+    removed += [f"run {name} was killed" for name in _killed_runs(home)]
+    return removed
+
+
+def temporary_folder(mark: str) -> Path:
+    """A folder for temporary files of whoever has ``mark``; short, since sockets' names must be. Not made yet."""
+    return Path(tempfile.gettempdir()) / f"{TEMPORARY}{mark}"
+
+
+def _is_dead(mark: str) -> bool:
+    owner = Owner.find(mark)
+    return owner is not None and not owner.is_alive()
+
+
+def _mounts() -> Iterator[str]:
+    """Unmount what is mounted on a marked place; the innermost first."""
+    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4])
+        if _is_dead(place):
+            with contextlib.suppress(PipelineError):
+                process.run(["umount", "--lazy", place], timeout=30)
+                yield f"unmounted {place}"
+
+
+def _loop_devices() -> Iterator[str]:
+    """Detach loop devices whose file is marked."""
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError, PipelineError):
+            backing = file.read_text().strip()
+            if _is_dead(backing):
+                device = f"/dev/{file.parts[3]}"
+                process.run(["losetup", "--detach", device], timeout=30)
+                yield f"detached {device} ({backing})"
+
+
+def _swept(home: Home) -> Iterator[Path]:
+    """Files that a dead process was about to put into a run's or a recipe's folder."""
+    for folder in (home.root, *home.runs.glob("*"), *home.artifacts.glob("*")):
+        yield from atomic.sweep(folder)
+
+
+def _temporary_folders() -> Iterator[Path]:
+    for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
+        if _is_dead(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                yield folder
+
+
+def _killed_runs(home: Home) -> Iterator[str]:
+    """Runs whose process died without a word: say so in their journal."""
+    for file in home.runs.glob("*/run.json"):
+        with contextlib.suppress(OSError, ValueError):
+            head = json.loads(file.read_text())
+            if head.get("status") == "running" and _is_dead(head.get("owner", "")):
+                atomic.write_text(file, json.dumps({**head, "status": "killed"}, indent=1) + "\n")
+                yield file.parent.name

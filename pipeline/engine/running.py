@@ -1,0 +1,103 @@
+"""A worker as the engine sees it: what it reports, whether it still runs, and how to end it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.engine import strays, worker
+from pipeline.engine.locks import Lock
+
+# How long a worker may clean up after its deadline, or after it was told to stop, before it is killed.
+GRACE = 60.0
+
+
+@dataclass
+class Running:
+    """One worker process. ``failure`` is the last report of a failure, ``step`` the step it works on."""
+
+    task: worker.Task
+    lock: Lock
+    pid: int
+    reader: int
+    step: str
+    deadline: float
+    failure: dict[str, Any] | None = None
+    committed: bool = False
+    status: int | None = None
+    _rest: bytes = b""
+    _stop_by: float | None = field(default=None)
+
+    @classmethod
+    def start(cls, task: worker.Task, lock: Lock) -> Running:
+        """Start a worker on ``task``, whose key is locked by ``lock``."""
+        pid, reader = worker.start(task)
+        os.set_blocking(reader, False)
+        return cls(task, lock, pid, reader, task.unit.entries[0].name, time.monotonic() + GRACE)
+
+    def reports(self) -> Iterator[dict[str, Any]]:
+        """What the worker has reported since the last call."""
+        while True:
+            try:
+                block = os.read(self.reader, 1 << 16)
+            except BlockingIOError:
+                return
+            if not block:
+                return
+            *lines, self._rest = (self._rest + block).split(b"\n")
+            for line in lines:
+                report = json.loads(line)
+                self._note(report)
+                yield report
+
+    def is_over(self) -> bool:
+        """Whether the process has ended; then ``status`` says how (negative: by that signal)."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    def stop(self) -> None:
+        """Tell the worker to clean up and end."""
+        if self._stop_by is None:
+            self._stop_by = time.monotonic() + GRACE
+            self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the worker and everything it started, now."""
+        self._signal(signal.SIGKILL)
+
+    def enforce(self) -> None:
+        """Kill a worker that did not end by itself in time."""
+        now = time.monotonic()
+        if now > self.deadline or (self._stop_by is not None and now > self._stop_by):
+            self.kill()
+
+    def bury(self) -> None:
+        """Leave nothing of the worker but its result."""
+        os.close(self.reader)
+        strays.end(lambda mark: mark == self.task.place.mark)
+        shutil.rmtree(self.task.temporary, ignore_errors=True)
+
+    def _note(self, report: dict[str, Any]) -> None:
+        kind = report["kind"]
+        self.step = report["step"]
+        if kind == "started":
+            self.deadline = time.monotonic() + report["deadline"] + GRACE
+        elif kind == "failed":
+            self.failure = report
+        elif kind == "committed":
+            self.committed = True
+
+    def _signal(self, number: int) -> None:
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)

@@ -1,0 +1,105 @@
+"""Where one recipe's build stands while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.engine import keys
+from pipeline.engine.graph import Unit
+from pipeline.engine.result import StepResult, StepStatus
+from pipeline.engine.store import Outcome
+from pipeline.recipes.model import Recipe
+from pipeline.steps.step import Stage
+
+
+@dataclass
+class UnitState:
+    """One unit: what decides its result, once that is known, and its outcome, once it has one."""
+
+    unit: Unit
+    document: dict[str, Any] | None = None
+    key: str = ""
+    outcome: Outcome | None = None
+    running: bool = False
+    failed: bool = False
+    ran: bool = False
+    waits_for: str = ""
+    steps: dict[str, StepResult] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still has to be decided or started."""
+        return self.outcome is None and not self.running and not self.failed
+
+    def step_results(self) -> list[StepResult]:
+        """How each of its steps ended."""
+        not_run = StepStatus.NOT_RUN
+        stage = str(self.unit.stage)
+        return [self.steps.get(entry.name, StepResult(entry.name, stage, not_run, 0.0)) for entry in self.unit.entries]
+
+
+@dataclass
+class BuildState:
+    """One recipe's build."""
+
+    recipe: Recipe
+    units: dict[str, UnitState]
+    begun: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    error: PipelineError | None = None
+    evidence: Path | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs and nothing of it can start any more."""
+        return all(not state.running and not self.can_start(state) for state in self.units.values())
+
+    @property
+    def changed(self) -> bool:
+        """Whether any step ran."""
+        return any(state.ran for state in self.units.values())
+
+    def can_start(self, state: UnitState) -> bool:
+        """Whether the unit is open and everything it needs is there."""
+        return state.is_open and all(self.units[name].outcome is not None for name in state.unit.needs)
+
+    def decide(self, state: UnitState) -> None:
+        """Find out what decides the unit's result. Raises ``keys.InputMissing``."""
+        if state.document is None:
+            unit = state.unit
+            state.document = keys.document(str(unit.stage), self.foundation(unit), unit.entries, self.recipe)
+            state.key = keys.key(state.document)
+
+    def foundation(self, unit: Unit) -> dict[str, Any]:
+        """What the unit stands on, by digest."""
+        if unit.stage is Stage.RECORD:
+            return {"products": {name: blob.sha256 for name, blob in self.products().items()}}
+        disk = self.disk()
+        return {"disk": disk} if disk and unit.stage is not Stage.INSTALL else {}
+
+    def disk(self) -> str | None:
+        """The digest of the topmost frozen disk so far."""
+        disks = [state.outcome.disk for state in self.units.values() if state.outcome and state.outcome.disk]
+        return disks[-1].sha256 if disks else None
+
+    def products(self) -> Mapping[str, Any]:
+        """The frozen products, by format."""
+        state = self.units.get(str(Stage.PRODUCT))
+        return state.outcome.products if state and state.outcome else {}
+
+    def facts(self) -> dict[str, Mapping[str, Any]]:
+        """What every step has returned so far, by name."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for state in self.units.values():
+            if state.outcome:
+                found.update(state.outcome.facts)
+        return found
+
+    def step_results(self) -> list[StepResult]:
+        """How each step ended, in order."""
+        return [result for state in self.units.values() for result in state.step_results()]

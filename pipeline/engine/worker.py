@@ -1,0 +1,326 @@
+"""One unit's work, in a process of its own: a step that hangs or crashes takes nothing else with it.
+
+The process dies with the engine (PR_SET_PDEATHSIG, see prctl(2)), carries the owner's mark in its environment, from
+where every program it starts inherits it, and reports through a pipe, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any, NoReturn
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.engine import overlay
+from pipeline.engine.entry import Entry
+from pipeline.engine.graph import Unit
+from pipeline.engine.store import Blob, Outcome, Store
+from pipeline.engine.workplace import Workplace
+from pipeline.host import accelerator
+from pipeline.steps.step import Context, Stage
+
+OWNER = "PIPELINE_OWNER"
+_PR_SET_PDEATHSIG = 1
+_EVERY = 0.1  # seconds between two reports of progress
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything a worker needs: what to do, what it stands on, where to work and to log.
+
+    ``base`` is the digest of the frozen disk below, ``products`` those that a record is about, ``facts`` what earlier
+    steps returned. ``logs``, ``evidence`` and ``deadlines`` (seconds) are by step.
+    """
+
+    unit: Unit
+    key: str
+    document: Mapping[str, Any]
+    base: str | None
+    products: Mapping[str, Blob]
+    facts: Mapping[str, Mapping[str, Any]]
+    home: Home
+    store: Store
+    place: Workplace
+    temporary: Path
+    run: str
+    logs: Mapping[str, Path]
+    evidence: Mapping[str, Path]
+    deadlines: Mapping[str, float]
+    accelerator: str | None
+
+
+class Stopped(BaseException):
+    """The run was told to end. Not an ``Exception``, so that no step takes it for a failure to recover from."""
+
+
+class DeadlinePassed(PipelineError):
+    """A step took too long."""
+
+
+def start(task: Task) -> tuple[int, int]:
+    """Fork a worker; return its process id and the reading end of its pipe."""
+    reader, writer = os.pipe()
+    parent = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _be_worker(task, writer, parent)
+    os.close(writer)
+    return child, reader
+
+
+def _be_worker(task: Task, writer: int, parent: int) -> NoReturn:
+    """The child's whole life. It never returns into the caller's code."""
+    status = 1
+    try:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:
+            os.setsid()
+            os.environ[OWNER] = task.place.mark
+            _use_temporary_folder(task.temporary)
+            # Whatever the caller put in their place is the caller's.
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, _stop)
+            with os.fdopen(writer, "w", buffering=1) as pipe:
+                status = _Worker(task, pipe).work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _use_temporary_folder(folder: Path) -> None:
+    """Whatever is made by ``tempfile`` or by programs that honour TMPDIR goes there, and with it."""
+    folder.mkdir(mode=0o700)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped
+
+
+class _Worker:
+    def __init__(self, task: Task, pipe: IO[str]) -> None:
+        self.task = task
+        self.pipe = pipe
+        self.facts: dict[str, Mapping[str, Any]] = {}
+        self.seconds: dict[str, float] = {}
+        self._last_report = 0.0
+        self._step = task.unit.entries[0].name
+        self._accelerator = task.accelerator
+
+    def work(self) -> int:
+        """Run the unit's steps and commit their outcome. The status: 0 done, 1 failed."""
+        begun = time.monotonic()
+        try:
+            self.task.place.make()
+            if self.task.unit.stage is Stage.OFFLINE:
+                overlay.create(self.task.place.layer, str(self.task.base))
+            for entry in self.task.unit.entries:
+                self._step, begun = entry.name, time.monotonic()
+                self._run(entry)
+                self.seconds[entry.name] = round(time.monotonic() - begun, 3)
+                self._report("finished", seconds=self.seconds[entry.name])
+            self._commit()
+        except Stopped:
+            self._failed(PipelineError("stopped before it was done"), begun)
+        except PipelineError as error:
+            self._failed(error, begun)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            self._failed(PipelineError(f"{place}{error.strerror or error}"), begun)
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{type(error).__name__}: {error} (at {last.filename}:{last.lineno} in {last.name})"
+            self._failed(PipelineError("this is a bug in the step", details=[where], hint="please report it"), begun)
+        else:
+            self._report("committed")
+            return 0
+        return 1
+
+    # The step's Progress
+
+    def advance(self, done: int, total: int | None, unit: str = "B") -> None:
+        """Pass it on, ten times a second at the most."""
+        now = time.monotonic()
+        if now - self._last_report >= _EVERY or done == total:
+            self._last_report = now
+            self._report("progress", done=done, total=total, unit=unit)
+
+    def say(self, text: str) -> None:
+        """Pass it on."""
+        self._report("said", text=text)
+
+    def _run(self, entry: Entry) -> None:
+        task = self.task
+        evidence = task.evidence[entry.name]
+        evidence.mkdir(parents=True, exist_ok=True)
+        with task.logs[entry.name].open("ab", buffering=0) as log, _outputs_to(log):
+            self._report("started", log=str(task.logs[entry.name]), deadline=task.deadlines[entry.name])
+            try:
+                with _deadline(entry.name, task.deadlines[entry.name]), _untouched(self._frozen()):
+                    self.facts[entry.name] = _plain(entry.name, entry.step.run(self._context(evidence, log)))
+            except BaseException:
+                # For whoever reads the log; people get the message alone.
+                traceback.print_exc()
+                raise
+        self._require_same_bytes(self.facts[entry.name])
+        shutil.rmtree(evidence, ignore_errors=True)
+
+    def _require_same_bytes(self, facts: Mapping[str, Any]) -> None:
+        """A step that read the products must have read the bytes that were frozen."""
+        for name, blob in self.task.products.items():
+            read = facts.get("products", {}).get(name, {}).get("digests", {}).get("sha256", blob.sha256)
+            if read != blob.sha256:
+                file = self.task.store.product(name, blob.sha256)
+                raise PipelineError(f"{file} no longer has the bytes it was frozen with", hint="./inv cache.verify")
+
+    def _context(self, evidence: Path, log: IO[bytes]) -> Context:
+        task, recipe = self.task, self.task.unit.recipe
+        disk = task.place.disk if task.unit.stage.makes_layer else task.store.disk(str(task.base))
+        if task.unit.stage is Stage.PRODUCT:
+            products = {str(product.format): task.place.product(product.format) for product in recipe.products}
+        else:
+            products = {name: task.store.product(name, blob.sha256) for name, blob in task.products.items()}
+        if self._accelerator is None:
+            self._accelerator = accelerator.probe(task.home).name
+        return Context(
+            recipe=recipe,
+            home=task.home,
+            folder=task.place.scratch,
+            disk=disk,
+            products=products,
+            evidence=evidence,
+            log=log,
+            progress=self,
+            accelerator=self._accelerator,
+            layers=task.store.layers,
+            documents=task.place.documents,
+            facts={**task.facts, **self.facts},
+        )
+
+    def _frozen(self) -> list[Path]:
+        """What the unit may read but not change."""
+        task = self.task
+        below = [task.store.disk(task.base)] if task.base else []
+        return [*below, *(task.store.product(name, blob.sha256) for name, blob in task.products.items())]
+
+    def _commit(self) -> None:
+        task, store, place = self.task, self.task.store, self.task.place
+        disk, products, documents = None, {}, {}
+        if task.unit.stage.makes_layer:
+            if place.disk.is_file():
+                overlay.require_base(place.disk, task.base)
+            disk = store.keep_disk(place.layer, task.base)
+        elif task.unit.stage is Stage.PRODUCT:
+            formats = [str(product.format) for product in task.unit.recipe.products]
+            products = {name: store.keep_product(name, place.product(name)) for name in formats}
+        else:
+            documents = {file.name: store.keep_document(file) for file in sorted(place.documents.iterdir())}
+        store.commit(
+            Outcome(
+                key=task.key,
+                recipe=task.unit.recipe.name,
+                unit=task.unit.name,
+                document=task.document,
+                facts=self.facts,
+                seconds=self.seconds,
+                run=task.run,
+                made=datetime.now(UTC).isoformat(timespec="seconds"),
+                accelerator=self._accelerator or "none",
+                disk=disk,
+                products=products,
+                documents=documents,
+            )
+        )
+
+    def _failed(self, error: PipelineError, begun: float) -> None:
+        self._report(
+            "failed",
+            message=error.message,
+            hint=error.hint,
+            details=list(error.details),
+            seconds=round(time.monotonic() - begun, 3),
+        )
+
+    def _report(self, kind: str, **facts: Any) -> None:
+        # The engine may be gone; then so are we, in a moment.
+        with contextlib.suppress(BrokenPipeError):
+            self.pipe.write(json.dumps({"kind": kind, "step": self._step, **facts}) + "\n")
+
+
+def _plain(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(json.dumps(facts, allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise PipelineError(
+            f"the facts of {name} are not JSON data: {error}", hint="this is a bug in the step"
+        ) from None
+
+
+@contextlib.contextmanager
+def _outputs_to(log: IO[bytes]) -> Iterator[None]:
+    """Standard output and error go to the log, also those of programs that inherit them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(number) for number in (1, 2)]
+    try:
+        for number in (1, 2):
+            os.dup2(log.fileno(), number)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in zip((1, 2), saved, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _deadline(name: str, seconds: float) -> Iterator[None]:
+    """Raise ``DeadlinePassed`` in the block when it takes longer. Clean-up afterwards has as long as it needs."""
+
+    def passed(number: int, frame: FrameType | None) -> None:
+        raise DeadlinePassed(f"{name} did not end within {seconds:.0f} s", hint="its log says what it was waiting for")
+
+    before = signal.signal(signal.SIGALRM, passed)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _untouched(files: list[Path]) -> Iterator[None]:
+    """Raise ``PipelineError`` when the block changed one of ``files``."""
+    before = [_state(file) for file in files]
+    yield
+    for file, state in zip(files, before, strict=True):
+        if _state(file) != state:
+            raise PipelineError(f"the step changed {file}, which is frozen", hint="this is a bug in the step")
+
+
+def _state(file: Path) -> tuple[int, int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino

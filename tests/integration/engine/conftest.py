@@ -1,0 +1,106 @@
+"""A place to steer the small steps from, builds within this process and in others, and a look for leftovers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.home import CHECKOUT, Home
+from pipeline.engine import strays
+from pipeline.engine.build import build
+from pipeline.engine.events import Event
+from pipeline.engine.options import BuildOptions
+from pipeline.engine.reap import TEMPORARY
+from pipeline.engine.result import BuildResult
+from pipeline.engine.store import Store
+from tests.integration.engine import light
+
+
+class Bench:
+    """Everything a test of the engine needs."""
+
+    def __init__(self, steering: Path, home: Home) -> None:
+        self.steering = steering
+        self.home = home
+        self.events: list[Event] = []
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def tick(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def steer(self, name: str, text: str = "") -> None:
+        (self.steering / name).write_text(text)
+
+    def unsteer(self, name: str) -> None:
+        (self.steering / name).unlink()
+
+    def build(self, *recipes: Any, deadline: float = 60, **options: Any) -> list[BuildResult]:
+        wanted = recipes or (light.recipe(),)
+        settings = BuildOptions(home=self.home, monitors=(self,), accelerator="tcg", **options)
+        return build(wanted, settings, steps=light.steps(self.steering, deadline))
+
+    def ran(self) -> list[str]:
+        return light.ran(self.steering)
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def store(self) -> Store:
+        return Store.open(self.home.cache)
+
+    def start(self, *recipes: str, cache: Path | None = None) -> subprocess.Popen[bytes]:
+        """A build in another process."""
+        environment = {**os.environ, "PIPELINE_HOME": str(self.home.root), "PYTHONPATH": str(CHECKOUT)}
+        if cache:
+            environment["PIPELINE_CACHE"] = str(cache)
+        command = [sys.executable, "-m", "tests.integration.engine.run_light", str(self.steering), *recipes]
+        return subprocess.Popen(
+            command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def leftovers(self) -> list[str]:
+        """What no run may leave once the next one has been there."""
+        root = self.home.root
+        files = [str(path) for path in root.rglob(".partial.*")]
+        files += [str(path) for path in (self.home.cache / "work").iterdir()]
+        files += [str(path) for path in (self.home.cache / "leases").iterdir()]
+        files += [
+            str(path) for path in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*") if str(os.getpid()) in path.name
+        ]
+        return files + [stray.command for stray in strays.abandoned()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, home: Home) -> Iterator[Bench]:
+    steering = tmp_path / "steering"
+    steering.mkdir()
+    bench = Bench(steering, home)
+    yield bench
+    if home.cache.exists():
+        assert bench.leftovers() == []
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    import time
+
+    def wait(true: Callable[[], bool], seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, "it never became true"
+            time.sleep(0.01)
+
+    return wait

@@ -1,0 +1,191 @@
+"""Small real steps: real disks, overlays and products, made in milliseconds by qemu-img and qemu-io.
+
+What a step does can be steered by files in ``steering`` (so that runs in other processes can be steered, too):
+``sleep.<step>`` seconds to take, ``fail.<step>`` what to fail with, ``crash.<step>`` a signal to die of,
+``spawn.<step>`` to leave a process behind. ``ran`` counts what ran.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.engine.entry import Entry
+from pipeline.engine.resources import Needs
+from pipeline.host import process
+from pipeline.image.digests import digest_file
+from pipeline.recipes.model import Recipe
+from pipeline.steps.step import Context, Stage
+
+
+class Light:
+    """What all small steps do: note that they ran, and what the steering says."""
+
+    def __init__(self, steering: Path, name: str, stage: Stage) -> None:
+        self.steering = steering
+        self.name = name
+        self.stage = stage
+
+    def wanted(self, recipe: Recipe) -> bool:
+        return not (self.steering / f"unwanted.{self.name}").exists()
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        extra = self.steering / f"input.{self.name}"
+        if (self.steering / f"blocked.{self.name}").exists():
+            raise PipelineError("the medium is missing", hint="get it")
+        return {"extra": extra.read_text() if extra.exists() else "", **self.options(recipe)}
+
+    def options(self, recipe: Recipe) -> Mapping[str, Any]:
+        return {}
+
+    def sources(self) -> Sequence[Path]:
+        return ()
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        with (self.steering / "ran").open("a") as ran:
+            ran.write(f"{context.recipe.name}/{self.name}\n")
+        context.log.write(f"{self.name} works on {context.recipe.name}\n".encode())
+        context.progress.say(f"doing {self.name}")
+        self._steered(context)
+        context.progress.advance(1, 2, "parts")
+        facts = self.work(context)
+        context.progress.advance(2, 2, "parts")
+        return facts
+
+    def work(self, context: Context) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def _steered(self, context: Context) -> None:
+        for verb in ("spawn", "stubborn", "fill", "sleep", "crash", "fail", "bug"):
+            for name in (f"{verb}.{self.name}", f"{verb}.{context.recipe.name}.{self.name}"):
+                with contextlib.suppress(FileNotFoundError):
+                    getattr(self, f"_{verb}")(context, (self.steering / name).read_text())
+
+    def _spawn(self, context: Context, text: str) -> None:
+        # Left behind on purpose, in a session of its own, as a guest would be.
+        subprocess.Popen(["sleep", text], env=process.environment(), start_new_session=True)
+
+    def _stubborn(self, context: Context, text: str) -> None:
+        # As a library that is busy in C code.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def _fill(self, context: Context, text: str) -> None:
+        with (context.folder / "ballast").open("wb", buffering=0) as ballast:
+            for _ in range(int(text) >> 20):
+                ballast.write(bytes(1 << 20))
+
+    def _sleep(self, context: Context, text: str) -> None:
+        time.sleep(float(text))
+
+    def _crash(self, context: Context, text: str) -> None:
+        os.kill(os.getpid(), int(text))
+
+    def _fail(self, context: Context, text: str) -> None:
+        (context.evidence / "serial.log").write_text("the guest's last words\n")
+        raise PipelineError(text, hint="mend it", details=["one detail"])
+
+    def _bug(self, context: Context, text: str) -> None:
+        raise ZeroDivisionError(text)
+
+
+class Install(Light):
+    """Makes a disk."""
+
+    def options(self, recipe: Recipe) -> Mapping[str, Any]:
+        return {"size": recipe.disk.size}
+
+    def work(self, context: Context) -> Mapping[str, Any]:
+        process.run(["qemu-img", "create", "-q", "-f", "qcow2", context.disk, str(context.recipe.disk.size)])
+        _write(context.disk, 0x11, 0)
+        return {"installed": context.recipe.name}
+
+
+class Customize(Light):
+    """Changes it."""
+
+    def options(self, recipe: Recipe) -> Mapping[str, Any]:
+        return {"hostname": recipe.customize.hostname}
+
+    def work(self, context: Context) -> Mapping[str, Any]:
+        _write(context.disk, len(context.recipe.customize.hostname or "") + 1, 1 << 16)
+        return {"properties": {"hw_rng_model": "virtio", "hw_disk_bus": "ide"}}
+
+
+class Convert(Light):
+    """Makes the products."""
+
+    def options(self, recipe: Recipe) -> Mapping[str, Any]:
+        return {"products": [product.model_dump(mode="json") for product in recipe.products]}
+
+    def work(self, context: Context) -> Mapping[str, Any]:
+        for name, target in context.products.items():
+            process.run(["qemu-img", "convert", "-f", "qcow2", "-O", name, context.disk, target])
+        return {}
+
+
+class Boot(Light):
+    """Looks at the products and leaves a document."""
+
+    def work(self, context: Context) -> Mapping[str, Any]:
+        for file in context.products.values():
+            assert file.stat().st_mode & 0o777 == 0o444
+        (context.documents / "serial.log").write_text("booted\n")
+        return {"booted": sorted(context.products)}
+
+
+class Sign(Light):
+    """Digests the products."""
+
+    def work(self, context: Context) -> Mapping[str, Any]:
+        return {
+            "products": {
+                name: {"digests": dict(digest_file(file).values), "signature": {"img_signature": name}}
+                for name, file in context.products.items()
+            }
+        }
+
+
+def _write(disk: Path, pattern: int, offset: int) -> None:
+    process.run(["qemu-io", "-f", "qcow2", "-c", f"write -P {pattern} {offset} 64k", disk])
+
+
+def steps(steering: Path, deadline: float = 60) -> list[Entry]:
+    """The small steps as the engine wants them."""
+    guest = lambda recipe: Needs(guests=1)  # noqa: E731
+    return [
+        Entry(Install(steering, "install", Stage.INSTALL), deadline),
+        Entry(Customize(steering, "customize", Stage.OFFLINE), deadline),
+        Entry(Convert(steering, "convert", Stage.PRODUCT), deadline),
+        Entry(Boot(steering, "boot", Stage.RECORD), deadline, guest),
+        Entry(Sign(steering, "sign", Stage.RECORD), deadline, after=("boot",)),
+    ]
+
+
+def recipe(name: str = "light", **changes: Any) -> Recipe:
+    """A recipe for them."""
+    return Recipe.model_validate(
+        {
+            "name": name,
+            "os": {"type": "linux", "distro": "cirros", "version": "0"},
+            "disk": {"size": "1MiB"},
+            "install": {"method": "tiny"},
+            "products": [{"format": "qcow2"}, {"format": "raw"}],
+            "properties": {"hw_disk_bus": "virtio"},
+            **changes,
+        }
+    )
+
+
+def ran(steering: Path) -> list[str]:
+    """What ran since the last call."""
+    file = steering / "ran"
+    lines = file.read_text().split() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return lines

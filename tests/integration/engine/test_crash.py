@@ -1,0 +1,178 @@
+"""Killed at random moments, interrupted, two at once: the next run finishes, and nothing is left over."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.base.home import Home
+from pipeline.engine import strays
+from pipeline.engine.verify import verify
+from tests.integration.engine import light
+from tests.integration.engine.conftest import Bench
+
+KILLS = 50
+
+
+def _build_in_a_child(bench: Bench, number: int) -> int:
+    """A build of two recipes in a forked process; its id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            bench.build(*_recipes(number))
+        finally:
+            os._exit(0)
+    return child
+
+
+def _recipes(number: int) -> tuple[object, object]:
+    # Every round has other inputs, so that there is always something to do.
+    size = {"size": f"{1024 + number}KiB"}
+    return light.recipe("one", disk=size), light.recipe("two", disk=size, customize={"hostname": "other"})
+
+
+def test_fifty_kills_at_random_moments(bench: Bench) -> None:
+    chance = random.Random(1)
+    begun = time.monotonic()
+    bench.build(*_recipes(0))
+    usual = time.monotonic() - begun
+    resumed = 0
+    for number in range(1, KILLS + 1):
+        bench.ran()
+        child = _build_in_a_child(bench, number)
+        time.sleep(chance.uniform(0, usual))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        before = bench.ran()
+        results = bench.build(*_recipes(number))
+        assert [result.error for result in results] == [None, None]
+        after = bench.ran()
+        # Whatever was whole is not made again: at most the two units under way are.
+        assert len(before) + len(after) <= 9 + 4, (before, after)
+        resumed += len(after) < 9
+        assert bench.leftovers() == []
+    assert resumed > KILLS // 5, "the kills were never in the middle of a build"
+    assert verify(bench.store) == []
+
+
+def test_workers_and_their_programs_die_with_the_engine_or_are_reaped(
+    bench: Bench, wait_until: Callable[..., None]
+) -> None:
+    bench.steer("spawn.one.boot", "63.21")
+    bench.steer("sleep.one.boot", "60")
+    child = _build_in_a_child(bench, 1)
+    wait_until(lambda: "one/boot" in _ran(bench))
+    wait_until(lambda: any("63.21" in stray.command for stray in strays.marked(lambda mark: f"{child}-" in mark)))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    # The worker dies at once; what it started only when somebody looks.
+    wait_until(lambda: ["63.21" in stray.command for stray in strays.abandoned()] == [True])
+    bench.unsteer("spawn.one.boot")
+    bench.unsteer("sleep.one.boot")
+    bench.events.clear()
+    assert all(result.is_good for result in bench.build(*_recipes(1)))
+    assert any("63.21" in str(event) for event in bench.events)
+    assert strays.abandoned() == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + 15)])
+def test_one_signal_ends_in_order_and_keeps_what_is_whole(
+    bench: Bench, wait_until: Callable[..., None], number: int, status: int
+) -> None:
+    bench.steer("sleep.boot", "60")
+    running = bench.start("one")
+    wait_until(lambda: "one/boot" in _ran(bench))
+    running.send_signal(number)
+    said = running.communicate(timeout=30)[0].decode()
+    assert running.returncode == status, said
+    assert "stopped before it was done" in said
+    assert bench.leftovers() == []
+    bench.unsteer("sleep.boot")
+    bench.ran()
+    again = bench.start("one")
+    assert again.wait(30) == 0
+    assert [each.split("/")[1] for each in bench.ran()] == ["boot", "sign"]
+    again.communicate()
+
+
+def test_two_signals_end_at_once(bench: Bench, wait_until: Callable[..., None]) -> None:
+    bench.steer("stubborn.boot")
+    bench.steer("sleep.boot", "60")
+    running = bench.start("one")
+    wait_until(lambda: "one/boot" in _ran(bench))
+    begun = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=30)[0].decode()
+    assert time.monotonic() - begun < 10, said
+    assert bench.leftovers() == []
+
+
+def test_two_runs_at_once_share_the_work(bench: Bench) -> None:
+    bench.steer("sleep.install", "0.5")
+    runs = [bench.start("one", "two"), bench.start("two", "one")]
+    said = [run.communicate(timeout=60)[0].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    ran = bench.ran()
+    assert sorted(ran) == sorted(set(ran)), "nothing was made twice"
+    assert any("makes it already" in each for each in said)
+
+
+def test_two_checkouts_share_a_cache(bench: Bench, tmp_path: Path) -> None:
+    cache = tmp_path / "shared"
+    other = Bench(bench.steering, Home(tmp_path / "other-home", cache))
+    runs = [bench.start("one", cache=cache), other.start("one", cache=cache)]
+    said = [run.communicate(timeout=60)[0].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert len(bench.ran()) == 5
+    for home in (bench.home, other.home):
+        assert (home.artifacts / "one" / "one.raw").is_file()
+    assert other.leftovers() == []
+
+
+def test_a_run_that_was_killed_is_marked_so(bench: Bench, wait_until: Callable[..., None]) -> None:
+    bench.steer("sleep.install", "60")
+    child = _build_in_a_child(bench, 1)
+    wait_until(lambda: any(bench.home.runs.glob("*/*/install.log")))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    bench.unsteer("sleep.install")
+    bench.build()
+    heads = [file.read_text() for file in bench.home.runs.glob("*/run.json")]
+    assert sorted('"killed"' in head for head in heads) == [False, True]
+
+
+def test_a_full_disk_is_an_explanation_and_loses_nothing(bench: Bench, small_disk: Callable[[int], Path]) -> None:
+    full = Bench(bench.steering, Home(bench.home.root, small_disk(300 << 20) / "cache"))
+    bench.steer("fill.convert", str(400 << 20))
+    (result,) = full.build()
+    assert result.error is not None
+    assert "light: convert failed" in result.error.message
+    assert "No space left on device" in result.error.message
+    assert full.leftovers() == []
+    bench.unsteer("fill.convert")
+    bench.ran()
+    (result,) = full.build()
+    assert result.is_good
+    assert bench.ran() == ["light/convert", "light/boot", "light/sign"]
+    assert verify(full.store) == []
+
+
+def test_too_little_disk_is_told_before_the_start(bench: Bench, small_disk: Callable[[int], Path]) -> None:
+    full = Bench(bench.steering, Home(bench.home.root, small_disk(100 << 20) / "cache"))
+    (result,) = full.build()
+    assert result.error is not None
+    assert "light/install needs 256.0 MiB of disk" in result.error.message
+    assert bench.ran() == []
+
+
+def _ran(bench: Bench) -> str:
+    file = bench.steering / "ran"
+    return file.read_text() if file.exists() else ""
