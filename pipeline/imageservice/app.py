@@ -8,6 +8,7 @@ import falcon
 
 from pipeline.imageservice.api import problems
 from pipeline.imageservice.api.front import Front
+from pipeline.imageservice.api.images import Images, OneImage
 from pipeline.imageservice.api.resource import Resource
 from pipeline.imageservice.api.versions import Versions
 from pipeline.imageservice.errors import NotFound, ServiceError
@@ -35,6 +36,8 @@ def routes(service: Service) -> dict[str, Resource]:
         "/versions": Versions(service, 200),
         "/v2": Versions(service, 200),
         "/v2/": Versions(service, 200),
+        "/v2/images": Images(service),
+        "/v2/images/{image_id}": OneImage(service),
     }
 
 

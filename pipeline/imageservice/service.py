@@ -7,10 +7,14 @@ from typing import Any, Protocol
 
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.access.keystone import KeystoneTokens
+from pipeline.imageservice.access.limits import Limits, make_limits
 from pipeline.imageservice.access.options import KeystoneIdentity, NoIdentity
 from pipeline.imageservice.access.policy import Policy
+from pipeline.imageservice.access.protections import Protections
 from pipeline.imageservice.access.static import NoTokens, StaticTokens
+from pipeline.imageservice.api.image_schema import ImageSchema
 from pipeline.imageservice.catalog.database import Database
+from pipeline.imageservice.notifications.notifier import Notifier
 from pipeline.imageservice.settings import Settings
 from pipeline.imageservice.stores.registry import Stores
 
@@ -33,27 +37,55 @@ class Service:
     stores: Stores
     identity: Identity
     policy: Policy
+    protections: Protections
+    limits: Limits
+    image_schema: ImageSchema
+    notifier: Notifier
 
     @property
     def has_cache(self) -> bool:
         """Whether this node keeps a cache of image data."""
         return False
 
+    @property
+    def import_methods(self) -> tuple[str, ...]:
+        """The ways of importing data that are open."""
+        return ()
+
+    @property
+    def hash_algorithm(self) -> str:
+        """The digest every image gets beside md5."""
+        return "sha512"
+
+    @property
+    def storage_quota(self) -> int:
+        """Bytes a project may store, 0 for no limit: the plain quota, which holds where no unified limits do."""
+        return 0 if self.limits.on else self.settings.quotas.user_storage_bytes
+
     @classmethod
     def from_settings(cls, settings: Settings) -> Service:
         """Make the parts the settings describe. Raises ``PipelineError`` when one of them cannot be."""
         options = settings.database
         stores = settings.all_stores
-        policy = settings.policy
+        policy = Policy(
+            settings.inside(settings.policy.file) if settings.policy.file else None,
+            tuple(settings.inside(folder) for folder in settings.policy.folders),
+        )
+        protected = settings.policy.property_protections
         return cls(
             settings=settings,
             database=Database(settings.database_url, connections=options.connections, patience=options.patience),
             stores=Stores.configured(stores, settings.default_store or stores[0].id),
             identity=_identity(settings),
-            policy=Policy(
-                settings.inside(policy.file) if policy.file else None,
-                tuple(settings.inside(folder) for folder in policy.folders),
+            policy=policy,
+            protections=Protections(
+                policy,
+                settings.inside(protected) if protected else None,
+                settings.policy.property_protection_format,
             ),
+            limits=make_limits(settings.quotas, settings.identity),
+            image_schema=ImageSchema(settings.api),
+            notifier=Notifier(settings.notifications),
         )
 
 

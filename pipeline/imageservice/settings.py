@@ -19,6 +19,7 @@ from pipeline.base.yaml_source import YamlPath, YamlSource
 from pipeline.imageservice.access.options import Identity, NoIdentity, PolicyOptions, QuotaOptions, StaticIdentity
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.catalog.options import DatabaseOptions
+from pipeline.imageservice.notifications.options import NotificationOptions
 from pipeline.imageservice.stores.options import AnyStoreOptions, FileDirectory, FileOptions
 
 FILE_NAME = "settings.yaml"
@@ -43,6 +44,9 @@ class Settings(BaseModel):
     policy: PolicyOptions = Field(default_factory=PolicyOptions, description="Who may do what.")
     quotas: QuotaOptions = Field(default_factory=QuotaOptions, description="How much each project may have.")
     api: ApiOptions = Field(default_factory=ApiOptions, description="How the API presents itself.")
+    notifications: NotificationOptions = Field(
+        default_factory=NotificationOptions, description="Who is told what happened."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:

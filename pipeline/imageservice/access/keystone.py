@@ -97,3 +97,27 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
     return str(value)
+
+
+def service_session(options: KeystoneIdentity) -> Any:
+    """A session with the identity service as the service's own user, from the same options that check tokens."""
+    from keystoneauth1 import loading
+
+    conf = cfg.ConfigOpts()
+    files = [str(options.config_file)] if options.config_file else []
+    conf([], project="image-service", default_config_files=files, default_config_dirs=[])
+    group = "keystone_authtoken"
+    loading.register_auth_conf_options(conf, group)
+    loading.register_session_conf_options(conf, group)
+    values = dict(options.options)
+    if options.password_file:
+        values["password"] = options.password_file.read_text().strip()
+    plugin = str(values.get("auth_type") or conf[group].auth_type or "password")
+    conf.register_opts(loading.get_auth_plugin_conf_options(plugin), group=group)
+    conf.set_override("auth_type", plugin, group=group)
+    known = set(conf[group])
+    for name, value in values.items():
+        if name.replace("-", "_") in known:
+            conf.set_override(name.replace("-", "_"), value, group=group)
+    auth = loading.load_auth_from_conf_options(conf, group)
+    return loading.load_session_from_conf_options(conf, group, auth=auth)

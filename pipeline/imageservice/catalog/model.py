@@ -72,7 +72,7 @@ _ARROWS: Mapping[ImageStatus, frozenset[ImageStatus]] = {
     _S.IMPORTING: frozenset({_S.ACTIVE, _S.QUEUED, _S.DELETED}),
     _S.ACTIVE: frozenset({_S.DEACTIVATED, _S.PENDING_DELETE, _S.DELETED}),
     _S.DEACTIVATED: frozenset({_S.ACTIVE, _S.PENDING_DELETE, _S.DELETED}),
-    _S.PENDING_DELETE: frozenset({_S.DELETED, _S.ACTIVE}),
+    _S.PENDING_DELETE: frozenset({_S.DELETED, _S.ACTIVE, _S.DEACTIVATED}),
     _S.KILLED: frozenset({_S.DELETED}),
     _S.DELETED: frozenset(),
 }

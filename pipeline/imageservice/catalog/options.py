@@ -17,6 +17,10 @@ class DatabaseOptions(BaseModel):
     )
     connections: int = Field(16, ge=1, le=1000, description="Connections of one worker process at the most.")
     patience: float = Field(60, gt=0, description="Seconds that a write waits for others before it gives up.")
+    delayed_delete: bool = Field(
+        False, description="Keep the data of deleted images for `scrub_after`, during which they can be restored."
+    )
+    scrub_after: float = Field(0, ge=0, description="Seconds after which the data of deleted images goes.")
     keep_deleted_days: float = Field(
         30, ge=0, description="Days after which the rows of deleted images are purged; their ids stay taken for ever."
     )

@@ -1,0 +1,111 @@
+"""Sending events without holding up requests: a thread of its own, a bounded queue, one target after the other."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.catalog.model import Image, Member
+from pipeline.imageservice.catalog.tasks import Task
+from pipeline.imageservice.notifications import payloads
+from pipeline.imageservice.notifications.options import NotificationOptions
+from pipeline.imageservice.notifications.targets import Target, make_target
+
+log = logging.getLogger("imageservice.notifications")
+Level = Literal["INFO", "WARN", "ERROR"]
+
+
+class Notifier:
+    """Takes events from every thread of a process. Nothing waits for a target."""
+
+    def __init__(self, options: NotificationOptions) -> None:
+        self._options = options
+        self._disabled = tuple(options.disabled)
+        self._lock = threading.Lock()
+        self._process = 0
+        self._waiting: queue.Queue[Mapping[str, Any]] = queue.Queue(options.queue)
+        self._targets: Sequence[Target] = ()
+
+    def image(
+        self, event: str, image: Image, caller: Caller | None = None, *, level: Level = "INFO", **more: Any
+    ) -> None:
+        """Something happened to an image: ``image.create``, ``image.prepare``, ``image.upload`` and so on."""
+        if self._wanted(event):
+            self._emit(event, {**payloads.image_payload(image), **more}, caller, level)
+
+    def sent(self, image: Image, caller: Caller, *, sent: int, expected: int) -> None:
+        """A download ended, after ``sent`` of ``expected`` bytes; fewer are an error."""
+        if self._wanted("image.send"):
+            payload = payloads.send_payload(image, caller, sent)
+            self._emit("image.send", payload, caller, "INFO" if sent == expected else "ERROR")
+
+    def member(self, event: str, member: Member, caller: Caller, *, deleted: bool = False) -> None:
+        """Something happened to a membership."""
+        if self._wanted(event):
+            self._emit(event, payloads.member_payload(member, deleted), caller, "INFO")
+
+    def task(self, event: str, task: Task, caller: Caller | None = None) -> None:
+        """A task took a step."""
+        if self._wanted(event):
+            self._emit(event, payloads.task_payload(task), caller, "INFO")
+
+    def other(self, event: str, payload: Mapping[str, Any], caller: Caller | None = None) -> None:
+        """Any other event, with a payload ready to send (metadata definitions)."""
+        if self._wanted(event):
+            self._emit(event, payload, caller, "INFO")
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until everything was sent, at the most for ``seconds``; whether it was."""
+        end = time.monotonic() + seconds
+        while self._waiting.unfinished_tasks and time.monotonic() < end:
+            time.sleep(0.02)
+        return not self._waiting.unfinished_tasks
+
+    def _wanted(self, event: str) -> bool:
+        return bool(self._options.targets) and not event.startswith(self._disabled or ("\0",))
+
+    def _emit(self, event: str, payload: Mapping[str, Any], caller: Caller | None, level: Level) -> None:
+        self._start()
+        message = {
+            "message_id": str(uuid.uuid4()),
+            "publisher_id": f"image.{os.uname().nodename}",
+            "event_type": event,
+            "priority": level,
+            "timestamp": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
+            "project_id": caller.project if caller else None,
+            "user_id": caller.user if caller else None,
+            "payload": payload,
+        }
+        try:
+            self._waiting.put_nowait(message)
+        except queue.Full:
+            log.error("the queue of notifications is full: dropped %s", event)
+
+    def _start(self) -> None:
+        """Threads do not survive a fork, so they are started by the first event of a process."""
+        if self._process == os.getpid():
+            return
+        with self._lock:
+            if self._process != os.getpid():
+                self._waiting = queue.Queue(self._options.queue)
+                self._targets = [make_target(options) for options in self._options.targets]
+                threading.Thread(target=self._run, name="notifications", daemon=True).start()
+                self._process = os.getpid()
+
+    def _run(self) -> None:
+        while True:
+            message = self._waiting.get()
+            for target in self._targets:
+                try:
+                    target.send(message)
+                except Exception as error:
+                    log.error("%s was not sent to %s: %s", message["event_type"], target.name, error)
+            self._waiting.task_done()
