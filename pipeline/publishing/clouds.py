@@ -59,6 +59,11 @@ def connect(home: Home, cloud: str, *, patience: Patience | None = None) -> Imag
     return ImageApi(Http(adapter, cloud, patience or Patience()))
 
 
+def is_operators(cloud: str) -> bool:
+    """Whether the operator's own ``clouds.yaml`` has an entry of this name."""
+    return cloud in _operators_names(_operators())
+
+
 def names(home: Home) -> list[str]:
     """Every cloud that can be named."""
     own = {BUNDLED} if entry_file(home).is_file() else set()

@@ -85,8 +85,6 @@ def deliver(
 
 
 def _deliver(build: BuildResult, target: Target, sender: Sender, terms: Terms, progress: Progress) -> list[PartResult]:
-    if build.error is not None:
-        raise build.error
     api = sender.connect(target.cloud)
     recipe = build.recipe
     with lock.held(

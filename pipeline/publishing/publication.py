@@ -24,6 +24,7 @@ class Outcome(StrEnum):
     PUBLISHED = "published"  # a new image is the newest
     HELD = "held back"  # a gate tripped; the previous image is still the newest
     WITHDRAWN = "withdrawn"  # a person took these bytes back; nothing was done
+    NOT_BUILT = "not built"
     FAILED = "failed"
 
     @property

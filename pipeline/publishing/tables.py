@@ -18,6 +18,7 @@ _COLOURS = {
     Outcome.UNCHANGED: "dim",
     Outcome.HELD: "yellow",
     Outcome.WITHDRAWN: "yellow",
+    Outcome.NOT_BUILT: "bold red",
     Outcome.FAILED: "bold red",
 }
 # Marks of ours and of the service, and the signature, which has a line of its own.

@@ -1,0 +1,71 @@
+"""Several builds to several clouds at once: a thread a cloud, and one recipe after the other on each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+
+from pipeline.base.errors import PipelineError
+from pipeline.engine.events import Monitor
+from pipeline.engine.result import BuildResult
+from pipeline.publishing.delivery import Delivery, Sender, deliver
+from pipeline.publishing.publication import Outcome, Terms
+from pipeline.publishing.watching import Shown, Watch
+from pipeline.recipes.nightly import Target
+
+_TICK = 0.2  # seconds
+
+
+def publish_all(
+    builds: Sequence[BuildResult],
+    targets: Sequence[Target],
+    sender: Sender,
+    *,
+    monitors: Sequence[Monitor] = (),
+    terms: Callable[[BuildResult, Target], Terms] | None = None,
+) -> list[Delivery]:
+    """Publish every build to every target; one result for each pair, by build, then target.
+
+    A failure on one cloud leaves the others alone. ``KeyboardInterrupt`` and ``SystemExit`` end all publications at
+    their next step, let each clean up, and go on.
+    """
+    watch = Watch(monitors)
+    sender = replace(sender, patience=watch.patience(sender.patience))
+    results: dict[tuple[int, int], Delivery] = {}
+
+    def to_cloud(number: int) -> None:
+        for position, build in enumerate(builds):
+            chosen = terms(build, targets[number]) if terms else Terms()
+            results[position, number] = _one(build, targets[number], sender, chosen, watch)
+
+    with ThreadPoolExecutor(max(1, len(targets)), thread_name_prefix="cloud") as pool:
+        futures = [pool.submit(to_cloud, number) for number in range(len(targets))]
+        try:
+            _wait(futures, watch)
+        except BaseException:
+            watch.end()
+            raise
+        finally:
+            wait(futures)
+            watch.close()
+    return [results[key] for key in sorted(results)]
+
+
+def _wait(futures: Iterable[Future[None]], watch: Watch) -> None:
+    remaining = set(futures)
+    while remaining:
+        done, remaining = wait(remaining, timeout=_TICK)
+        watch.tick()
+        for future in done:
+            future.result()
+
+
+def _one(build: BuildResult, target: Target, sender: Sender, terms: Terms, watch: Watch) -> Delivery:
+    if build.error is not None:
+        error = PipelineError(f"the build failed: {build.error.message}", hint=build.error.hint)
+        return Delivery(build.recipe.name, target.cloud, Outcome.NOT_BUILT, error=error)
+    shown = Shown(watch, build.recipe.name, target.cloud)
+    delivery = deliver(build, target, sender, terms, shown)
+    shown.ended(delivery.error)
+    return delivery
