@@ -71,7 +71,7 @@ def test_hooks_fetch_nothing_from_elsewhere() -> None:
 def test_the_virtual_machine_is_described_validly(tmp_path: Path) -> None:
     if not shutil.which("vagrant"):
         pytest.skip("vagrant is not installed (./inv test installs it)")
-    done = process.run(["vagrant", "validate"], cwd=CHECKOUT, env={"VAGRANT_HOME": str(tmp_path)})
+    done = process.run(["vagrant", "validate"], cwd=CHECKOUT, env={"VAGRANT_HOME": str(tmp_path), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")})
     assert "validated successfully" in done.stdout
 
 

@@ -1,0 +1,72 @@
+import http.server
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pipeline.base import atomic
+from pipeline.base.home import Home
+from pipeline.face import preflight
+from pipeline.host import ports
+from pipeline.host.doctor import Level, Verdict
+
+
+def _ask(home: Home, port: int) -> Verdict:
+    atomic.write_text(home.service / "settings.yaml", f"listen: 127.0.0.1:{port}\n")
+    (verdict,) = preflight.service_port(home)
+    return verdict
+
+
+@contextmanager
+def _answering(status: int, body: bytes) -> Iterator[int]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_a_free_port(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert _ask(home, port) == Verdict(Level.GOOD, f"127.0.0.1:{port} is free")
+
+
+@pytest.mark.parametrize("status", [200, 300])
+def test_an_image_service_that_runs_already(home: Home, status: int) -> None:
+    with _answering(status, b'{"versions": [{"id": "v2.17"}]}') as port:
+        assert _ask(home, port).level is Level.GOOD
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}"])
+def test_somebody_else_on_the_port_is_named(home: Home, body: bytes) -> None:
+    with _answering(200, body) as port:
+        verdict = _ask(home, port)
+    assert verdict.level is Level.FAILURE
+    assert verdict.text.startswith(f"127.0.0.1:{port} is taken by ")
+    assert verdict.text.endswith(f"(process {os.getpid()})")
+    assert "settings.yaml" in str(verdict.fix)
+
+
+def test_an_address_that_is_not_ours(home: Home) -> None:
+    atomic.write_text(home.service / "settings.yaml", "listen: 192.0.2.1:9292\n")
+    (verdict,) = preflight.service_port(home)
+    assert (verdict.level, "Cannot assign" in verdict.text) == (Level.FAILURE, True)
+
+
+def test_nobody_listens_on_a_port_that_is_free() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        assert ports.listener(port) is not None
+    assert ports.listener(port) is None
