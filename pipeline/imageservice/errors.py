@@ -38,7 +38,7 @@ class MethodNotAllowed(ServiceError):
     """The path exists, the method does not. ``allowed`` lists those that do."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
-        super().__init__(f"this path answers {', '.join(allowed) or 'no method'} only")
+        super().__init__(f"This path answers {', '.join(allowed) or 'no method'} only.")
         self.allowed = allowed
 
 

@@ -12,6 +12,7 @@ from pipeline.imageservice.access.options import KeystoneIdentity, NoIdentity
 from pipeline.imageservice.access.policy import Policy
 from pipeline.imageservice.access.protections import Protections
 from pipeline.imageservice.access.static import NoTokens, StaticTokens
+from pipeline.imageservice.access.uri_filter import UriFilter
 from pipeline.imageservice.api.image_schema import ImageSchema
 from pipeline.imageservice.catalog.database import Database
 from pipeline.imageservice.notifications.notifier import Notifier
@@ -41,6 +42,7 @@ class Service:
     limits: Limits
     image_schema: ImageSchema
     notifier: Notifier
+    uri_filter: UriFilter
 
     @property
     def has_cache(self) -> bool:
@@ -86,6 +88,7 @@ class Service:
             limits=make_limits(settings.quotas, settings.identity),
             image_schema=ImageSchema(settings.api),
             notifier=Notifier(settings.notifications),
+            uri_filter=UriFilter(settings.fetch),
         )
 
 

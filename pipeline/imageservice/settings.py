@@ -17,6 +17,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.yaml_source import YamlPath, YamlSource
 from pipeline.imageservice.access.options import Identity, NoIdentity, PolicyOptions, QuotaOptions, StaticIdentity
+from pipeline.imageservice.access.uri_filter import FetchOptions
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.catalog.options import DatabaseOptions
 from pipeline.imageservice.notifications.options import NotificationOptions
@@ -44,6 +45,7 @@ class Settings(BaseModel):
     policy: PolicyOptions = Field(default_factory=PolicyOptions, description="Who may do what.")
     quotas: QuotaOptions = Field(default_factory=QuotaOptions, description="How much each project may have.")
     api: ApiOptions = Field(default_factory=ApiOptions, description="How the API presents itself.")
+    fetch: FetchOptions = Field(default_factory=FetchOptions, description="What users may have the service fetch.")
     notifications: NotificationOptions = Field(
         default_factory=NotificationOptions, description="Who is told what happened."
     )

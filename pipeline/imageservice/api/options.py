@@ -36,6 +36,8 @@ class ApiOptions(BaseModel):
     max_body: int = Field(4 << 20, ge=1024, description="Bytes of a JSON body at the most.")
     cors_origins: list[str] = Field([], description="Origins whose pages may call the API; `*` for any.")
     version_1: bool = Field(False, description="Serve the v1 calls of old tools too.")
+    secure_hash: bool = Field(True, description="Read data that is added by its location, to know its digests.")
+    hash_attempts: int = Field(3, ge=1, description="Attempts at reading such data.")
     tasks_hours: float = Field(48, gt=0, description="Hours that an ended task stays readable.")
     disable_file: Path | None = Field(
         None, description="While this file exists, /healthcheck answers 503, so that load balancers leave the node out."

@@ -93,6 +93,8 @@ def answer_http_error(req: falcon.Request, resp: falcon.Response, problem: falco
         resp.set_header(name, value)
     if status == 404:
         text = "The resource could not be found."
+    elif status == 405:
+        text = f"This path answers {resp.get_header('Allow')} only."
     else:
         text = problem.description or problem.title or title_of(status)
     answer(req, resp, status, text)

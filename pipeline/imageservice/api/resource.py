@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import falcon
 
-from pipeline.imageservice.errors import Invalid, LimitExceeded, MethodNotAllowed
+from pipeline.imageservice.errors import Invalid, LimitExceeded, MethodNotAllowed, NotFound
 from pipeline.imageservice.service import Service
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -29,6 +29,16 @@ class Resource:
     def methods(self) -> tuple[str, ...]:
         """The methods this path answers."""
         return tuple(method for method in _METHODS if hasattr(self, f"on_{method.lower()}"))
+
+
+class GetOnly(Resource):
+    """A path on which the reference knows nothing but GET, and says 404 instead of 405 to the rest."""
+
+    def on_options(self, req: falcon.Request, resp: falcon.Response, **parts: str) -> NoReturn:
+        """There is nothing here for any other method."""
+        raise NotFound("The resource could not be found.")
+
+    on_head = on_post = on_put = on_patch = on_delete = on_options
 
 
 def answer_json(resp: falcon.Response, document: Any, status: int = 200) -> None:

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from pipeline.imageservice.catalog import leases, tables
 from pipeline.imageservice.catalog.model import now
 from pipeline.imageservice.catalog.tables import AnyRow
-from pipeline.imageservice.errors import Conflict, NotFound
+from pipeline.imageservice.errors import Conflict, Invalid, NotFound
 
 _T = tables.tasks
 _COLUMNS = tuple(_T.c)
+SORT_KEYS = ("created_at", "updated_at", "expires_at", "id", "type", "status", "owner")
 
 
 class TaskStatus(StrEnum):
@@ -122,6 +123,40 @@ def of_image(connection: Connection, image_id: str) -> list[Task]:
     """The tasks about one image that have not expired, newest first."""
     query = select(*_COLUMNS).where(_T.c.image_id == image_id, *_living())
     return [_from_row(row) for row in connection.execute(query.order_by(_T.c.created_at.desc(), _T.c.id.desc()))]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """A list of tasks: equality filters on columns, one key to sort by (the id breaks ties), a page."""
+
+    filters: tuple[tuple[str, str], ...]
+    sort_key: str
+    descending: bool
+    limit: int
+    marker: str | None
+
+
+def page(connection: Connection, query: TaskQuery) -> list[Task]:
+    """At most ``query.limit`` tasks, in order. Raises ``Invalid`` for an unknown marker."""
+    if query.limit == 0:
+        return []
+    key = func.coalesce(_T.c[query.sort_key], 0 if query.sort_key.endswith("_at") else "")
+    statement = select(*_COLUMNS).where(*_living(), *(_T.c[name] == value for name, value in query.filters))
+    if query.marker is not None:
+        place = connection.execute(select(key, _T.c.id).where(_T.c.id == query.marker)).first()
+        if place is None:
+            raise Invalid(f"Invalid marker: there is no task {query.marker}")
+        before = key < place[0] if query.descending else key > place[0]
+        tie = _T.c.id < place[1] if query.descending else _T.c.id > place[1]
+        statement = statement.where(or_(before, and_(key == place[0], tie)))
+    order = [key.desc(), _T.c.id.desc()] if query.descending else [key, _T.c.id]
+    return [_from_row(row) for row in connection.execute(statement.order_by(*order).limit(query.limit))]
+
+
+def forget_expired(connection: Connection) -> None:
+    """Hide tasks whose time is over."""
+    due = update(_T).where(_T.c.expires_at <= now(), _T.c.deleted_at.is_(None))
+    connection.execute(due.values(deleted_at=now()))
 
 
 def claim(connection: Connection, types: Collection[str], holder: str, seconds: float) -> Task | None:

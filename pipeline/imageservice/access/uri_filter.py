@@ -1,0 +1,149 @@
+"""From where the service fetches data on somebody's behalf: the one filter for every such path, and for every redirect.
+
+A URI passes when scheme, host and port are allowed *and* every address its host resolves to is one the operator lets
+the service reach: not itself, not the cloud's inner networks, not the metadata service. Whoever fetches connects only
+to the addresses that were checked (``Checked.addresses``), so that a name cannot lead elsewhere a moment later.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import Field, field_validator
+
+from pipeline.imageservice.access.options import Options
+from pipeline.imageservice.errors import Invalid
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # NAT64: an IPv4 address hides in the last 32 bits
+_SIX_TO_FOUR = ipaddress.ip_network("2002::/16")
+
+
+class FetchOptions(Options):
+    """What users may have the service fetch. Of a pair, the allowed list wins where it is not empty."""
+
+    allowed_schemes: list[str] = Field(["http", "https"], description="Schemes that may be fetched from.")
+    disallowed_schemes: list[str] = Field([], description="Schemes that may not.")
+    allowed_hosts: list[str] = Field([], description="Hosts that may be fetched from; empty for any.")
+    disallowed_hosts: list[str] = Field([], description="Hosts that may not.")
+    allowed_ports: list[int] = Field([80, 443], description="Ports that may be fetched from.")
+    disallowed_ports: list[int] = Field([], description="Ports that may not.")
+    allowed_networks: list[str] = Field(
+        [], description="Networks (CIDR) that may be reached although they are private, such as that of a mirror."
+    )
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for text in value:
+            ipaddress.ip_network(text)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A URI that passed, and the addresses it may be fetched from."""
+
+    uri: str
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+
+
+class UriFilter:
+    """The filter as configured."""
+
+    def __init__(self, options: FetchOptions) -> None:
+        self._options = options
+        self._networks = [ipaddress.ip_network(text) for text in options.allowed_networks]
+
+    def check(self, uri: object, *, what: str = "web-download") -> Checked:
+        """Pass ``uri`` or raise ``Invalid``. Every refusal reads alike, so that nobody can scan a network with it."""
+        refusal = Invalid(f"URI for {what} does not pass filtering: {str(uri)[:255]}")
+        if not isinstance(uri, str) or not uri.isprintable() or " " in uri:
+            raise refusal
+        try:
+            parts = urlsplit(uri)
+            port = parts.port
+        except ValueError:
+            raise refusal from None
+        host = parts.hostname or ""
+        if not host or not self._allows(parts, host, port):
+            raise refusal
+        number = port if port is not None else _DEFAULT_PORTS.get(parts.scheme.lower(), 0)
+        addresses = self._addresses(host, number)
+        if not addresses:
+            raise refusal
+        return Checked(uri, host, number, tuple(addresses))
+
+    def _allows(self, parts: SplitResult, host: str, port: int | None) -> bool:
+        options = self._options
+        scheme = parts.scheme.lower()
+        number = port if port is not None else _DEFAULT_PORTS.get(scheme)
+        return (
+            bool(scheme)
+            and "@" not in parts.netloc
+            and _passes(scheme, options.allowed_schemes, options.disallowed_schemes)
+            and _passes(host, [one.lower() for one in options.allowed_hosts], options.disallowed_hosts)
+            and number is not None
+            and _passes(number, options.allowed_ports, options.disallowed_ports)
+        )
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        """The host's addresses; none when one of them must not be reached, or it has none."""
+        literal = _literal(host)
+        if literal is not None:
+            found = [literal] if str(literal) == host.lower() else []
+        elif _looks_numeric(host):
+            found = []  # 127.1, 0x7f000001 and their like, which some resolvers take for addresses
+        else:
+            found = _resolve(host, port)
+        return [str(one) for one in found] if all(self._may_reach(one) for one in found) else []
+
+    def _may_reach(self, address: Address) -> bool:
+        inner = _inner(address)
+        if any(address in network or inner in network for network in self._networks):
+            return True
+        return all(one.is_global and not one.is_multicast for one in (address, inner))
+
+
+def _passes(value: object, allowed: Sequence[object], disallowed: Sequence[object]) -> bool:
+    return value in allowed if allowed else value not in disallowed
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _looks_numeric(host: str) -> bool:
+    last = host.rstrip(".").rpartition(".")[2]
+    return last.isdigit() or last.lower().startswith("0x")
+
+
+def _resolve(host: str, port: int) -> list[Address]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
+    return [ipaddress.ip_address(text) for text in texts]
+
+
+def _inner(address: Address) -> Address:
+    """The IPv4 address inside an IPv6 one, where there is one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address in _TRANSLATED:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if address in _SIX_TO_FOUR:
+            return ipaddress.IPv4Address((int(address) >> 80) & 0xFFFFFFFF)
+    return address
