@@ -15,6 +15,7 @@ import pytest
 
 from tests.environments import databases
 from tests.environments import keystone as identity
+from tests.environments import swift as object_store
 from tests.environments.daemon import NotInstalled
 
 T = TypeVar("T")
@@ -65,4 +66,11 @@ def mariadb_url(mariadb_server: databases.Server) -> Iterator[str]:
 def keystone() -> Iterator[identity.Keystone]:
     """The identity service, with its users and projects, for the whole session."""
     with installed(identity.keystone()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift(keystone: identity.Keystone) -> Iterator[object_store.Swift]:
+    """The object store, for the whole session."""
+    with installed(object_store.swift(keystone)) as server:
         yield server

@@ -137,12 +137,12 @@ class Keystone:
         answer.raise_for_status()
         return answer.headers["X-Subject-Token"]
 
-    def set_image_endpoint(self, url: str) -> None:
-        """Make ``url`` the image service in the catalogue, in place of what stood there."""
+    def set_endpoint(self, kind: str, url: str) -> None:
+        """Make ``url`` the service of type ``kind`` (``image``, ``object-store``) in the catalogue, the only one."""
         with self.connect("admin") as admin:
-            for old in admin.identity.services(type="image"):
+            for old in admin.identity.services(type=kind):
                 admin.identity.delete_service(old)
-            service = admin.identity.create_service(type="image", name="glance")
+            service = admin.identity.create_service(type=kind, name=kind)
             for interface in ("public", "internal", "admin"):
                 admin.identity.create_endpoint(service_id=service.id, interface=interface, url=url, region_id=REGION)
 

@@ -32,7 +32,7 @@ def test_users_have_their_roles(keystone: Keystone, user: str, project: str, rol
 
 def test_image_endpoint_is_replaced(keystone: Keystone) -> None:
     for url in ("http://127.0.0.1:1", "http://127.0.0.1:2"):
-        keystone.set_image_endpoint(url)
+        keystone.set_endpoint("image", url)
         with keystone.connect("demo") as connection:
             assert connection.endpoint_for("image") == url
 
