@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ def write(image: Path, offset: int, size: int, tree: Tree, options: Options, scr
     process.run(["e2fsck", "-fn", alone], env=environment)
     partitions.splice(alone, image, offset)
     alone.unlink()
+    shutil.rmtree(scratch / "ext4-contents")
 
 
 def _mke2fs(image: Path, options: Options) -> list[str | Path]:
@@ -71,10 +73,9 @@ def _fill(image: Path, tree: Tree, scratch: Path, environment: dict[str, str], s
     script = scratch / "ext4.debugfs"
     script.write_text("".join(f"{line}\n" for line in _commands(tree, contents)))
     finished = process.run(["debugfs", "-w", "-f", script, image], env=environment)
+    script.unlink()
     # debugfs ends with 0 whatever happens, and greets on standard error.
     complaints = [line for line in finished.stderr.splitlines() if not line.startswith("debugfs 1.")]
-    for file in contents.iterdir():
-        file.unlink()
     if any(_FULL.search(line) for line in complaints):
         raise PipelineError(f"the system does not fit into {size >> 20} MiB", hint="give the recipe a larger disk.size")
     if complaints:

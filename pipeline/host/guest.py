@@ -6,8 +6,6 @@ Whatever happens to us, no guest stays: it ends with the block, and by the kerne
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
 import subprocess
 import time
@@ -194,17 +192,3 @@ def _not_started(child: subprocess.Popen[bytes], log: Path) -> PipelineError:
     said = log.read_text(errors="replace").strip().splitlines()[-5:]
     hint = "install the package qemu-system-x86" if child.poll() == 127 else None
     return PipelineError("QEMU did not start", hint=hint, details=said or ["it said nothing"])
-
-
-def reap() -> list[int]:
-    """End the guests whose pipeline is dead; return their process ids. Others are left alone."""
-    ended = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            name = next((word for word in words if word.startswith(b"guest=")), None)
-            owner = Owner.find(name.decode(errors="replace")) if name else None
-            if owner is not None and not owner.is_alive():
-                os.kill(int(folder.name), signal.SIGKILL)
-                ended.append(int(folder.name))
-    return ended

@@ -1,7 +1,7 @@
 """QEMU's command line for one guest.
 
-Every file the guest uses is opened by us and handed over as a descriptor (QEMU's fd sets): the hypervisor needs no right
-to reach any path, and a disk given as read-only cannot be written whatever happens inside.
+Every file the guest uses is opened by us and handed over as a descriptor (QEMU's fd sets): the hypervisor needs no
+right to reach any path, and a disk given as read-only cannot be written whatever happens inside.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.host import firmware
+from pipeline.host.accelerator import Accelerator, emulator
 from pipeline.host.hardware import Hardware
 
-PROGRAM = "qemu-system-x86_64"
 # OpenStack's names of formats where QEMU's differ.
 _DRIVERS = {"vhd": "vpc", "iso": "raw"}
-_HINT = "install QEMU for x86: Debian and Ubuntu: apt install qemu-system-x86; Fedora, EL: dnf install qemu-kvm"
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def command(machine: Machine, files: Files, *, serial: Path, firmware_log: Path,
     connected socket that will speak QMP; ``mark`` names the owner in the process list.
     """
     hardware = machine.hardware
-    words = [PROGRAM, "-name", f"guest={machine.name}.{mark}", "-nodefaults", "-no-user-config", "-display", "none"]
+    words = [emulator(), "-name", f"guest={machine.name}.{mark}", "-nodefaults", "-no-user-config", "-display", "none"]
     words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
     words += ["-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"]
     words += [*_processor(machine), "-m", f"{machine.memory >> 20}M", "-smp", str(machine.vcpus)]
@@ -172,11 +171,11 @@ def _in_memory(path: Path) -> int:
 
 
 def _processor(machine: Machine) -> list[str]:
-    if machine.accelerator == "kvm":
+    *words, model = Accelerator(machine.accelerator, None, "").qemu_args
+    if machine.accelerator == "kvm" and machine.hardware.windows:
         # What Nova turns on for os_type=windows; only KVM knows them.
-        enlightenments = ",hv_relaxed,hv_vapic,hv_spinlocks=0x1fff,hv_time" if machine.hardware.windows else ""
-        return ["-accel", "kvm", "-cpu", f"host{enlightenments}"]
-    return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        model += ",hv_relaxed,hv_vapic,hv_spinlocks=0x1fff,hv_time"
+    return [*words, model]
 
 
 def _board(machine: Machine, files: Files) -> list[str]:

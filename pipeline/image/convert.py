@@ -44,12 +44,16 @@ class Compression(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """How to convert. ``threads`` is the number of parallel requests (1–16); ``timeout`` is in seconds."""
+    """How to convert. ``threads`` is the number of parallel requests (1–16); ``timeout`` is in seconds.
+
+    ``ordered`` writes block after block, so that equal disks give equal files.
+    """
 
     format: str
     compression: Compression = Compression.NONE
     threads: int = 8
     cluster_size: int | None = None
+    ordered: bool = False
     timeout: float = 4 * 3600
 
     def words(self) -> list[str]:
@@ -60,7 +64,14 @@ class Options:
             )
         if self.compression is not Compression.NONE and self.format != "qcow2":
             raise PipelineError(f"only qcow2 can be compressed, not {self.format}")
-        return ["-O", qemu_name(self.format), "-m", str(self.threads), "-W", *self._format_options()]
+        return [
+            "-O",
+            qemu_name(self.format),
+            "-m",
+            str(self.threads),
+            *([] if self.ordered else ["-W"]),
+            *self._format_options(),
+        ]
 
     def _format_options(self) -> list[str]:
         fixed = {

@@ -106,12 +106,16 @@ class Customize(Model):
 
 
 class SysprepOperation(StrEnum):
-    """What is removed so that every guest started from the image is its own; named as virt-sysprep(1) names it."""
+    """What is removed so that every guest started from the image is its own; named as virt-sysprep(1) names it.
+
+    That program has no ``cloud-init``, ``random-seed`` and ``storage-identity`` (iSCSI, NVMe and host identifiers).
+    """
 
     ABRT_DATA = "abrt-data"
     BACKUP_FILES = "backup-files"
     BASH_HISTORY = "bash-history"
     BLKID_TAB = "blkid-tab"
+    CLOUD_INIT = "cloud-init"
     CRASH_DATA = "crash-data"
     CRON_SPOOL = "cron-spool"
     DHCP_CLIENT_STATE = "dhcp-client-state"
@@ -131,6 +135,7 @@ class SysprepOperation(StrEnum):
     PAM_DATA = "pam-data"
     PASSWD_BACKUPS = "passwd-backups"  # noqa: S105  (an operation, not a password)
     PUPPET_DATA_LOG = "puppet-data-log"
+    RANDOM_SEED = "random-seed"
     RH_SUBSCRIPTION_MANAGER = "rh-subscription-manager"
     RHN_SYSTEMID = "rhn-systemid"
     RPM_DB = "rpm-db"
@@ -139,6 +144,7 @@ class SysprepOperation(StrEnum):
     SSH_HOSTKEYS = "ssh-hostkeys"
     SSH_USERDIR = "ssh-userdir"
     SSSD_DB_LOG = "sssd-db-log"
+    STORAGE_IDENTITY = "storage-identity"
     TMP_FILES = "tmp-files"
     UDEV_PERSISTENT_NET = "udev-persistent-net"
     UTMP = "utmp"

@@ -9,37 +9,36 @@ from pipeline.base.errors import PipelineError
 from pipeline.host.initramfs import Archive
 from pipeline.host.kernel import Kernel, module_name, read_module
 from pipeline.host.tree import Tree
+from pipeline.steps.small_disk import ROOT_LABEL
 from pipeline.steps.tiny import system
 
 INITRAMFS_FILES = Path(__file__).parent / "initramfs"
-ROOT_LABEL, BOOT_LABEL = "cirros-rootfs", "TINYBOOT"
 _NEEDED = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod", "ext4", "virtio_rng")
 # Where the kernel has them: the other disk buses a cloud may give.
 _WELCOME = ("ata_piix", "ahci", "usb_storage", "xhci_pci", "nvme")
-_LOADERS = {
-    "systemd-bootx64.efi": (Path("/usr/lib/systemd/boot/efi"),),
-    "mbr.bin": (Path("/usr/lib/syslinux/mbr"), Path("/usr/lib/SYSLINUX"), Path("/usr/share/syslinux")),
-}
-_PACKAGES = {"systemd-bootx64.efi": "systemd-boot-efi", "mbr.bin": "syslinux-common"}
+_UEFI_LOADER = Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
 
 
 def build(kernel: Kernel, arguments: tuple[str, ...]) -> Tree:
     """The contents of the boot partition. ``arguments`` go behind the console settings of the kernel's command line."""
+    made = tree(kernel, arguments)
+    made.add_file("/initrd.gz", gzip.compress(archive(kernel), 6, mtime=0))
+    return made
+
+
+def tree(kernel: Kernel, arguments: tuple[str, ...]) -> Tree:
+    """As ``build``, without the initramfs, which takes longest."""
+    if not _UEFI_LOADER.is_file():
+        raise PipelineError(f"{_UEFI_LOADER} is not installed", hint="apt install systemd-boot-efi")
     # The last console is the one /dev/console means.
     line = " ".join((f"root=LABEL={ROOT_LABEL}", "rw", "console=tty1", "console=ttyS0,115200", *arguments))
-    tree = Tree()
-    tree.add_file("/vmlinuz", kernel.vmlinuz)
-    tree.add_file("/initrd.gz", initramfs(kernel))
-    tree.add_file("/syslinux.cfg", _SYSLINUX.format(line=line).encode())
-    tree.add_file("/loader/loader.conf", b"default tiny.conf\ntimeout 0\neditor no\n")
-    tree.add_file("/loader/entries/tiny.conf", _ENTRY.format(line=line).encode())
-    tree.add_file("/EFI/BOOT/BOOTX64.EFI", loader("systemd-bootx64.efi"))
-    return tree
-
-
-def initramfs(kernel: Kernel) -> bytes:
-    """The initial RAM file system as the kernel is given it."""
-    return gzip.compress(archive(kernel), 6, mtime=0)
+    made = Tree()
+    made.add_file("/vmlinuz", kernel.vmlinuz)
+    made.add_file("/syslinux.cfg", _SYSLINUX.format(line=line).encode())
+    made.add_file("/loader/loader.conf", b"default tiny.conf\ntimeout 0\neditor no\n")
+    made.add_file("/loader/entries/tiny.conf", _ENTRY.format(line=line).encode())
+    made.add_file("/EFI/BOOT/BOOTX64.EFI", _UEFI_LOADER)
+    return made
 
 
 def archive(kernel: Kernel) -> bytes:
@@ -54,14 +53,6 @@ def archive(kernel: Kernel) -> bytes:
         made.add_file(f"modules/{module_name(module)}.ko", read_module(module))
     made.add_file("modules/order", "".join(f"{module_name(module)}.ko\n" for module in order).encode())
     return made.finish()
-
-
-def loader(name: str) -> Path:
-    """A boot loader's file from its distribution package."""
-    for folder in _LOADERS[name]:
-        if (folder / name).is_file():
-            return folder / name
-    raise PipelineError(f"the boot loader {name} is not installed", hint=f"apt install {_PACKAGES[name]}")
 
 
 _SYSLINUX = """SERIAL 0 115200

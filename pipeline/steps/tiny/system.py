@@ -24,9 +24,23 @@ _PROGRAMS = {
 _NEEDED = ("virtio_net", "virtio_rng", "button", "evdev", "isofs", "vfat", "nls_cp437", "nls_ascii")
 # Where the kernel has them: other network cards a cloud may give, and what virtual machines like to have.
 _WELCOME = ("e1000", "e1000e", "8139cp", "virtio_balloon", "virtio_console", "pvpanic_pci", "i6300esb")
-_FOLDERS = ("proc", "sys", "dev", "run", "root", "home", "mnt", "tmp", "boot", "var/log", "var/lib", "lost+found")
+_FOLDERS = (
+    "proc",
+    "sys",
+    "dev",
+    "run",
+    "root",
+    "home",
+    "mnt",
+    "tmp",
+    "boot",
+    "var/tmp",
+    "var/log",
+    "var/lib",
+    "lost+found",
+)
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x[0-9a-f]+\)$")
-_MODES = {"/root": 0o700, "/tmp": 0o1777, "/lost+found": 0o700}  # noqa: S108 - paths in the guest
+_MODES = {"/root": 0o700, "/tmp": 0o1777, "/var/tmp": 0o1777, "/lost+found": 0o700}  # noqa: S108 - paths in the guest
 
 
 def build(recipe: Recipe, kernel: Kernel, day: int) -> Tree:

@@ -1,0 +1,80 @@
+"""The offline stage: customise, sysprep, inspect and scrub an installed disk in one launch of the appliance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.host import guest_system, kernel
+from pipeline.host.appliance import Appliance, Drive
+from pipeline.host.guest_system import GuestSystem
+from pipeline.recipes.model import Recipe
+from pipeline.steps import small_disk
+from pipeline.steps.offline import accounts, customize, inspection, packages, scrub, seal, sysprep
+from pipeline.steps.step import Context, Stage
+
+
+class Offline:
+    """Changes the installed disk into the one that products are made from.
+
+    Its facts: ``inspection`` (what the system is), ``properties`` (image properties that proves), ``sysprep`` (files
+    changed by operation), ``keys`` (installed), ``scrub`` (what was done to which file system), ``sealed``.
+    """
+
+    name = "offline"
+    stage = Stage.OFFLINE
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """Always: every image is inspected at least."""
+        return True
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """The recipe's wishes, what it claims of its image, and the kernel the appliance runs."""
+        return {
+            "customize": recipe.customize.model_dump(mode="json"),
+            "sysprep": recipe.sysprep.model_dump(mode="json"),
+            "claims": dict(recipe.image_properties),
+            "name": recipe.name,
+            "appliance": kernel.newest().version,
+        }
+
+    def sources(self) -> Sequence[Path]:
+        """All of this package, and what works in the guest for it."""
+        ours = sorted(Path(__file__).parent.glob("*.py"))
+        return [*ours, *(Path(str(module.__file__)) for module in (guest_system, small_disk))]
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Launch the appliance once and do it all."""
+        recipe, progress = context.recipe, context.progress
+        appliance = Appliance(
+            accelerator=context.accelerator,
+            cache=context.home.cache / "appliance",
+            scratch=context.folder,
+            log=context.log,
+        )
+        facts: dict[str, Any] = {}
+        progress.say("launching the appliance")
+        network = packages.needs_network(recipe.customize)
+        with appliance.launched([Drive(context.disk, "qcow2")], network=network) as handle:
+            progress.say("inspecting")
+            system = GuestSystem.open(handle, context.log)
+            progress.say("customising")
+            customize.apply(system, recipe, progress)
+            if recipe.sysprep.enabled:
+                progress.say("removing what identifies the build")
+                facts["sysprep"] = sysprep.apply(system, recipe)
+            facts["keys"] = accounts.install_keys(system, recipe)
+            facts["inspection"] = inspection.facts(system)
+            archive = seal.take_out(system, context.folder) if seal.is_due(recipe) else None
+            if archive is None and recipe.sysprep.scrub:
+                progress.say("scrubbing free space")
+                handle.umount_all()
+                facts["scrub"] = scrub.apply(handle)
+        inspection.require_agreement(recipe, facts["inspection"])
+        facts["properties"] = inspection.derived(facts["inspection"])
+        facts["sealed"] = archive is not None
+        if archive is not None:
+            progress.say("writing the disk anew from its files")
+            seal.write(recipe, archive, context.disk, context.folder)
+        return facts
