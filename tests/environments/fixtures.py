@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.environments import ceph as storage_cluster
 from tests.environments import databases
 from tests.environments import keystone as identity
 from tests.environments import swift as object_store
@@ -74,3 +75,17 @@ def swift(keystone: identity.Keystone) -> Iterator[object_store.Swift]:
     """The object store, for the whole session."""
     with installed(object_store.swift(keystone)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[storage_cluster.Ceph]:
+    """A Ceph cluster that keeps its data in memory, for the whole session."""
+    with installed(storage_cluster.ceph()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def gateway(ceph: storage_cluster.Ceph) -> Iterator[str]:
+    """The URL of the cluster's S3 gateway, for the whole session."""
+    with installed(storage_cluster.gateway(ceph)) as url:
+        yield url
