@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pipeline.base.home import Home
 from pipeline.engine.build import build
 from pipeline.engine.options import BuildOptions
 from pipeline.engine.result import BuildResult
@@ -47,6 +48,12 @@ def new_run(now: datetime) -> str:
     return f"{marks.version_stamp(now)}-{secrets.token_hex(3)}"
 
 
+def prepare(home: Home, targets: Sequence[Target]) -> None:
+    """Start the bundled service, as a process of its own, when a target needs it and it isn't running."""
+    if any(target.cloud == clouds.BUNDLED for target in targets) and not clouds.is_operators(clouds.BUNDLED):
+        bundled.ensure_running(home)
+
+
 def run(
     recipes: Sequence[Recipe],
     targets: Sequence[Target],
@@ -58,14 +65,12 @@ def run(
 ) -> Night:
     """Build ``recipes`` and publish them to ``targets``.
 
-    Failures of single recipes and clouds are in the result. The bundled service is started as a process when a target
-    needs it and it isn't running.
+    Failures of single recipes and clouds are in the result.
     """
     began = now or datetime.now(UTC)
     clock = time.monotonic()
     home = options.home
-    if any(target.cloud == clouds.BUNDLED for target in targets) and not clouds.is_operators(clouds.BUNDLED):
-        bundled.ensure_running(home)
+    prepare(home, targets)
     builds = builder(recipes, options)
     sender = Sender(home, new_run(began), began, patience=patience or Patience())
     deliveries = campaign.publish_all(builds, targets, sender, monitors=options.monitors)
