@@ -24,7 +24,7 @@ from invoke.util import helpline
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
-from pipeline.face import task
+from pipeline.face import arguments, task
 
 _UNKNOWN = re.compile(r"No idea what '(?P<word>.*)' is!")
 _VALUELESS = re.compile(r"Flag <Argument: (?P<option>[\w-]+).*> needed value and was not given one!")
@@ -40,7 +40,7 @@ class Inv(Program):
     def parse_core(self, argv: list[str] | None) -> None:
         """Read the options before the first task."""
         with self._wrong_usage_explained():
-            super().parse_core(argv)
+            super().parse_core(arguments.spelled_out(sys.argv if argv is None else argv))
         # invoke's default would compile all our modules anew at each call.
         sys.dont_write_bytecode = False
 
@@ -63,7 +63,10 @@ class Inv(Program):
         """What one task does, and its options."""
         made = self.collection[name]
         options = self.parser.contexts[name].help_tuples()
-        arguments = "".join(f" {argument.upper()}" for argument in made.positional)
+        wanted = self.parser.contexts[name].args
+        arguments = "".join(
+            f" {word.upper()}" if wanted[word].default is None else f" [{word.upper()}]" for word in made.positional
+        )
         print(f"Usage: ./inv {name}{arguments}{' [--options]' if options else ''}\n\n{inspect.getdoc(made) or ''}\n")
         if options:
             self.print_columns(options)
