@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline.base import yaml_source
 from pipeline.base.errors import PipelineError
-from pipeline.recipes.fields import Model, Name, Word
+from pipeline.recipes.fields import Count, Flag, Model, Name, Word
 from pipeline.recipes.load import failure, shown
 from pipeline.recipes.problems import problems_in
+from pipeline.recipes.product import ProductFormat
 from pipeline.recipes.tree import Overlay, plain, tree
+
+Address = Annotated[Word, Field(pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$")]
+Certificate = Annotated[Word, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 
 
 class Target(Model):
@@ -21,7 +25,54 @@ class Target(Model):
     cloud: Word
     """The cloud's name in ``clouds.yaml``."""
     stores: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
-    """The stores to put every image in; without any, those of the recipe, else the cloud's default."""
+    """The stores to put every image in, or ``all``; without any, those of the recipe, else the cloud's default."""
+    format: ProductFormat | None = None
+    """The format this cloud gets; without it the recipe's choice, or RAW where Ceph keeps it."""
+    certificate: Certificate | None = None
+    """The id that the signing certificate has in this cloud's key manager, if another than here."""
+    signed: Flag = True
+    """Whether images carry their signature there; not every cloud has a key manager to check it with."""
+
+
+class Email(Model):
+    """A mail server that takes the summary."""
+
+    to: Annotated[tuple[Address, ...], Field(min_length=1, max_length=64)]
+    """Who gets it."""
+    sender: Address
+    """Whom it comes from."""
+    host: Word = "localhost"
+    """The mail server."""
+    port: Annotated[Count, Field(ge=1, le=65535)] = 25
+    """Its port."""
+    tls: Literal["none", "starttls", "tls"] = "starttls"
+    """How the connection is protected; ``none`` on this machine only."""
+    user: Word | None = None
+    """The name to log in with."""
+    password_file: Word | None = None
+    """The file that holds the password, readable by its owner only."""
+
+
+class Webhook(Model):
+    """An address that gets the summary as JSON."""
+
+    url: Annotated[Word, Field(pattern=r"^https?://[^/@\s]+(/\S*)?$", max_length=2000)]
+    """Where to POST it."""
+    token_file: Word | None = None
+    """The file that holds a token to send as ``Authorization: Bearer``, readable by its owner only."""
+
+
+class Report(Model):
+    """Who is told how the night went, beside the report's page."""
+
+    when: Literal["always", "changed", "failed"] = "changed"
+    """Every night, on nights that changed or failed, or only on those that failed."""
+    email: Email | None = None
+    """A mail with the summary."""
+    webhook: Webhook | None = None
+    """A request with the summary."""
+    keep: Annotated[Count, Field(ge=1, le=10_000)] = 90
+    """How many nights' reports are kept."""
 
 
 class Nightly(Model):
@@ -31,6 +82,17 @@ class Nightly(Model):
     """The recipes to build, by name, in order of importance."""
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=32)]
     """The clouds to publish to."""
+    delete_old: Flag = False
+    """Whether a night without any failure deletes the images that retention no longer keeps."""
+    report: Report = Report()
+    """Who is told."""
+
+    @model_validator(mode="after")
+    def _each_cloud_once(self) -> Self:
+        clouds = [target.cloud for target in self.targets]
+        if len(set(clouds)) != len(clouds):
+            raise ValueError("targets: each cloud is named once; give it several stores instead")
+        return self
 
     @classmethod
     def load(cls, file: Path) -> Nightly:

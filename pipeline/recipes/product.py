@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from pipeline.recipes.fields import Bytes, Count, Flag, Model, Name, Seconds, Word
+from pipeline.recipes.upkeep import Gates, Retention
 
 MIB = 1 << 20
 
@@ -103,6 +104,18 @@ class Publish(Model):
     """The stores to put the image in; without any, the cloud's default."""
     format: ProductFormat | None = None
     """Which product is published; without it the first one, or RAW where the store wants RAW."""
+    members: Annotated[tuple[Word, ...], Field(max_length=128)] = ()
+    """Projects (by id) that a shared image is for."""
+    gates: Gates = Gates()
+    """Limits beyond which a new image is held back."""
+    retention: Retention = Retention()
+    """How long previous images are kept."""
+
+    @model_validator(mode="after")
+    def _members_of_shared_images(self) -> Self:
+        if self.members and self.visibility is not Visibility.SHARED:
+            raise ValueError(f"members: only shared images have members, this one is {self.visibility}")
+        return self
 
 
 class SignatureHash(StrEnum):
