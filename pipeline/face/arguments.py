@@ -1,0 +1,61 @@
+"""Words behind a task's name: ``./inv plan tiny`` for ``./inv plan --recipes tiny``.
+
+invoke takes words for arguments without a default only. Here a task's positional arguments may also have one, and a
+list takes every word up to the next option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from invoke.parser.argument import Argument
+from invoke.tasks import Task
+
+from pipeline.face import task
+
+
+def spelled_out(argv: Sequence[str]) -> list[str]:
+    """``argv`` with each such word behind the option that it stands for."""
+    made = {name: each for _, name, each in task.chapters()}
+    result = list(argv[:1])
+    arguments: list[Argument] = []
+    waiting: list[Argument] = []
+    takes_next = False
+    for word in argv[1:]:
+        if takes_next:
+            takes_next = False
+        elif word.startswith("-"):
+            takes_next = _takes_next(word, arguments)
+            waiting = [each for each in waiting if word.partition("=")[0] != _flag(each)]
+        elif waiting:
+            if not _is_native(waiting[0]):
+                result.append(_flag(waiting[0]))
+            if waiting[0].kind is not list:
+                waiting.pop(0)
+        elif word in made:
+            arguments = _arguments(made[word])
+            waiting = [each for each in arguments if each.positional]
+        result.append(word)
+    return result
+
+
+def _arguments(made: Task[Any]) -> list[Argument]:
+    # invoke takes the help texts out as it goes; it will want them once more.
+    texts = dict(made.help)
+    found = made.get_arguments()
+    made.help = texts
+    return found
+
+
+def _flag(argument: Argument) -> str:
+    return f"--{str(argument.name).replace('_', '-')}"
+
+
+def _is_native(argument: Argument) -> bool:
+    return argument.default is None and argument.kind is not list
+
+
+def _takes_next(word: str, arguments: Sequence[Argument]) -> bool:
+    """Whether the word behind an option is the option's value."""
+    return "=" not in word and any(_flag(each) == word and each.takes_value for each in arguments)
