@@ -4,8 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pipeline.base.home import Home
 from pipeline.base.progress import nothing
 from pipeline.recipes.model import Recipe
@@ -27,13 +25,6 @@ def recipe(**signing: Any) -> Recipe:
             "signing": signing,
         }
     )
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PIPELINE_CACHE", raising=False)
-    return Home.default()
 
 
 def context(home: Home, tmp_path: Path, asked: Recipe) -> Context:
