@@ -64,10 +64,10 @@ class Inv(Program):
         made = self.collection[name]
         options = self.parser.contexts[name].help_tuples()
         wanted = self.parser.contexts[name].args
-        arguments = "".join(
+        shown = "".join(
             f" {word.upper()}" if wanted[word].default is None else f" [{word.upper()}]" for word in made.positional
         )
-        print(f"Usage: ./inv {name}{arguments}{' [--options]' if options else ''}\n\n{inspect.getdoc(made) or ''}\n")
+        print(f"Usage: ./inv {name}{shown}{' [--options]' if options else ''}\n\n{inspect.getdoc(made) or ''}\n")
         if options:
             self.print_columns(options)
 
