@@ -18,7 +18,6 @@ class DataOptions(BaseModel):
         ge=16 << 20,
         description="Memory of a process for image data on its way, however large the images.",
     )
-    image_size_cap: int = Field(1 << 40, gt=0, description="The largest image that is taken.")
     upload_lease: float = Field(
         60, ge=1, description="An upload whose process died is given up after so long; running ones renew it."
     )

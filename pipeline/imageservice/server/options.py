@@ -1,4 +1,4 @@
-"""What the settings may say of the HTTP server."""
+"""What the settings may say of the HTTP server, beside the address it listens on."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ class ServerOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(9292, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     processes: int = Field(2, ge=1, le=64, description="API processes.")
     request_threads: int = Field(
         16,

@@ -1,0 +1,60 @@
+"""The HTTP server's configuration: gunicorn with our worker and what our settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from pipeline.imageservice.server.options import ServerOptions
+from pipeline.imageservice.server.worker import ImageWorker
+
+_GRACE = 30  # seconds the arbiter waits longer than its workers
+
+
+class ImageApplication(BaseApplication):  # type: ignore[misc]
+    """Runs the WSGI application that ``make`` makes, once in each process."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        options: ServerOptions,
+        make: Callable[[], Any],
+        *,
+        hooks: Mapping[str, Callable[..., None]] | None = None,
+    ) -> None:
+        self._address = address
+        self.options = options
+        self._make = make
+        self._hooks = dict(hooks or {})
+        super().__init__()
+
+    def load_config(self) -> None:
+        """See gunicorn."""
+        options = self.options
+        host, port = self._address
+        settings: dict[str, Any] = {
+            "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            "worker_class": ImageWorker,
+            "workers": options.processes,
+            "threads": options.transfer_threads,
+            "worker_connections": 4 * (options.transfer_threads + options.request_threads) + 1000,
+            "backlog": 1024,
+            "keepalive": int(options.keep_alive),
+            "timeout": 300,  # of a process whose event loop is stuck; requests have limits of their own
+            "graceful_timeout": int(options.stop_timeout) + _GRACE,
+            "forwarded_allow_ips": ",".join(options.trusted_proxies),
+            "proc_name": "image-service",
+            "limit_request_field_size": 16380,
+            "control_socket_disable": True,
+            **self._hooks,
+        }
+        if options.tls is not None:
+            settings |= {"certfile": str(options.tls.certificate), "keyfile": str(options.tls.key)}
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """See gunicorn."""
+        return self._make()

@@ -1,0 +1,286 @@
+"""The worker process of the HTTP server: gunicorn's thread worker, with image data kept apart from other requests.
+
+A connection costs a thread only once its request has arrived; before that, and while it is idle or closing, it waits in
+the event loop. Requests then run in one of two pools: those that move image data, wait for a store or carry a long body
+in the large one, everything else in the small one. So stuck and slow clients, however many, never stand in the way of
+a request for metadata.
+
+It overrides parts of gunicorn's worker that are not a public interface, hence the pinned version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from gunicorn.http import get_parser
+from gunicorn.http.body import LengthReader
+from gunicorn.sock import ssl_context
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from pipeline.imageservice.data.running import running
+from pipeline.imageservice.server.arrival import HEADER_TOO_LONG, PEEK, Patient, is_bulk, missing_bytes, peek, wake_at
+from pipeline.imageservice.server.body import RequestBody
+from pipeline.imageservice.server.options import ServerOptions
+from pipeline.imageservice.server.sending import SentFile
+
+log = logging.getLogger(__name__)
+
+_LINGER = 5.0  # seconds for a client to read an answer that came before it had sent all of its data
+_LINGER_BYTES = 64 << 20
+_LAST_WORDS = 10.0  # seconds for cancelled transfers to tidy up
+_DOORS = 64  # threads for TLS handshakes
+# A request's environment holds under this key a maker of ``SentFile``s.
+SEND_FILE = "imageservice.send_file"
+
+
+class ImageWorker(ThreadWorker):  # type: ignore[misc]
+    """One API process. ``app`` is ``application.ImageApplication``."""
+
+    wsgi: Callable[..., Iterable[bytes]]
+
+    def init_process(self) -> None:
+        """In the new process, before the event loop runs."""
+        self._options: ServerOptions = self.app.options
+        self._arriving: dict[Any, float] = {}  # connection → when it is given up
+        self._lingering: dict[Any, tuple[float, int]] = {}
+        self._requests = ThreadPoolExecutor(self._options.request_threads, "request")
+        self._doors = ThreadPoolExecutor(_DOORS, "door") if self.cfg.is_ssl else self._requests
+        self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
+        # The arbiter waits longer than the worker, which then still has time to undo what it had to cut off.
+        self.cfg.set("graceful_timeout", int(self._options.stop_timeout))
+        super().init_process()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """gunicorn's pool is the one for image data."""
+        return ThreadPoolExecutor(self._options.transfer_threads, "transfer")
+
+    def load_wsgi(self) -> None:
+        """Put what transfers need beside the standard environment."""
+        super().load_wsgi()
+        application: Callable[..., Iterable[bytes]] = self.wsgi
+
+        def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            body: RequestBody = environ["wsgi.input"]
+            if not self.cfg.is_ssl:
+                environ[SEND_FILE] = partial(SentFile, environ["gunicorn.socket"], idle=self._options.idle_timeout)
+
+            def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+                body.settle()
+                return start_response(status, headers, *more)
+
+            return application(environ, start)
+
+        self.wsgi = wsgi
+
+    def run(self) -> None:
+        """Serve until told to stop; then let transfers run on, and in the end cut them off."""
+        super().run()
+        running.stop()
+        running.wait(_LAST_WORDS)
+        # The interpreter would wait for every thread, also for one that hangs in a store.
+        logging.shutdown()
+        os._exit(0)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGQUIT, SIGINT: as SIGTERM, but nothing may run on."""
+        self.cfg.set("graceful_timeout", int(_LAST_WORDS))
+        running.stop()
+        self.handle_exit(sig, frame)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """See gunicorn. A stopping worker closes its listeners: a connection that nobody will serve is refused."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+    # The life of a connection, in the event loop's thread.
+
+    def accept(self, listener: Any) -> None:
+        """Take new connections."""
+        for _ in range(64):
+            try:
+                client, address = listener.accept()
+            except OSError as error:
+                if error.errno in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                    return
+                raise
+            self.nr_conns += 1
+            self._arrive(TConn(self.cfg, client, address, listener.getsockname()))
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        """The next request on a kept connection begins."""
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        self._arrive(conn)
+
+    def _arrive(self, conn: Any) -> None:
+        """Wait in the event loop for the whole of a short request, or for a long one's header."""
+        conn.data_ready = False
+        wanted = [0]
+        self._arriving[conn] = time.monotonic() + self._options.header_timeout
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_bytes, conn, wanted))
+        if not self.cfg.is_ssl:
+            self._on_bytes(conn, wanted, conn.sock)
+
+    def _on_bytes(self, conn: Any, wanted: list[int], _socket: Any) -> None:
+        """More of a request has come; ``wanted`` is how much was waited for."""
+        head = b"" if self.cfg.is_ssl else peek(conn.sock)
+        if head is None or ((missing := missing_bytes(head)) and len(head) >= wanted[0]):
+            # Waking up with less than was waited for would mean that no more comes.
+            wanted[0] = len(head or b"") + (missing if head else 1)
+            if wake_at(conn.sock, wanted[0]):
+                return
+        del self._arriving[conn]
+        self.poller.unregister(conn.sock)
+        wake_at(conn.sock, 1)
+        if head and len(head) >= PEEK and b"\r\n\r\n" not in head:
+            with contextlib.suppress(OSError):
+                conn.sock.send(HEADER_TOO_LONG)
+            self._linger(conn)
+        else:
+            self.enqueue_req(conn)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """A request is there: read it."""
+        conn.data_ready = True
+        self._submit(self._doors, conn)
+
+    def _submit(self, pool: ThreadPoolExecutor, conn: Any) -> None:
+        conn.pool = pool
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        """A thread is done with the connection."""
+        try:
+            result = fs.result() if not fs.cancelled() else False
+        except Exception:
+            log.exception("a connection's thread failed")
+            result = False
+        if isinstance(result, _HandOver):
+            self._submit(result.pool, conn)
+        elif result:
+            super().finish_request(conn, fs)
+        else:
+            self._linger(conn)
+
+    def _linger(self, conn: Any) -> None:
+        """Close, but let the client read the answer first: unread data in our buffer would make it a reset."""
+        try:
+            if self.cfg.is_ssl:
+                raise OSError(errno.ENOTSUP, "TLS has no half-closed state")
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_leftovers, conn))
+        except (OSError, ValueError, KeyError):
+            self._drop(conn)
+            return
+        self._lingering[conn] = (time.monotonic() + _LINGER, _LINGER_BYTES)
+        self._on_leftovers(conn, conn.sock)
+
+    def _on_leftovers(self, conn: Any, _socket: Any) -> None:
+        until, left = self._lingering[conn]
+        try:
+            count = len(conn.sock.recv(min(left, 1 << 20)))
+        except BlockingIOError:
+            return
+        except OSError:
+            count = 0
+        if count and left > count:
+            self._lingering[conn] = (until, left - count)
+        else:
+            self._forget(conn, self._lingering)
+
+    def murder_pending(self) -> None:
+        """Give up connections that have waited too long. Called at least once a second."""
+        now = time.monotonic()
+        for conn in [conn for conn, until in self._arriving.items() if until <= now or not self.alive]:
+            self._forget(conn, self._arriving)
+        for conn in [conn for conn, (until, _) in self._lingering.items() if until <= now]:
+            self._forget(conn, self._lingering)
+
+    def _forget(self, conn: Any, where: dict[Any, Any]) -> None:
+        del where[conn]
+        self.poller.unregister(conn.sock)
+        self._drop(conn)
+
+    def _drop(self, conn: Any) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    # One request, in a thread.
+
+    def handle(self, conn: Any) -> Any:
+        """Read a request and answer it, or hand it over to the pool it belongs to."""
+        if not conn.initialized:
+            try:
+                self._open(conn)
+            except (OSError, ValueError) as error:
+                log.debug("a connection from %s was not opened: %s", conn.client, error)
+                return False
+        return super().handle(conn)
+
+    def _open(self, conn: Any) -> None:
+        """What gunicorn does, with a time limit."""
+        if self._tls is not None:
+            conn.sock.settimeout(self._options.header_timeout)
+            conn.sock = self._tls.wrap_socket(conn.sock, server_side=True, do_handshake_on_connect=False)
+            conn.sock.do_handshake()
+        conn.initialized = True
+        conn.parser = get_parser(self.cfg, conn.sock, conn.client)
+        conn.parser.unreader.sock = Patient(conn.sock, self._options.header_timeout)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """See gunicorn; called with a request that has been read."""
+        pool = self.tpool if is_bulk(req) else self._requests
+        if pool is not conn.pool:
+            conn.parser = _ParsedAlready(conn, req)
+            return _HandOver(pool)
+        conn.sock.settimeout(self._options.idle_timeout)
+        reader = req.body.reader
+        req.body = RequestBody(
+            conn.sock,
+            conn.parser.unreader,
+            reader.length if isinstance(reader, LengthReader) else None,
+            expects_continue=req._expected_100_continue,
+            idle=self._options.idle_timeout,
+            unfinished=req.force_close,
+        )
+        req._expected_100_continue = False  # the body asks for it
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError as error:
+            # The client does not take its answer: its own fault, and nothing to be logged as ours.
+            raise ConnectionResetError(errno.ECONNRESET, "the client takes no data") from error
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> Any:
+        return keepalive if isinstance(keepalive, _HandOver) else super()._keepalive_after(conn, keepalive)
+
+
+class _HandOver:
+    """The request has been read and belongs to ``pool``."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.pool = pool
+
+
+class _ParsedAlready:
+    """Stands for the parser of a connection whose request has been read and waits for a thread."""
+
+    def __init__(self, conn: Any, req: Any) -> None:
+        self._conn, self._parser, self._req = conn, conn.parser, req
+
+    def __next__(self) -> Any:
+        self._conn.parser = self._parser
+        return self._req

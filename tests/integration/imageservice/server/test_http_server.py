@@ -1,0 +1,399 @@
+"""The HTTP server itself: bodies, refusals, stuck clients, stopping."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.base.home import CHECKOUT
+from tests.environments import tls
+from tests.environments.daemon import daemon, free_port, listens, wait_until
+from tests.integration.imageservice.server.plain_app import pattern, wait_for_note
+
+pytestmark = pytest.mark.server
+
+OPTIONS = {"processes": 1, "idle_timeout": 1.5, "header_timeout": 2, "stop_timeout": 5, "transfer_threads": 24}
+MIB = 1 << 20
+
+
+@dataclass
+class Server:
+    port: int
+    folder: Path
+    child: subprocess.Popen[bytes]
+    log: Path
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def http(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
+    def latency(self, count: int = 20) -> float:
+        """The median time of a small request on a new connection."""
+        times = []
+        for _ in range(count):
+            start = time.monotonic()
+            client = self.http()
+            client.request("GET", "/hello")
+            assert client.getresponse().read() == b"hello"
+            client.close()
+            times.append(time.monotonic() - start)
+        return sorted(times)[count // 2]
+
+
+@contextlib.contextmanager
+def serve(folder: Path, **more: object) -> Iterator[Server]:
+    port, log = free_port(), folder / "log"
+    words = [sys.executable, "-m", "tests.integration.imageservice.server.plain_app", str(port)]
+    options = json.dumps({**OPTIONS, **more})
+    with daemon([*words, options, folder], ready=lambda: answers(port), log=log, cwd=CHECKOUT) as child:
+        yield Server(port, folder, child, log)
+
+
+def answers(port: int) -> bool:
+    """Whether the server not only listens, but has a process that answers (HTTPS: takes connections)."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            client.recv(100)
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "big").write_bytes(pattern(64 * MIB))
+    with serve(folder) as server:
+        yield server
+        said = server.log.read_text()
+        assert "Traceback" not in said, said
+
+
+@pytest.fixture
+def server(shared: Server) -> Server:
+    (shared.folder / "notes").unlink(missing_ok=True)
+    return shared
+
+
+def begin_upload(client: socket.socket, length: int, sent: int) -> None:
+    """An upload of which the server has begun to read the data."""
+    client.sendall(upload_header(length, "Expect: 100-continue"))
+    assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.sendall(b"x" * sent)
+
+
+def receive(client: socket.socket) -> bytes:
+    """Everything until the server closes."""
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := client.recv(65536):
+            data += piece
+    return data
+
+
+def upload_header(length: int | None, *lines: str, path: str = "/v2/images/x/file") -> bytes:
+    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    return "\r\n".join([f"PUT {path} HTTP/1.1", "Host: x", framing, *lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, MIB, 9 * MIB + 7])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_bodies_arrive_whole(server: Server, size: int, chunked: bool) -> None:
+    data = pattern(size)
+    client = server.http()
+    for _ in range(2):  # the second time on the same connection
+        pieces = (data[start : start + 70_001] for start in range(0, size, 70_001))
+        if chunked:
+            client.request(
+                "PUT", "/v2/images/x/file", body=pieces, encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
+            )
+        else:
+            client.request("PUT", "/v2/images/x/file", body=data)
+        answer = client.getresponse()
+        assert answer.read() == f"{size} {hashlib.md5(data).hexdigest()}".encode()
+        assert answer.getheader("Connection") == "keep-alive"
+
+
+def test_a_body_in_tiny_pieces(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(upload_header(None, "Connection: close"))
+        for byte in b"3;name=value\r\nabc\r\n0a\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n":
+            client.sendall(bytes([byte]))
+            time.sleep(0.002)
+        assert receive(client).endswith(f"13 {hashlib.md5(b'abc0123456789').hexdigest()}".encode())
+
+
+def test_requests_may_follow_each_other_at_once(server: Server) -> None:
+    first = upload_header(None) + b"5\r\nhello\r\n0\r\n\r\n"
+    second = upload_header(5) + b"world"
+    third = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlast"
+    with server.connect() as client:
+        client.sendall(first + second + third)
+        said = receive(client)
+    assert said.count(b"HTTP/1.1 200 OK") == 3
+    assert hashlib.md5(b"hello").hexdigest().encode() in said
+    assert hashlib.md5(b"world").hexdigest().encode() in said
+    assert said.endswith(b"last")
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"5\nhello\r\n0\r\n\r\n",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"-5\r\nhello",
+        b"5\r\nhelloo\r\n0\r\n\r\n",
+        b"\r\n",
+        b"5 5\r\nhello",
+        b"ffffffffffffffffff\r\n",
+        b"5;" + b"x" * 9000 + b"\r\nhello\r\n0\r\n\r\n",
+        b"0\r\n" + b"a: b\r\n" * 20_000,
+    ],
+)
+def test_malformed_chunks_are_refused(server: Server, framing: bytes) -> None:
+    with server.connect() as client:
+        client.sendall(upload_header(None) + framing)
+        said = receive(client)
+    assert said.startswith(b"HTTP/1.1 400")
+    assert b"malformed" in said
+    assert said.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("cut", ["FIN", "RST"])
+@pytest.mark.parametrize("sent", [b"", b"hello", b"x" * 3 * MIB])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_body_that_breaks_off_is_no_body(server: Server, sent: bytes, chunked: bool, cut: str) -> None:
+    with server.connect() as client:
+        client.sendall(upload_header(None if chunked else 20 * MIB))
+        client.sendall((f"{10 * MIB:x}\r\n".encode() if chunked else b"") + sent)
+        if cut == "RST":
+            time.sleep(0.2)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+    assert "ClientGone" in wait_for_note(server.folder, "upload")
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("sent", [b"", b"x" * (MIB + 5)])
+def test_a_client_that_sends_nothing_more_is_given_up(server: Server, sent: bytes, chunked: bool) -> None:
+    with server.connect() as client:
+        client.sendall(upload_header(None if chunked else 20 * MIB))
+        client.sendall((f"{10 * MIB:x}\r\n".encode() if chunked else b"") + sent)
+        start = time.monotonic()
+        assert "ClientStalled" in wait_for_note(server.folder, "upload")
+        assert 1 < time.monotonic() - start < 10
+
+
+def test_a_refused_body_is_not_sent(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(upload_header(10 << 30, "Expect: 100-continue", path="/v2/images/x/file?refuse"))
+        said = receive(client)
+    assert said.startswith(b"HTTP/1.1 409")
+    assert b"100 Continue" not in said
+    assert b"Connection: close" in said
+
+
+def test_an_accepted_body_is_asked_for(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(upload_header(5, "Expect: 100-continue", "Connection: close"))
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"hello")
+        assert hashlib.md5(b"hello").hexdigest().encode() in receive(client)
+
+
+def test_a_refusal_reaches_a_client_that_sends_all_the_same(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(upload_header(20 * MIB, path="/v2/images/x/file?refuse"))
+        client.sendall(pattern(20 * MIB))
+        said = receive(client)
+    assert said.startswith(b"HTTP/1.1 409")
+    assert said.endswith(b"refused")
+
+
+def test_a_short_body_nobody_reads_keeps_the_connection(server: Server) -> None:
+    client = server.http()
+    for _ in range(3):
+        client.request("GET", "/ignore-body", body=b"x" * 1000)
+        answer = client.getresponse()
+        assert answer.getheader("Connection") == "keep-alive"
+        assert answer.read() == b"ignored"
+
+
+@pytest.mark.parametrize("length", [64 * MIB, 5, 0])
+def test_files_are_sent_whole(server: Server, length: int) -> None:
+    client = server.http()
+    for _ in range(2):
+        client.request("GET", f"/v2/images/x/file?{length}")
+        assert client.getresponse().read() == pattern(length)
+
+
+def test_a_file_that_got_shorter_breaks_the_connection(server: Server) -> None:
+    client = server.http()
+    client.request("GET", f"/v2/images/x/file?{64 * MIB + 1}")
+    with pytest.raises(http.client.IncompleteRead):
+        client.getresponse().read()
+    assert "StoreDamaged" in wait_for_note(server.folder, "download")
+
+
+def test_a_reader_that_is_stuck_is_given_up(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(b"GET /v2/images/x/file HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert "ClientStalled" in wait_for_note(server.folder, "download")
+
+
+def test_a_reader_that_leaves_is_noticed(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(b"GET /v2/images/x/file HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.recv(1000)
+    assert "ClientGone" in wait_for_note(server.folder, "download")
+
+
+def stuck_header(client: socket.socket) -> None:
+    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+
+
+def stuck_json(client: socket.socket) -> None:
+    client.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+
+
+def stuck_upload(client: socket.socket) -> None:
+    client.sendall(upload_header(10 * MIB) + b"x" * 1000)
+
+
+def stuck_chunk(client: socket.socket) -> None:
+    client.sendall(upload_header(None) + b"ff")
+
+
+def stuck_reader(client: socket.socket) -> None:
+    client.sendall(b"GET /v2/images/x/file HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+def silent(client: socket.socket) -> None:
+    pass
+
+
+@pytest.mark.parametrize("stuck", [stuck_header, stuck_json, stuck_upload, stuck_chunk, stuck_reader, silent])
+def test_stuck_clients_do_not_stand_in_the_way(server: Server, stuck: Callable[[socket.socket], None]) -> None:
+    usual = server.latency()
+    with contextlib.ExitStack() as clients:
+        for _ in range(60):  # more than there are threads
+            client = clients.enter_context(server.connect())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stuck(client)
+        time.sleep(0.3)
+        assert server.latency() < 5 * usual + 0.05
+        # All of them are given up in the end: the last connections get closed.
+        client.settimeout(30)
+        if stuck is not stuck_reader:
+            receive(client)
+    wait_until(lambda: server.latency(5) < 5 * usual + 0.05, "usual latency")
+
+
+def test_a_header_in_pieces(server: Server) -> None:
+    with server.connect() as client:
+        for piece in (b"GET /he", b"llo HT", b"TP/1.1\r\nHost: x\r\nConn", b"ection: close\r\n\r", b"\n"):
+            client.sendall(piece)
+            time.sleep(0.05)
+        assert receive(client).endswith(b"hello")
+
+
+def test_a_header_without_end(server: Server) -> None:
+    with server.connect() as client, contextlib.suppress(ConnectionError):
+        client.sendall(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 200_000)
+        assert receive(client).startswith(b"HTTP/1.1 4")
+    assert server.latency(3) < 5
+
+
+def test_running_uploads_end_before_a_stop_and_new_ones_are_refused(tmp_path: Path) -> None:
+    with serve(tmp_path) as server, server.connect() as client:
+        begin_upload(client, 4 * MIB, MIB)
+        server.child.send_signal(signal.SIGTERM)
+        wait_until(lambda: not listens(server.port), "the port is closed")
+        client.sendall(b"x" * MIB)
+        time.sleep(0.5)
+        client.sendall(b"x" * 2 * MIB)
+        assert receive(client).endswith(hashlib.md5(b"x" * 4 * MIB).hexdigest().encode())
+        assert server.child.wait(20) == 0
+
+
+def test_a_stop_has_a_deadline(tmp_path: Path) -> None:
+    with serve(tmp_path, stop_timeout=1, idle_timeout=60) as server, server.connect() as client:
+        begin_upload(client, 4 * MIB, MIB)
+        server.child.send_signal(signal.SIGTERM)
+        assert "service is stopping" in wait_for_note(tmp_path, "upload", 10)
+        assert server.child.wait(20) == 0
+
+
+def test_an_interrupt_ends_everything_at_once(tmp_path: Path) -> None:
+    with serve(tmp_path, idle_timeout=60, stop_timeout=60) as server, server.connect() as client:
+        begin_upload(client, 4 * MIB, MIB)
+        start = time.monotonic()
+        server.child.send_signal(signal.SIGINT)
+        assert "service is stopping" in wait_for_note(tmp_path, "upload", 10)
+        server.child.wait(20)
+        assert time.monotonic() - start < 15
+
+
+def test_https(tmp_path: Path) -> None:
+    made = tls.for_loopback(tmp_path)
+    options = {"tls": {"certificate": str(made.certificate), "key": str(made.key)}}
+    (tmp_path / "big").write_bytes(data := pattern(5 * MIB + 1))
+    with serve(tmp_path, **options) as server:
+        context = ssl.create_default_context(cafile=str(made.authority))
+        client = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=30)
+        for _ in range(2):
+            client.request("PUT", "/v2/images/x/file", body=data)
+            assert client.getresponse().read() == f"{len(data)} {hashlib.md5(data).hexdigest()}".encode()
+            client.request("GET", "/v2/images/x/file")
+            assert client.getresponse().read() == data
+            client.request("GET", "/hello")
+            assert client.getresponse().read() == b"hello"
+        with contextlib.ExitStack() as stuck:
+            for _ in range(30):  # no handshake, or only its beginning
+                stuck.enter_context(server.connect()).sendall(b"\x16\x03\x01")
+            client.request("GET", "/hello")
+            assert client.getresponse().read() == b"hello"
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_memory_is_bounded_by_the_budget(tmp_path: Path) -> None:
+    with serve(tmp_path, transfer_threads=64, idle_timeout=30) as server:
+        worker = int(_children(server.child.pid)[0])
+        before = _peak(worker)
+        threads = [threading.Thread(target=_put, args=(server, 64 * MIB)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert _peak(worker) - before < 200 * MIB
+
+
+def _put(server: Server, size: int) -> None:
+    client = server.http()
+    client.request("PUT", "/v2/images/x/file", body=bytes(size))
+    assert client.getresponse().status == 200
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def _peak(pid: int) -> int:
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
