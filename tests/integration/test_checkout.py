@@ -16,6 +16,7 @@ from invoke.parser import Parser
 
 import tasks
 from pipeline.base.home import CHECKOUT
+from pipeline.face import arguments
 from pipeline.host import process
 
 
@@ -40,7 +41,7 @@ def test_every_command_in_the_documents_exists(document: Path) -> None:
             continue
         try:
             # A fresh parser for each: parsing leaves values in its contexts.
-            Parser(contexts=tasks.namespace.to_contexts()).parse_argv(words)
+            Parser(contexts=tasks.namespace.to_contexts()).parse_argv(arguments.spelled_out(["inv", *words])[1:])
         except ParseError as error:
             wrong.append(f"./inv{command}: {error}")
     assert not wrong
@@ -71,7 +72,11 @@ def test_hooks_fetch_nothing_from_elsewhere() -> None:
 def test_the_virtual_machine_is_described_validly(tmp_path: Path) -> None:
     if not shutil.which("vagrant"):
         pytest.skip("vagrant is not installed (./inv test installs it)")
-    done = process.run(["vagrant", "validate"], cwd=CHECKOUT, env={"VAGRANT_HOME": str(tmp_path), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")})
+    done = process.run(
+        ["vagrant", "validate"],
+        cwd=CHECKOUT,
+        env={"VAGRANT_HOME": str(tmp_path), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")},
+    )
     assert "validated successfully" in done.stdout
 
 
