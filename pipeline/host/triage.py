@@ -89,6 +89,12 @@ SIGNATURES: Sequence[Signature] = (
         "check the names in the boot loader's configuration against the files beside it",
     ),
     _signature(
+        "firmware-crash",
+        r"X64 Exception Type - (?P<what>[^!\n]*)",
+        "the UEFI firmware or the loader it started crashed ({what})",
+        "with less than 256 MiB that is what happens: raise boot_test.memory (and min_ram); else suspect the loader",
+    ),
+    _signature(
         "no-bootable-device",
         r"No bootable device\.|No bootable option or device was found|Boot failed: not a bootable disk",
         "the firmware found nothing to boot on the disk",

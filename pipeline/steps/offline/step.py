@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import guest_system, kernel
+from pipeline.host import guest_system, kernel, scrub
 from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem
 from pipeline.recipes.model import Recipe
 from pipeline.steps import small_disk
-from pipeline.steps.offline import accounts, customize, inspection, packages, scrub, seal, sysprep
+from pipeline.steps.offline import accounts, customize, inspection, packages, seal, sysprep
 from pipeline.steps.step import Context, Stage
 
 
@@ -19,7 +19,7 @@ class Offline:
     """Changes the installed disk into the one that products are made from.
 
     Its facts: ``inspection`` (what the system is), ``properties`` (image properties that proves), ``sysprep`` (files
-    changed by operation), ``keys`` (installed), ``scrub`` (what was done to which file system), ``sealed``.
+    changed by operation), ``keys`` (installed), ``scrub`` (file system → method), ``sealed``.
     """
 
     name = "offline"
@@ -42,7 +42,7 @@ class Offline:
     def sources(self) -> Sequence[Path]:
         """All of this package, and what works in the guest for it."""
         ours = sorted(Path(__file__).parent.glob("*.py"))
-        return [*ours, *(Path(str(module.__file__)) for module in (guest_system, small_disk))]
+        return [*ours, *(Path(str(module.__file__)) for module in (guest_system, scrub, small_disk))]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Launch the appliance once and do it all."""
@@ -70,7 +70,7 @@ class Offline:
             if archive is None and recipe.sysprep.scrub:
                 progress.say("scrubbing free space")
                 handle.umount_all()
-                facts["scrub"] = scrub.apply(handle)
+                facts["scrub"] = scrub.scrub(handle, progress=progress)
         inspection.require_agreement(recipe, facts["inspection"])
         facts["properties"] = inspection.derived(facts["inspection"])
         facts["sealed"] = archive is not None

@@ -1,0 +1,140 @@
+"""The boot test: the product on exactly the hardware its published properties ask for, until its user-data ran.
+
+The product is opened read-only and lies below a throwaway overlay, so that what was tested is what will be signed.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.host import firmware, guest, hardware, iso, process, qemu, triage
+from pipeline.host.accelerator import emulator
+from pipeline.image import convert
+from pipeline.recipes.model import Recipe
+from pipeline.recipes.product import Firmware
+from pipeline.steps.step import Context, Stage
+
+# Nova's default for ``os_shutdown_timeout``, and how much longer an emulated guest may take.
+_SHUTDOWN = 60
+_PATIENCE = {"kvm": 1, "tcg": 3}
+
+
+class BootTest:
+    """Boots the first product with every firmware the recipe lists; the others must hold the same disk.
+
+    Its facts: ``product``, ``memory`` (bytes), ``untested`` (published hardware properties that no boot here speaks
+    for), ``firmware`` (name → ``seconds`` until user-data reported, ``powered_off`` by the power button,
+    ``accelerator``). Its documents: serial log and screenshot of each boot.
+    """
+
+    name = "boot_test"
+    stage = Stage.RECORD
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """Unless the recipe switches it off."""
+        return recipe.boot_test.enabled
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """The hardware that is asked for, and the versions of what plays it."""
+        return {
+            "properties": dict(recipe.image_properties),
+            "boot_test": recipe.boot_test.model_dump(mode="json"),
+            "products": [product.model_dump(mode="json") for product in recipe.products],
+            "qemu": process.run([emulator(), "--version"]).stdout.splitlines()[0],
+        }
+
+    def sources(self) -> Sequence[Path]:
+        """What starts and judges guests."""
+        return [Path(str(module.__file__)) for module in (firmware, guest, hardware, iso, qemu, triage)]
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Boot with one firmware after the other."""
+        recipe = context.recipe
+        name, product = next(iter(context.products.items()))
+        _require_same_disk(context.products)
+        size = int(convert.info(product, name)["virtual-size"])
+        results = {}
+        for kind in recipe.boot_test.firmware:
+            context.progress.say(f"booting {name} with {kind.upper()} firmware")
+            results[str(kind)] = _boot(context, qemu.Disk(product, name, read_only=True), size, kind)
+        return {
+            "product": name,
+            "memory": recipe.boot_test.memory,
+            "untested": list(hardware.Hardware.from_properties(recipe.image_properties).untested),
+            "firmware": results,
+        }
+
+
+def _boot(context: Context, product: qemu.Disk, size: int, kind: Firmware) -> dict[str, Any]:
+    recipe, wanted = context.recipe, context.recipe.boot_test
+    token = secrets.token_hex(16)
+    overlay, seed = context.folder / f"{kind}-overlay.qcow2", context.folder / f"{kind}-seed.iso"
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", overlay, str(size)])
+    _write_seed(seed, token, recipe)
+    machine = qemu.Machine(
+        name=f"{recipe.name}-boot-test",
+        accelerator=context.accelerator,
+        hardware=hardware.Hardware.from_properties(recipe.image_properties, firmware=str(kind)),
+        memory=wanted.memory,
+        vcpus=wanted.vcpus,
+        disks=[qemu.Disk(overlay, "qcow2", base=product)],
+        cdroms=[qemu.Disk(seed, "raw", read_only=True)],
+    )
+    what = "user-data's report on ttyS0"
+    with guest.running(machine, context.evidence, str(kind)) as running, _evidence(context, running, kind):
+        seconds = running.wait_for_text(token, wanted.timeout, what, progress=context.progress)
+        running.screenshot(context.evidence / f"{kind}-screen.png")
+        context.progress.say("pressing the power button")
+        powered_off = running.power_off(_shutdown_time(context))
+    if not powered_off:
+        context.progress.say(f"with {kind} the guest ignored the power button and was ended by force")
+    for suffix in ("serial.log", "screen.png"):
+        file = context.evidence / f"{kind}-{suffix}"
+        if file.exists():
+            shutil.copy(file, context.documents / f"boot-{file.name}")
+    return {"seconds": round(seconds, 1), "powered_off": powered_off, "accelerator": context.accelerator}
+
+
+def _write_seed(target: Path, token: str, recipe: Recipe) -> None:
+    name = "boot-test"
+    metadata = {"instance-id": token, "uuid": token, "local-hostname": name, "hostname": name}
+    user_data = f"#!/bin/sh\necho 'boot test {token}' > /dev/ttyS0\n".encode()
+    if recipe.properties.get("img_config_drive") == "mandatory":
+        iso.config_drive(target, metadata=metadata, user_data=user_data)
+    else:
+        iso.nocloud_seed(target, metadata=metadata, user_data=user_data)
+
+
+@contextmanager
+def _evidence(context: Context, running: guest.Guest, kind: Firmware) -> Iterator[None]:
+    """When the block fails: the screen as it is then, and the last events, beside the logs."""
+    try:
+        yield
+    except PipelineError:
+        running.screenshot(context.evidence / f"{kind}-screen.png")
+        events = [{"time": event.time, "name": event.name, "data": event.data} for event in running.monitor.events]
+        (context.evidence / f"{kind}-events.json").write_text(json.dumps(events, indent=1))
+        raise
+
+
+def _shutdown_time(context: Context) -> float:
+    said = context.recipe.properties.get("os_shutdown_timeout", "")
+    return (int(said) if said.isdigit() else _SHUTDOWN) * _PATIENCE.get(context.accelerator, 1)
+
+
+def _require_same_disk(products: Mapping[str, Path]) -> None:
+    """Raise ``PipelineError`` unless every product holds the disk of the first one: its boot speaks for all."""
+    (first_name, first), *others = products.items()
+    for name, path in others:
+        formats = ["-f", convert.qemu_name(first_name), "-F", convert.qemu_name(name)]
+        finished = process.run(["qemu-img", "compare", *formats, first, path], timeout=3600, check=False)
+        if finished.status != 0:
+            said = (finished.stdout + finished.stderr).strip()
+            raise PipelineError(f"the {name} product does not hold the disk of the {first_name} one", details=[said])
