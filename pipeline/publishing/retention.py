@@ -1,0 +1,92 @@
+"""Which previous images stay and which may go: pure decisions over one chain.
+
+Everything here errs on the side of keeping. An image goes only when all of this holds: it carries our mark, was
+verified once, is retired, is not protected by anybody, nothing that stays needs it, a healthy newest image is there,
+and both limits of the recipe's retention let it go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pipeline.publishing import marks
+from pipeline.publishing.image_record import ImageRecord
+from pipeline.publishing.marks import State
+from pipeline.publishing.situation import Situation
+from pipeline.recipes.upkeep import Retention
+
+_LINKS = ("kernel_id", "ramdisk_id")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether an image stays, and why."""
+
+    record: ImageRecord
+    stays: bool
+    why: str
+
+
+def decide(
+    situation: Situation, retention: Retention, now: datetime, needed: frozenset[str] = frozenset()
+) -> list[Decision]:
+    """A decision for each retired image of a chain, the newest first.
+
+    ``needed`` are the ids that images staying elsewhere refer to.
+    """
+    newest = situation.newest
+    shown_before = 0
+    decisions = []
+    for record in sorted(situation.retired, key=lambda each: each.age_key, reverse=True):
+        was_shown = marks.SWITCHED_AT in record.properties and record.state is State.SUPERSEDED
+        shown_before += was_shown
+        why = _reason_to_stay(record, newest, needed) or _within_limits(
+            record, retention, now, shown_before if was_shown else None
+        )
+        decisions.append(Decision(record, bool(why), why or _why_gone(record, now)))
+    return decisions
+
+
+def links(records: Iterable[ImageRecord]) -> frozenset[str]:
+    """The ids of the kernels and ramdisks that ``records`` start with."""
+    return frozenset(record.properties[name] for record in records for name in _LINKS if name in record.properties)
+
+
+def _reason_to_stay(record: ImageRecord, newest: ImageRecord | None, needed: frozenset[str]) -> str | None:
+    if newest is None or not newest.is_active or marks.VERIFIED_AT not in newest.properties:
+        return "there is no healthy newest image"
+    if record.id == newest.id or record.age_key == newest.age_key:
+        return "it is the newest"
+    if marks.VERIFIED_AT not in record.properties:
+        return "it was never verified"
+    if record.is_protected:
+        return "it is protected"
+    if record.properties.get(marks.KEEP):
+        return f"it carries the mark {marks.KEEP}"
+    if record.id in needed:
+        return "another image starts with it"
+    if not record.is_hidden:
+        return "it is not hidden"
+    if record.state is State.WITHDRAWN and record.age_key > newest.age_key:
+        return "it was taken back, and no later build has taken its place yet"
+    return None
+
+
+def _within_limits(record: ImageRecord, retention: Retention, now: datetime, place: int | None) -> str | None:
+    if place is not None and place <= retention.keep:
+        return f"it is number {place} of the {retention.keep} previous ones to keep"
+    age = now - record.retired_at
+    if age < timedelta(days=retention.keep_days):
+        return f"it was retired {_days(age)} ago; {retention.keep_days} days are to be kept"
+    return None
+
+
+def _why_gone(record: ImageRecord, now: datetime) -> str:
+    return f"retired {_days(now - record.retired_at)} ago, and enough later ones are there"
+
+
+def _days(age: timedelta) -> str:
+    days = age // timedelta(days=1)
+    return "1 day" if days == 1 else f"{max(0, days)} days"
