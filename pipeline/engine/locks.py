@@ -25,7 +25,6 @@ class Lock:
     def release(self) -> None:
         """Let others have it. Harmless when done already."""
         if self.descriptor >= 0:
-            # The file is emptied but stays: removing it would let two processes lock two files of one name.
             os.ftruncate(self.descriptor, 0)
             # Explicitly, since processes forked meanwhile have the descriptor, too.
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
@@ -45,9 +44,20 @@ def attempt(path: Path, purpose: str) -> Lock | None:
     except BaseException:
         os.close(descriptor)
         raise
+    if not _is_at(descriptor, path):
+        # Removed by a clean-up between our open and our lock.
+        os.close(descriptor)
+        return attempt(path, purpose)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps({"owner": Owner.current().mark, "purpose": purpose}).encode(), 0)
     return Lock(path, descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def holder(path: Path) -> str:

@@ -91,6 +91,16 @@ def plan(recipe: Recipe, steps: Sequence[Entry], store: Store, history: History)
     return Plan(recipe.name, tuple(planned), needs, tuple(_edges(parts)))
 
 
+def cached_keys(recipe: Recipe, steps: Sequence[Entry], store: Store) -> list[str]:
+    """The keys of all outcomes that a build of ``recipe`` would take from the cache now."""
+    build = BuildState(recipe, {unit.name: UnitState(unit) for unit in units(recipe, steps)})
+    for state in build.units.values():
+        if build.can_start(state):
+            build.decide(state)
+            state.outcome = store.find(state.key)
+    return [state.key for state in build.units.values() if state.outcome]
+
+
 def _plan_unit(build: BuildState, state: UnitState, store: Store, history: History) -> list[PlannedStep]:
     unit = state.unit
     missing = [name for name in unit.needs if build.units[name].outcome is None]

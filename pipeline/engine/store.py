@@ -167,7 +167,7 @@ class Store:
         file.chmod(0o400)
         blob = digest(file)
         atomic.write_text(made / "layer.json", json.dumps({"base": base, **asdict(blob)}) + "\n")
-        _settle(made, self.layers / blob.sha256, DISK)
+        settle(made, self.layers / blob.sha256, DISK)
         return blob
 
     def keep_product(self, format_: str, file: Path) -> Blob:
@@ -180,7 +180,7 @@ class Store:
         made.mkdir()
         name = self.product(format_, blob.sha256).name
         file.rename(made / name)
-        _settle(made, self.products / blob.sha256, name)
+        settle(made, self.products / blob.sha256, name)
         return blob
 
     def keep_document(self, file: Path) -> Blob:
@@ -233,12 +233,13 @@ def digest(file: Path) -> Blob:
     return Blob(value, file.stat().st_size)
 
 
-def _settle(made: Path, target: Path, name: str) -> None:
+def settle(made: Path, target: Path, name: str) -> None:
     """Move the finished folder to its place, on disk. When the same content is there already, that stays."""
     for path in made.iterdir():
         atomic.fsync(path)
     atomic.fsync(made)
     if (target / name).is_file():
+        target.touch()  # used again: no garbage
         shutil.rmtree(made)
         return
     if target.exists():

@@ -1,0 +1,117 @@
+"""Earlier runs, read from their folders."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.base.owner import Owner
+
+_KEPT_RUNS = 200
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run as its folder tells it."""
+
+    folder: Path
+    head: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its id."""
+        return self.folder.name
+
+    @property
+    def status(self) -> str:
+        """``running``, ``good``, ``failed``, ``interrupted`` or ``killed``."""
+        status = str(self.head.get("status", "killed"))
+        return "killed" if status == "running" and not self.is_alive else status
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process still runs."""
+        owner = Owner.find(str(self.head.get("owner", "")))
+        return owner is not None and owner.is_alive()
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, if it ended."""
+        with contextlib.suppress(KeyError, ValueError):
+            began, ended = (datetime.fromisoformat(self.head[key]) for key in ("started", "ended"))
+            return (ended - began).total_seconds()
+        return None
+
+    def logs(self) -> list[Path]:
+        """The logs of its steps, in the order in which they were begun."""
+        found = [path for path in self.folder.glob("*/*.log") if path.is_file()]
+        return sorted(found, key=lambda path: path.stat().st_mtime)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Everything that happened. A line that a killed run left half is left out."""
+        with contextlib.suppress(OSError):
+            for line in (self.folder / "events.jsonl").read_text().splitlines():
+                with contextlib.suppress(ValueError):
+                    yield json.loads(line)
+
+
+def past_runs(home: Home) -> list[PastRun]:
+    """All runs, the newest first."""
+    found = []
+    for folder in sorted(home.runs.glob("*"), reverse=True):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(PastRun(folder, json.loads((folder / "run.json").read_text())))
+    return found
+
+
+def find(home: Home, name: str) -> PastRun:
+    """The run called ``name``, or a unique beginning of it; ``last`` for the newest. Raises ``PipelineError``."""
+    runs = past_runs(home)
+    matching = runs[:1] if name == "last" else [run for run in runs if run.name.startswith(name)]
+    if len(matching) == 1:
+        return matching[0]
+    shown = ", ".join(run.name for run in (matching or runs)[:5]) or "none"
+    raise PipelineError(
+        f"{'several runs begin with' if matching else 'there is no run'} {name!r}", hint=f"the newest runs: {shown}"
+    )
+
+
+def find_log(run: PastRun, step: str) -> Path:
+    """The log of a step: ``boot``, or ``tiny/boot`` where several recipes have one. Raises ``PipelineError``."""
+    logs = run.logs()
+    matching = [path for path in logs if step in (path.stem, f"{path.parent.name}/{path.stem}")]
+    if len(matching) == 1:
+        return matching[0]
+    shown = ", ".join(f"{path.parent.name}/{path.stem}" for path in matching or logs) or "none"
+    raise PipelineError(
+        f"run {run.name} has {'several logs' if matching else 'no log'} of {step!r}", hint=f"its logs: {shown}"
+    )
+
+
+def follow(run: PastRun, file: Path) -> Iterator[bytes]:
+    """What the log says, and what is added to it as long as the run lasts."""
+    with file.open("rb") as log:
+        while True:
+            over = not run.is_alive
+            while block := log.read(1 << 16):
+                yield block
+            if over:
+                return
+            time.sleep(0.2)
+
+
+def prune(home: Home) -> list[Path]:
+    """Remove the oldest runs beyond the newest 200; return them."""
+    old = [run.folder for run in past_runs(home)[_KEPT_RUNS:] if not run.is_alive]
+    for folder in old:
+        shutil.rmtree(folder, ignore_errors=True)
+    return old

@@ -1,0 +1,89 @@
+"""``./inv runs``, ``show``, ``logs`` and ``reap``: earlier runs, and what they left."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.base.home import Home
+from pipeline.engine import runs as past
+from pipeline.engine.monitors.words import duration
+from pipeline.engine.reap import reap as reap_all
+from pipeline.engine.store import Store
+
+_STYLES = {"good": "green", "failed": "bold red", "killed": "red", "interrupted": "yellow", "running": "cyan"}
+
+
+def runs(*, count: int = 20, as_json: bool = False) -> None:
+    """The newest runs."""
+    found = past.past_runs(Home.default())[:count]
+    if as_json:
+        print(json.dumps([{**run.head, "status": run.status} for run in found], indent=2))
+        return
+    table = Table.grid(padding=(0, 2))
+    for run in found:
+        took = duration(run.seconds) if run.seconds is not None else ""
+        began = datetime.fromisoformat(run.head["started"]).astimezone()
+        style = _STYLES[run.status]
+        names = ", ".join(run.head.get("recipes", ()))
+        table.add_row(run.name, f"{began:%Y-%m-%d %H:%M}", Text(run.status, style=style), took, names)
+    Console(highlight=False).print(table)
+
+
+def show(name: str, *, as_json: bool = False) -> None:
+    """One run: what each recipe's steps did, what failed and where its evidence is."""
+    run = past.find(Home.default(), name)
+    if as_json:
+        print(json.dumps({**run.head, "status": run.status, "events": list(run.events())}, indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(Text.assemble((run.name, "bold"), "  ", (run.status, _STYLES[run.status]), f"  {run.folder}"))
+    for recipe, result in run.head.get("results", {}).items():
+        _show_result(console, recipe, result)
+    for event in run.events():
+        if event["event"] == "StepFailed":
+            _show_failure(console, event)
+
+
+def logs(name: str, step: str = "", *, follow: bool = False) -> None:
+    """A step's log, or the list of logs; with ``follow`` what is added to it, too."""
+    run = past.find(Home.default(), name)
+    if not step:
+        for path in run.logs():
+            print(f"{path.parent.name}/{path.stem}  {path}")
+        return
+    file = past.find_log(run, step)
+    for block in past.follow(run, file) if follow else [file.read_bytes()]:
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+
+
+def reap() -> None:
+    """Remove what dead runs left."""
+    home = Home.default()
+    removed = reap_all(home, Store.open(home.cache))
+    print("\n".join(removed) or "nothing was left by dead runs")
+
+
+def _show_result(console: Console, recipe: str, result: dict[str, Any]) -> None:
+    word = ("built" if result["changed"] else "nothing changed") if result["good"] else "failed"
+    console.print(Text.assemble((recipe, "bold"), f"  {word}  {duration(result['seconds'])}"))
+    table = Table.grid(padding=(0, 2))
+    for step, outcome in result["steps"].items():
+        table.add_row("", step, outcome["status"], duration(outcome["seconds"]))
+    for product in result["products"]:
+        table.add_row("", product["format"], product["digests"]["sha256"][:16], product["path"])
+    console.print(table)
+
+
+def _show_failure(console: Console, event: dict[str, Any]) -> None:
+    console.print(Text(f"{event['recipe']}: {event['step']}: {event['message']}", style="bold red"), soft_wrap=True)
+    places = [f"{key}: {event[key]}" for key in ("hint", "log", "evidence") if event.get(key)]
+    for line in (*event["details"], *places):
+        console.print(Text(f"    {line}"), soft_wrap=True)
