@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import accelerator, doctor, kernel, packages, process
+from pipeline.host import accelerator, doctor, kernel, packages, process, sandbox
 from pipeline.host.doctor import Verdict
 
 _GIB = 1 << 30
@@ -110,6 +110,24 @@ def guest_kernel(home: Home) -> Iterator[Verdict]:
     if closed:
         text = f"this user may not read {', '.join(closed)}, and libguestfs starts the newest"
         yield doctor.failure(text, kernel.opening(closed))
+
+
+@doctor.rule("sandbox")
+def sandbox_works(home: Home) -> Iterator[Verdict]:
+    """Programs that read images can be locked up."""
+    restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+    try:
+        sandbox.require()
+    except PipelineError as error:
+        if restricted.exists() and restricted.read_text().strip() == "1":
+            fix = (
+                f"sudo sysctl kernel.{restricted.name}=0, or load AppArmor's profile bwrap-userns-restrict "
+                "(package apparmor-profiles)"
+            )
+            yield doctor.failure(error.message, fix)
+            return
+        raise
+    yield doctor.good("programs that read images are locked up")
 
 
 @doctor.rule("accelerator")

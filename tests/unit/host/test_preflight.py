@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import accelerator, kernel, packages, preflight
+from pipeline.host import accelerator, kernel, packages, preflight, sandbox
 from pipeline.host.accelerator import Accelerator
 from pipeline.host.doctor import Level, Verdict
 
@@ -98,3 +99,17 @@ def test_emulation_is_a_warning_with_an_honest_estimate(home: Home, monkeypatch:
     assert verdict.text == (
         "emulation (TCG): there is no /dev/kvm; guests work about 11.5 times slower than this machine"
     )
+
+
+def test_ubuntus_restriction_of_the_sandbox_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        raise PipelineError("bubblewrap does not work here", hint="install it")
+
+    monkeypatch.setattr(sandbox, "require", refused)
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    with pytest.raises(PipelineError):
+        list(preflight.sandbox_works(home))
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    monkeypatch.setattr(Path, "read_text", lambda path: "1\n")
+    (verdict,) = preflight.sandbox_works(home)
+    assert str(verdict.fix).startswith("sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0")
