@@ -10,6 +10,7 @@ from pipeline.recipes.model import Recipe
 from pipeline.steps.step import Stage, Step
 
 MINUTE = 60.0
+HOUR = 60 * MINUTE
 
 
 def _few(recipe: Recipe) -> Needs:

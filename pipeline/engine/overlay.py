@@ -24,22 +24,26 @@ def name_of(base: str) -> str:
     return f"../{base}/{DISK}"
 
 
-def require_base(file: Path, base: str | None) -> None:
-    """Raise ``PipelineError`` unless ``file`` is a QCOW2 disk over exactly ``base`` (``None``: over nothing).
+def require_base(file: Path, base: str | None) -> str | None:
+    """The disk that ``file`` stands on: ``base``, or ``None`` when it was written anew and stands alone.
 
-    A step that replaced the disk by a standalone copy, or let a tool put an absolute name in, would break the chain
-    as soon as the cache is moved.
+    Raises ``PipelineError`` for anything else: an absolute name, say, would break the chain as soon as the cache
+    is moved.
     """
     found = _backing_name(file)
-    expected = name_of(base) if base else None
-    if found != expected:
+    if found is None:
+        return None
+    if base is None or found != name_of(base):
         raise PipelineError(
-            f"the step left a disk over {found or 'nothing'}, not over {expected or 'nothing'}",
-            hint="a step must change the disk it is given in place",
+            f"the step left a disk over {found}, not over {name_of(base) if base else 'nothing'}",
+            hint="a step changes the disk it is given in place, or writes one that stands alone",
         )
+    return base
 
 
 def _backing_name(file: Path) -> str | None:
+    if not file.is_file():
+        raise PipelineError("the step ended without a disk", hint="this is a bug in the step")
     with file.open("rb") as opened:
         head = opened.read(20)
         if len(head) < 20 or head[:4] != _MAGIC:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.engine.entry import MINUTE, Entry
+from pipeline.engine.entry import HOUR, MINUTE, Entry
 from pipeline.engine.resources import MIB, Needs
 from pipeline.recipes.model import Recipe
 from pipeline.steps.boot_test import BootTest
@@ -16,24 +16,28 @@ from pipeline.steps.products import Products
 from pipeline.steps.sign import Sign
 from pipeline.steps.tiny.step import InstallTiny
 
-
-def _appliance(recipe: Recipe) -> Needs:
-    # libguestfs's appliance has 1280 MiB, and QEMU itself takes some more.
-    return Needs(memory=1600 * MIB, disk=recipe.disk.size, guests=1)
-
-
-def _tested(recipe: Recipe) -> Needs:
-    return Needs(memory=recipe.boot_test.memory + 300 * MIB, disk=256 * MIB, guests=1)
+# What QEMU needs beside the guest's own memory, and what libguestfs gives its appliance.
+_QEMU = 256 * MIB
+_APPLIANCE = 1280 * MIB
 
 
 def _written(recipe: Recipe) -> Needs:
-    return Needs(memory=256 * MIB, disk=2 * recipe.disk.size)
+    """No installation fills its disk: two fifths of it are plenty."""
+    return Needs(disk=recipe.disk.size * 2 // 5)
+
+
+def _appliance(recipe: Recipe) -> Needs:
+    return Needs(memory=_APPLIANCE + _QEMU, disk=recipe.disk.size // 5, guests=1)
+
+
+def _booted(recipe: Recipe) -> Needs:
+    return Needs(memory=recipe.boot_test.memory + _QEMU, disk=64 * MIB, guests=1)
 
 
 STEPS: Sequence[Entry] = (
     Entry(InstallTiny(), deadline=10 * MINUTE, needs=_written),
-    Entry(Offline(), deadline=60 * MINUTE, needs=_appliance),
-    Entry(Products(), deadline=240 * MINUTE, needs=_written),
-    Entry(BootTest(), deadline=60 * MINUTE, needs=_tested),
-    Entry(Sign(), deadline=240 * MINUTE, after=("boot_test",)),
+    Entry(Offline(), deadline=2 * HOUR, needs=_appliance),
+    Entry(Products(), deadline=4 * HOUR, needs=_written),
+    Entry(BootTest(), deadline=2 * HOUR, needs=_booted),
+    Entry(Sign(), deadline=4 * HOUR, after=("boot_test",)),
 )

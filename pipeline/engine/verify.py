@@ -62,7 +62,8 @@ def _layer(store: Store, folder: Path) -> Iterator[Damage]:
     if base and not store.disk(base).is_file():
         yield Damage(folder, f"the disk below it ({base[:12]}…) is missing")
     try:
-        overlay.require_base(disk, base)
+        if overlay.require_base(disk, base) != base:
+            yield Damage(folder, "stands alone, against its note")
     except PipelineError as error:
         yield Damage(folder, error.message)
 

@@ -228,9 +228,7 @@ class _Worker:
         task, store, place = self.task, self.task.store, self.task.place
         disk, products, documents = None, {}, {}
         if task.unit.stage.makes_layer:
-            if place.disk.is_file():
-                overlay.require_base(place.disk, task.base)
-            disk = store.keep_disk(place.layer, task.base)
+            disk = store.keep_disk(place.layer, overlay.require_base(place.disk, task.base))
         elif task.unit.stage is Stage.PRODUCT:
             formats = [str(product.format) for product in task.unit.recipe.products]
             products = {name: store.keep_product(name, place.product(name)) for name in formats}
