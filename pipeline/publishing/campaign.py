@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from pipeline.base.errors import PipelineError
 from pipeline.engine.events import Monitor
 from pipeline.engine.result import BuildResult
-from pipeline.publishing.delivery import Delivery, Sender, deliver
-from pipeline.publishing.publication import Outcome, Terms
+from pipeline.publishing import release
+from pipeline.publishing.delivery import Choice, Delivery, Sender, deliver
+from pipeline.publishing.publication import Outcome
 from pipeline.publishing.watching import Shown, Watch
 from pipeline.recipes.nightly import Target
 
@@ -23,7 +24,7 @@ def publish_all(
     sender: Sender,
     *,
     monitors: Sequence[Monitor] = (),
-    terms: Callable[[BuildResult, Target], Terms] | None = None,
+    choice: Choice | None = None,
 ) -> list[Delivery]:
     """Publish every build to every target; one result for each pair, by build, then target.
 
@@ -36,8 +37,7 @@ def publish_all(
 
     def to_cloud(number: int) -> None:
         for position, build in enumerate(builds):
-            chosen = terms(build, targets[number]) if terms else Terms()
-            results[position, number] = _one(build, targets[number], sender, chosen, watch)
+            results[position, number] = _one(build, targets[number], sender, choice, watch)
 
     with ThreadPoolExecutor(max(1, len(targets)), thread_name_prefix="cloud") as pool:
         futures = [pool.submit(to_cloud, number) for number in range(len(targets))]
@@ -61,11 +61,12 @@ def _wait(futures: Iterable[Future[None]], watch: Watch) -> None:
             future.result()
 
 
-def _one(build: BuildResult, target: Target, sender: Sender, terms: Terms, watch: Watch) -> Delivery:
+def _one(build: BuildResult, target: Target, sender: Sender, choice: Choice | None, watch: Watch) -> Delivery:
     if build.error is not None:
         error = PipelineError(f"the build failed: {build.error.message}", hint=build.error.hint)
         return Delivery(build.recipe.name, target.cloud, Outcome.NOT_BUILT, error=error)
     shown = Shown(watch, build.recipe.name, target.cloud)
-    delivery = deliver(build, target, sender, terms, shown)
+    offer = release.of_build(build, sender.home, sender.publisher, sender.now)
+    delivery = deliver(offer, target, sender, choice, shown)
     shown.ended(delivery.error)
     return delivery

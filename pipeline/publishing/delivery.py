@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.progress import Progress, nothing
-from pipeline.engine.result import BuildResult
-from pipeline.publishing import clouds, lock, marks, publication, release, stores
+from pipeline.publishing import clouds, lock, marks, publication, stores
 from pipeline.publishing.chain_publication import ChainPublication
+from pipeline.publishing.difference import Difference
 from pipeline.publishing.image_api import ImageApi
+from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.journal import Journal, journal_file, lock_file
 from pipeline.publishing.patience import Patience
 from pipeline.publishing.publication import Outcome, PartResult, Terms
+from pipeline.publishing.release import Offer
 from pipeline.publishing.situation import Viewpoint
+from pipeline.publishing.wanted import Wanted
 from pipeline.recipes.nightly import Target
 from pipeline.signing.certificates import LocalCertificates
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person decided: to show an image although a gate tripped, to publish again what was taken back."""
+
+    let_through: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,10 @@ class Sender:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How publishing one recipe to one cloud ended. ``error`` is set when it failed."""
+    """How publishing one recipe to one cloud ended. ``error`` is set when it failed.
+
+    ``difference`` is what changed inside since the image published before, when both are known.
+    """
 
     recipe: str
     cloud: str
@@ -63,6 +76,8 @@ class Delivery:
     seconds: float = 0.0
     error: PipelineError | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+    difference: Difference | None = None
 
     @property
     def disk(self) -> PartResult | None:
@@ -71,51 +86,79 @@ class Delivery:
 
 
 def deliver(
-    build: BuildResult, target: Target, sender: Sender, terms: Terms | None = None, progress: Progress = nothing
+    offer: Offer, target: Target, sender: Sender, choice: Choice | None = None, progress: Progress = nothing
 ) -> Delivery:
-    """Publish ``build`` to ``target``. Failures are in the result; nothing is raised for them."""
+    """Publish ``offer`` to ``target``. Failures are in the result; nothing is raised for them."""
     began = time.monotonic()
-    recipe = build.recipe.name
+    attempt = _Attempt(offer, target, sender, choice or Choice(), progress)
     try:
-        parts = _deliver(build, target, sender, terms or Terms(), progress)
+        parts = attempt.run()
     except PipelineError as error:
-        return Delivery(recipe, target.cloud, Outcome.FAILED, (), time.monotonic() - began, _with_notes(error))
-    outcome = max((part.outcome for part in parts), key=list(Outcome).index)
-    return Delivery(recipe, target.cloud, outcome, tuple(parts), time.monotonic() - began, None, _timings(parts))
+        failed = Delivery(offer.recipe, target.cloud, Outcome.FAILED, seconds=time.monotonic() - began)
+        return replace(failed, error=_with_notes(error), timings=attempt.timings())
+    return Delivery(
+        recipe=offer.recipe,
+        cloud=target.cloud,
+        outcome=max((part.outcome for part in parts), key=list(Outcome).index),
+        parts=tuple(parts),
+        seconds=time.monotonic() - began,
+        timings=attempt.timings(),
+        held=attempt.held,
+        difference=attempt.difference,
+    )
 
 
-def _deliver(build: BuildResult, target: Target, sender: Sender, terms: Terms, progress: Progress) -> list[PartResult]:
-    api = sender.connect(target.cloud)
-    recipe = build.recipe
-    with lock.held(
-        lock_file(sender.home, target.cloud, recipe.name), f"publishing {recipe.name} to cloud {target.cloud}"
-    ):
-        there = api.stores()
-        chosen = stores.choose(there, target.stores or recipe.publish.stores, target.cloud)
-        product = release.choose_product(build, [store for store in there if store.id in chosen])
-        wanted = release.disk(build, product, sender.publisher, sender.now)
-        part = ChainPublication(
+class _Attempt:
+    """One offer on its way to one cloud."""
+
+    def __init__(self, offer: Offer, target: Target, sender: Sender, choice: Choice, progress: Progress) -> None:
+        self.offer = offer
+        self.target = target
+        self.sender = sender
+        self.choice = choice
+        self.progress = progress
+        self.parts: list[ChainPublication] = []
+        self.held: tuple[str, ...] = ()
+        self.difference: Difference | None = None
+
+    def run(self) -> list[PartResult]:
+        """Do it. Raises ``PipelineError``."""
+        cloud, recipe = self.target.cloud, self.offer.recipe
+        api = self.sender.connect(cloud)
+        with lock.held(lock_file(self.sender.home, cloud, recipe), f"publishing {recipe} to cloud {cloud}"):
+            there = api.stores()
+            chosen = stores.choose(there, self.target.stores or self.offer.stores, cloud)
+            wanted = self.offer.parts(self.target, [each for each in there if each.id in chosen])
+            self.parts = [self._part(api, each, chosen) for each in wanted]
+            terms = Terms(self._gates(wanted[-1]), self.choice.let_through, self.choice.again)
+            return publication.publish(self.parts, terms)
+
+    def timings(self) -> dict[str, float]:
+        """Seconds by stage, over all parts."""
+        found: dict[str, float] = {}
+        for part in self.parts:
+            for stage, seconds in part.seconds.items():
+                found[stage] = found.get(stage, 0.0) + seconds
+        return found
+
+    def _part(self, api: ImageApi, wanted: Wanted, chosen: tuple[str, ...]) -> ChainPublication:
+        return ChainPublication(
             api=api,
             wanted=wanted,
-            journal=Journal(journal_file(sender.home, target.cloud, recipe.name), sender.run),
-            view=sender.viewpoint(),
-            certificates=_certificates(sender.home),
+            journal=Journal(journal_file(self.sender.home, self.target.cloud, self.offer.recipe), self.sender.run),
+            view=self.sender.viewpoint(),
+            certificates=LocalCertificates(self.sender.home.certificates),
             stores=chosen,
-            progress=progress,
+            progress=self.progress,
         )
-        return publication.publish([part], terms)
 
+    def _gates(self, disk: Wanted) -> Callable[[ImageRecord | None], tuple[str, ...]]:
+        def reasons(newest: ImageRecord | None) -> tuple[str, ...]:
+            self.difference = self.offer.difference(newest)
+            self.held = self.offer.gates(disk, newest)
+            return self.held
 
-def _certificates(home: Home) -> LocalCertificates:
-    return LocalCertificates(Path(home.certificates))
-
-
-def _timings(parts: list[PartResult]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for part in parts:
-        for stage, seconds in part.seconds.items():
-            found[stage] = found.get(stage, 0.0) + seconds
-    return found
+        return reasons
 
 
 def _with_notes(error: PipelineError) -> PipelineError:

@@ -83,15 +83,15 @@ class Journal:
 
 def journal_file(home: Home, cloud: str, recipe: str) -> Path:
     """Where the journal of ``recipe`` on ``cloud`` lies."""
-    return home.root / "publishing" / "journal" / _safe(cloud) / f"{_safe(recipe)}.jsonl"
+    return home.root / "publishing" / "journal" / file_name(cloud) / f"{file_name(recipe)}.jsonl"
 
 
 def lock_file(home: Home, cloud: str, recipe: str) -> Path:
     """The lock that guards publishing ``recipe`` to ``cloud``."""
-    return home.root / "publishing" / "locks" / _safe(cloud) / f"{_safe(recipe)}.lock"
+    return home.root / "publishing" / "locks" / file_name(cloud) / f"{file_name(recipe)}.lock"
 
 
-def _safe(name: str) -> str:
+def file_name(name: str) -> str:
     """A cloud's name as a file name: operators may call theirs anything."""
     return re.sub(r"[^A-Za-z0-9._-]", lambda match: f"%{ord(match[0]):x}", name).replace("..", "%2e%2e") or "%"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -48,12 +48,12 @@ class PartResult:
 
 @dataclass(frozen=True)
 class Terms:
-    """``gates``: reasons to hold a new image back. ``let_through``: show it all the same.
+    """``gates`` gives the reasons to hold a new image back, seeing the newest one.
 
-    ``again``: publish bytes that a person took back.
+    ``let_through``: show it all the same. ``again``: publish bytes that a person took back.
     """
 
-    gates: tuple[str, ...] = ()
+    gates: Callable[[ImageRecord | None], tuple[str, ...]] = lambda newest: ()
     let_through: bool = False
     again: bool = False
 
@@ -118,7 +118,10 @@ class _Transaction:
     def _gates(self, prepared: Sequence[tuple[ChainPublication, ImageRecord]]) -> tuple[str, ...]:
         """Why the new images must wait; nothing when there are none, or somebody let them through."""
         new = any(record.state is not State.NEWEST for _, record in prepared)
-        return self.terms.gates if new and not self.terms.let_through else ()
+        if not new or self.terms.let_through:
+            return ()
+        disk = self.parts[-1].situation
+        return self.terms.gates(disk.newest if disk else None)
 
     def _show(self, prepared: Sequence[tuple[ChainPublication, ImageRecord]]) -> list[PartResult]:
         results = []

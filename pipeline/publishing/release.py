@@ -1,21 +1,62 @@
-"""From a finished build to what the cloud should hold."""
+"""From a finished build, or files made elsewhere, to what a cloud should hold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
 from pipeline.engine.result import BuildResult, ProductResult
 from pipeline.image import properties
-from pipeline.publishing import marks
+from pipeline.publishing import gates, inventory, marks
+from pipeline.publishing.difference import Difference, compare
+from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.marks import Chain
 from pipeline.publishing.stores import Store
 from pipeline.publishing.wanted import Wanted
+from pipeline.recipes.nightly import Target
 from pipeline.recipes.product import ProductFormat
 
 _RESERVED = (marks.PREFIX, "os_glance")
-BOOT_TEST = "boot_test"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What is to be published under the name ``recipe``.
+
+    ``parts`` makes the images for a target, given those of its stores that will hold them: kernel and ramdisk, if any,
+    before the disk. ``gates`` says why the new disk must be held back, seeing the newest one, and ``difference``
+    what changed since then. ``stores`` are those the recipe asks for.
+    """
+
+    recipe: str
+    parts: Callable[[Target, Sequence[Store]], list[Wanted]]
+    stores: Sequence[str] = ()
+    gates: Callable[[Wanted, ImageRecord | None], tuple[str, ...]] = lambda disk, newest: ()
+    difference: Callable[[ImageRecord | None], Difference | None] = lambda newest: None
+
+
+def of_build(build: BuildResult, home: Home, publisher: str, now: datetime) -> Offer:
+    """The offer of a finished build; what is inside its image is remembered for later comparisons."""
+    contents = inventory.Inventory.of(build)
+    for product in build.products:
+        inventory.keep(home, product.digests["sha512"], contents)
+
+    def parts(target: Target, stores: Sequence[Store]) -> list[Wanted]:
+        return [disk(build, choose_product(build, stores, target.format), publisher, now)]
+
+    def difference(newest: ImageRecord | None) -> Difference | None:
+        before = inventory.recall(home, newest.sha512) if newest else None
+        return compare(before, contents) if before else None
+
+    def reasons(wanted: Wanted, newest: ImageRecord | None) -> tuple[str, ...]:
+        # Sizes of different formats cannot be compared.
+        size = newest.size if newest and newest.disk_format == wanted.disk_format else None
+        return gates.tripped(build.recipe.publish.gates, build, wanted.size, size, difference(newest))
+
+    return Offer(build.recipe.name, parts, build.recipe.publish.stores, reasons, difference)
 
 
 def choose_product(build: BuildResult, stores: Sequence[Store], asked: ProductFormat | None = None) -> ProductResult:
@@ -34,11 +75,6 @@ def choose_product(build: BuildResult, stores: Sequence[Store], asked: ProductFo
 def disk(build: BuildResult, product: ProductResult, publisher: str, now: datetime) -> Wanted:
     """The disk image that ``product`` should become. Raises ``PipelineError`` when it must not be published."""
     recipe = build.recipe
-    if recipe.boot_test.enabled and BOOT_TEST not in build.facts:
-        raise PipelineError(
-            f"recipe {recipe.name}: there is no record of a boot test, so that nothing is published",
-            hint=f"./inv build {recipe.name}",
-        )
     reserved = sorted(name for name in build.properties if name.startswith(_RESERVED))
     if reserved:
         raise PipelineError(
@@ -62,4 +98,5 @@ def disk(build: BuildResult, product: ProductResult, publisher: str, now: dateti
         min_disk=properties.min_disk(recipe.disk.size, recipe.publish.min_disk),
         min_ram=properties.min_ram(recipe.publish.min_ram, tested),
         properties={**build.properties, **product.signature},
+        members=frozenset(recipe.publish.members),
     )

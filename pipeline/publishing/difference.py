@@ -1,0 +1,71 @@
+"""What changed inside an image since the one published before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.publishing.inventory import Inventory
+
+
+@dataclass(frozen=True)
+class Changes:
+    """One kind of thing. ``updated`` maps a name to what it was and what it is."""
+
+    added: Mapping[str, str] = field(default_factory=dict)
+    removed: Mapping[str, str] = field(default_factory=dict)
+    updated: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.updated)
+
+    @property
+    def summary(self) -> str:
+        """``+3 −1 ~2``, or ``none``."""
+        parts = [
+            f"{sign}{len(names)}"
+            for sign, names in (("+", self.added), ("−", self.removed), ("~", self.updated))
+            if names
+        ]
+        return " ".join(parts) or "none"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Everything that changed, by kind. Kinds that either side never looked at are not in it."""
+
+    kinds: Mapping[str, Changes] = field(default_factory=dict)
+
+    @property
+    def packages(self) -> Changes:
+        """The packages."""
+        return self.kinds.get("packages", Changes())
+
+    def __bool__(self) -> bool:
+        return any(self.kinds.values())
+
+
+def compare(before: Inventory, after: Inventory) -> Difference:
+    """What changed from ``before`` to ``after``."""
+    both = set(before.known) & set(after.known)
+    kinds: dict[str, Changes] = {}
+    for name in ("packages", "kernels", "services", "ports", "users", "files"):
+        if name in both:
+            kinds[name] = _changes(_as_map(getattr(before, name)), _as_map(getattr(after, name)))
+    return Difference(kinds)
+
+
+def _as_map(value: Mapping[str, str] | Sequence[str]) -> Mapping[str, str]:
+    return value if isinstance(value, Mapping) else dict.fromkeys(value, "")
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Changes:
+    return Changes(
+        added={name: after[name] for name in sorted(after.keys() - before.keys())},
+        removed={name: before[name] for name in sorted(before.keys() - after.keys())},
+        updated={
+            name: (before[name], after[name])
+            for name in sorted(before.keys() & after.keys())
+            if before[name] != after[name]
+        },
+    )
