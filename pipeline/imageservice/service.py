@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.base.home import Home
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.access.keystone import KeystoneTokens
 from pipeline.imageservice.access.limits import Limits, make_limits
@@ -15,6 +17,8 @@ from pipeline.imageservice.access.static import NoTokens, StaticTokens
 from pipeline.imageservice.access.uri_filter import UriFilter
 from pipeline.imageservice.api.image_schema import ImageSchema
 from pipeline.imageservice.catalog.database import Database
+from pipeline.imageservice.data.buffers import Buffers
+from pipeline.imageservice.data.leasing import LeaseKeeper
 from pipeline.imageservice.notifications.notifier import Notifier
 from pipeline.imageservice.settings import Settings
 from pipeline.imageservice.stores.registry import Stores
@@ -43,6 +47,8 @@ class Service:
     image_schema: ImageSchema
     notifier: Notifier
     uri_filter: UriFilter
+    buffers: Buffers
+    leases: LeaseKeeper
 
     @property
     def has_cache(self) -> bool:
@@ -60,6 +66,12 @@ class Service:
         return "sha512"
 
     @property
+    def certificates(self) -> Path:
+        """The folder of certificates that image signatures are checked with."""
+        folder = self.settings.data.certificates
+        return self.settings.inside(folder) if folder else Home.default().certificates
+
+    @property
     def storage_quota(self) -> int:
         """Bytes a project may store, 0 for no limit: the plain quota, which holds where no unified limits do."""
         return 0 if self.limits.on else self.settings.quotas.user_storage_bytes
@@ -74,9 +86,10 @@ class Service:
             tuple(settings.inside(folder) for folder in settings.policy.folders),
         )
         protected = settings.policy.property_protections
+        database = Database(settings.database_url, connections=options.connections, patience=options.patience)
         return cls(
             settings=settings,
-            database=Database(settings.database_url, connections=options.connections, patience=options.patience),
+            database=database,
             stores=Stores.configured(stores, settings.default_store or stores[0].id),
             identity=_identity(settings),
             policy=policy,
@@ -89,6 +102,8 @@ class Service:
             image_schema=ImageSchema(settings.api),
             notifier=Notifier(settings.notifications),
             uri_filter=UriFilter(settings.fetch),
+            buffers=Buffers(settings.data.memory),
+            leases=LeaseKeeper(database, settings.data.upload_lease),
         )
 
 

@@ -20,7 +20,9 @@ from pipeline.imageservice.access.options import Identity, NoIdentity, PolicyOpt
 from pipeline.imageservice.access.uri_filter import FetchOptions
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.catalog.options import DatabaseOptions
+from pipeline.imageservice.data.options import DataOptions
 from pipeline.imageservice.notifications.options import NotificationOptions
+from pipeline.imageservice.server.options import ServerOptions
 from pipeline.imageservice.stores.options import AnyStoreOptions, FileDirectory, FileOptions
 
 FILE_NAME = "settings.yaml"
@@ -45,6 +47,8 @@ class Settings(BaseModel):
     policy: PolicyOptions = Field(default_factory=PolicyOptions, description="Who may do what.")
     quotas: QuotaOptions = Field(default_factory=QuotaOptions, description="How much each project may have.")
     api: ApiOptions = Field(default_factory=ApiOptions, description="How the API presents itself.")
+    data: DataOptions = Field(default_factory=DataOptions, description="How image data is moved and judged.")
+    server: ServerOptions = Field(default_factory=ServerOptions, description="The HTTP server.")
     fetch: FetchOptions = Field(default_factory=FetchOptions, description="What users may have the service fetch.")
     notifications: NotificationOptions = Field(
         default_factory=NotificationOptions, description="Who is told what happened."

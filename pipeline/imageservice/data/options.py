@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class DataOptions(BaseModel):
-    """How image data is moved. Sizes in bytes, times in seconds."""
+    """How image data is moved and judged. Sizes in bytes, times in seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,10 +20,24 @@ class DataOptions(BaseModel):
     upload_lease: float = Field(
         60, ge=1, description="An upload whose process died is given up after so long; running ones renew it."
     )
-    staging: Path | None = Field(None, description="Directory for staged images; by default below the service's home.")
-
-    @model_validator(mode="after")
-    def _absolute(self) -> Self:
-        if self.staging is not None and not self.staging.is_absolute():
-            raise ValueError("staging must be an absolute path")
-        return self
+    staging: Path = Field(
+        Path("staging"), description="Where staged images lie, in the service's folder unless it is absolute."
+    )
+    require_format_match: bool = Field(
+        True, description="Refuse data that is not in the image's disk format; unsafe data is refused in any case."
+    )
+    tolerated_checks: list[str] = Field(
+        [], description="Safety checks that don't refuse an image, as `gpt.mbr` for sloppy partition tables."
+    )
+    max_virtual_size: int = Field(16 << 40, gt=0, description="The largest disk an image may claim to be.")
+    allow_encrypted: bool = Field(True, description="Take encrypted QCOW2 images.")
+    certificates: Path | None = Field(
+        None,
+        description="Folder of certificates (PEM, named by their id) that image signatures are checked with; "
+        "by default that of the pipeline.",
+    )
+    key_manager: str | None = Field(
+        None,
+        description="URL of the key manager (Barbican) that holds certificates, or `catalog` to take it from the "
+        "caller's token; asked with the caller's token for ids that are not in the folder.",
+    )

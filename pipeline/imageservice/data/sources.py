@@ -1,6 +1,8 @@
-"""Bytes that the service has already: a store's object, a file on this node."""
+"""Sources of bytes: a store's object, a plain stream."""
 
 from __future__ import annotations
+
+from typing import BinaryIO
 
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.stores.store import Reader
@@ -24,3 +26,26 @@ class FromStore:
         count = self._reader.readinto(view)
         self._left -= count
         return count
+
+
+class FromStream:
+    """The bytes of a file or stream; ``size`` of them, where that is known."""
+
+    def __init__(self, stream: BinaryIO, size: int | None) -> None:
+        self._stream, self.size = stream, size
+        self._read = 0
+        self._finished = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything has been read."""
+        return self._finished or (self.size is not None and self._read >= self.size)
+
+    def readinto(self, view: memoryview, control: Control) -> int:
+        """See ``Source.readinto``."""
+        wanted = len(view) if self.size is None else min(len(view), self.size - self._read)
+        data = self._stream.read(wanted) if wanted else b""
+        view[: len(data)] = data
+        self._read += len(data)
+        self._finished = not data
+        return len(data)

@@ -1,0 +1,74 @@
+"""Where the certificates are that image signatures are checked with."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+from cryptography import x509
+
+from pipeline.base.errors import PipelineError
+from pipeline.imageservice.access.caller import Caller
+from pipeline.signing import certificates
+from pipeline.signing.certificates import CertificateMissing, LocalCertificates
+
+_SECONDS = 10
+_LARGEST = 256 << 10
+_CATALOG = "catalog"
+
+
+class Certificates:
+    """The certificates a caller can use: the service's own, then those of the key manager.
+
+    ``key_manager``: its URL, or ``"catalog"`` for the one in the caller's token. It is asked with the caller's token,
+    since it decides who may read a certificate.
+    """
+
+    def __init__(self, folder: Path, key_manager: str | None, caller: Caller) -> None:
+        self._own, self._caller = LocalCertificates(folder), caller
+        self._key_manager = _in_catalog(caller) if key_manager == _CATALOG else key_manager
+
+    def get(self, identity: str) -> x509.Certificate:
+        """See ``CertificateSource``."""
+        try:
+            return self._own.get(identity)
+        except CertificateMissing:
+            if self._key_manager is None:
+                raise _missing(identity) from None
+        except PipelineError:
+            raise _missing(identity) from None
+        return self._fetch(self._key_manager, identity)
+
+    def _fetch(self, url: str, identity: str) -> x509.Certificate:
+        try:
+            name = str(uuid.UUID(identity))
+        except ValueError:
+            raise _missing(identity) from None
+        base = re.sub(r"(/v1)?/*$", "/v1", url)
+        if not base.startswith(("https://", "http://")):
+            raise _missing(identity)
+        address, headers = f"{base}/secrets/{name}/payload", {"Accept": "application/octet-stream"}
+        request = urllib.request.Request(address, headers=headers)  # noqa: S310 - checked
+        if self._caller.token:
+            request.add_unredirected_header("X-Auth-Token", self._caller.token)
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - checked
+                data = answer.read(_LARGEST)
+            return certificates.parse(data, name=name)
+        except (OSError, PipelineError):
+            raise _missing(identity) from None
+
+
+def _in_catalog(caller: Caller) -> str | None:
+    for service in caller.catalog:
+        if service.get("type") == "key-manager":
+            found = {one.get("interface"): one.get("url") for one in service.get("endpoints", ())}
+            return found.get("internal") or found.get("public")
+    return None
+
+
+def _missing(identity: str) -> CertificateMissing:
+    return CertificateMissing(f"there is no certificate {identity[:64]} that the service and the caller can read")

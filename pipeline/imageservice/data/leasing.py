@@ -1,0 +1,118 @@
+"""Keeping the leases of this process's transfers.
+
+A transfer holds a lease on its image. One thread renews all of them, in one short transaction; a transfer whose lease
+can't be renewed is stopped before the lease ends, so that nobody else's clean-up meets it at work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from pipeline.imageservice.catalog import leases
+from pipeline.imageservice.catalog.database import Database
+from pipeline.imageservice.catalog.leases import Lease
+from pipeline.imageservice.data.control import Control
+from pipeline.imageservice.errors import Gone, ServiceError, Unavailable
+
+log = logging.getLogger("imageservice.leases")
+
+_LONGEST_PAUSE = 5.0
+
+
+@dataclass(eq=False)
+class _Held:
+    lease: Lease
+    control: Control
+    check: Callable[[Connection], None]
+    ends: float  # monotonic
+
+
+class LeaseKeeper:
+    """Renews leases of ``seconds`` each."""
+
+    def __init__(self, database: Database, seconds: float) -> None:
+        self.seconds = seconds
+        self._database = database
+        self._margin = seconds / 5
+        self._pause = min(_LONGEST_PAUSE, seconds / 4)
+        self._held: set[_Held] = set()
+        self._changed = threading.Condition()
+        self._process = 0
+        self._token = uuid.uuid4().hex[:12]
+
+    @property
+    def holder(self) -> str:
+        """Who this process is, unlike any other there ever was."""
+        return f"{socket.gethostname()}:{os.getpid()}:{self._token}"
+
+    @contextlib.contextmanager
+    def kept(
+        self, lease: Lease, control: Control, check: Callable[[Connection], None] = lambda connection: None
+    ) -> Iterator[None]:
+        """Renew ``lease`` while the block runs.
+
+        ``check`` is called with each renewal; what it raises, and the loss of the lease, stops ``control``.
+        """
+        held = _Held(lease, control, check, time.monotonic() + self.seconds)
+        with self._changed:
+            self._held.add(held)
+            self._start()
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held.discard(held)
+
+    def _start(self) -> None:
+        """Threads do not survive a fork, so the first lease of a process starts its own."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            threading.Thread(target=self._run, name="leases", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._held:
+                    self._changed.wait()
+            time.sleep(self._pause)
+            with self._changed:
+                held = list(self._held)
+            if held:
+                self._renew(held)
+
+    def _renew(self, held: list[_Held]) -> None:
+        begun = time.monotonic()
+        try:
+            lost = self._database.write(lambda connection: self._renew_all(connection, held))
+        except Exception as error:  # the database may be away for a while; the leases' ends decide
+            log.warning("leases could not be renewed: %s", error)
+            lost = {}
+        else:
+            for one in held:
+                one.ends = begun + self.seconds
+        for one in held:
+            if one in lost:
+                one.control.stop(lost[one])
+            elif time.monotonic() > one.ends - self._margin:
+                one.control.stop(Unavailable("The image catalog does not answer, so the data cannot be kept"))
+
+    def _renew_all(self, connection: Connection, held: list[_Held]) -> dict[_Held, ServiceError]:
+        lost: dict[_Held, ServiceError] = {}
+        for one in held:
+            try:
+                one.check(connection)
+                leases.renew(connection, one.lease, self.seconds)
+            except ServiceError as error:
+                lost[one] = error if isinstance(error, Gone) else Gone(f"The data was given up: {error.message}")
+        return lost
