@@ -33,7 +33,8 @@ def new_file(target: Path, *, mode: int = 0o644) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(target)
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+    # Writable until it is done, whatever it will be: only root may write to a file of mode 0444.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode | 0o200))
     try:
         yield temporary
         temporary.chmod(mode)
