@@ -31,7 +31,11 @@ from sqlalchemy.types import TypeEngine
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
 metadata = MetaData()
-_MARIADB: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_nopad_bin"}
+_MARIADB: dict[str, Any] = {
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+    "mariadb_collate": "utf8mb4_nopad_bin",
+}
 
 
 def _text(length: int) -> TypeEngine[str]:

@@ -13,7 +13,11 @@ from pipeline.imageservice.catalog import images, migrate
 from pipeline.imageservice.catalog.database import Database
 from pipeline.imageservice.catalog.model import Image, now
 
-KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.server), pytest.param("mariadb", marks=pytest.mark.server)]
+KINDS = [
+    "sqlite",
+    pytest.param("postgresql", marks=pytest.mark.server),
+    pytest.param("mariadb", marks=pytest.mark.server),
+]
 
 
 @pytest.fixture(params=KINDS)

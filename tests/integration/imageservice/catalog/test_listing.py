@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import pytest
@@ -97,17 +98,20 @@ def _holds(image: Image, condition: Condition) -> bool:
     wanted: Any = condition.value
     if value is None:
         return False
-    return bool(
-        {
-            "eq": lambda: value == wanted,
-            "gte": lambda: value >= wanted,
-            "lt": lambda: value < wanted,
-            "lte": lambda: value <= wanted,
-            "in": lambda: value in wanted,
-            "within": lambda: wanted[0] <= value < wanted[1],
-            "outside": lambda: not wanted[0] <= value < wanted[1],
-        }[condition.operator]()
-    )
+    if condition.operator == "within":
+        return bool(wanted[0] <= value < wanted[1])
+    if condition.operator == "outside":
+        return not wanted[0] <= value < wanted[1]
+    return bool(_OPERATORS[condition.operator](value, wanted))
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "eq": operator.eq,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+    "in": lambda value, wanted: value in wanted,
+}
 
 
 def _sorted(found: Sequence[Image], query: Query) -> list[Image]:
@@ -165,13 +169,13 @@ def test_pages_hold_what_the_model_says(
     made, shared = world
     choose = random.Random(rare)
     seen = 0
-    for _ in range(150):
+    for _ in range(150 if database.is_sqlite else 50):
         limit = choose.choice([1, 3, 7, 50])
         query = Query(limit=limit, **_random_query(choose, made))
         expected = _sorted([one for one in made if _matches(one, query) and _visible(one, query, shared)], query)
         assert [one.id for one in _walk(database, query)] == [one.id for one in expected], query
         seen += len(expected)
-    assert seen > 500
+    assert seen > 200
 
 
 def _walk(database: Database, query: Query) -> list[Image]:
@@ -200,5 +204,7 @@ def test_nobody_sees_public_images_only(database: Database, world: tuple[list[Im
     made, _shared = world
     with database.read() as connection:
         page = listing.page(connection, Query(project=None, is_admin=False, limit=1000))
-    public = {one.id for one in made if one.visibility is Visibility.PUBLIC and not one.hidden and not one.status.is_gone}
+    public = {
+        one.id for one in made if one.visibility is Visibility.PUBLIC and not one.hidden and not one.status.is_gone
+    }
     assert {one.id for one in page} == public

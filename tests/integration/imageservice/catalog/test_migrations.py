@@ -86,5 +86,7 @@ def test_an_unknown_kind_is_refused() -> None:
 def test_sqlite_keeps_every_commit(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/catalog.db")
     with database.read() as connection:
-        pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")}
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
+        }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2}

@@ -8,7 +8,7 @@ revision = "0001"
 down_revision = None
 PHASE = "expand"
 
-_MARIADB = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_nopad_bin"}
+_MARIADB = {"mariadb_engine": "InnoDB", "mariadb_charset": "utf8mb4", "mariadb_collate": "utf8mb4_nopad_bin"}
 
 
 def _text(length: int) -> sa.types.TypeEngine:
