@@ -21,6 +21,7 @@ from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.leasing import LeaseKeeper
 from pipeline.imageservice.notifications.notifier import Notifier
 from pipeline.imageservice.settings import Settings
+from pipeline.imageservice.stores.drivers import Surroundings
 from pipeline.imageservice.stores.registry import Stores
 
 
@@ -87,10 +88,12 @@ class Service:
         )
         protected = settings.policy.property_protections
         database = Database(settings.database_url, connections=options.connections, patience=options.patience)
+        buffers, uri_filter = Buffers(settings.data.memory), UriFilter(settings.fetch)
+        surroundings = Surroundings(buffers, lambda uri: uri_filter.check(uri, what="location").addresses)
         return cls(
             settings=settings,
             database=database,
-            stores=Stores.configured(stores, settings.default_store or stores[0].id),
+            stores=Stores.configured(stores, settings.default_store or stores[0].id, surroundings),
             identity=_identity(settings),
             policy=policy,
             protections=Protections(
@@ -101,8 +104,8 @@ class Service:
             limits=make_limits(settings.quotas, settings.identity),
             image_schema=ImageSchema(settings.api),
             notifier=Notifier(settings.notifications),
-            uri_filter=UriFilter(settings.fetch),
-            buffers=Buffers(settings.data.memory),
+            uri_filter=uri_filter,
+            buffers=buffers,
             leases=LeaseKeeper(database, settings.data.upload_lease),
         )
 

@@ -23,7 +23,8 @@ from pipeline.imageservice.catalog.options import DatabaseOptions
 from pipeline.imageservice.data.options import DataOptions
 from pipeline.imageservice.notifications.options import NotificationOptions
 from pipeline.imageservice.server.options import ServerOptions
-from pipeline.imageservice.stores.options import AnyStoreOptions, FileDirectory, FileOptions
+from pipeline.imageservice.stores.drivers import AnyStoreOptions
+from pipeline.imageservice.stores.options import FileDirectory, FileOptions
 
 FILE_NAME = "settings.yaml"
 

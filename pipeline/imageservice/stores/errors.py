@@ -30,6 +30,10 @@ class BadLocation(StoreError, Invalid):
     """The location's address is not one this store would write, or points outside of it."""
 
 
+class RangeRefused(StoreError, Invalid):
+    """The back end delivers objects as a whole only."""
+
+
 class StoreFull(StoreError, LimitExceeded):
     """There is no room for the object."""
 

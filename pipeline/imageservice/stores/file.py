@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.base.owner import Owner
+from pipeline.imageservice.stores.drivers import Surroundings
 from pipeline.imageservice.stores.errors import BadLocation, StoreError, StoreFull, WriteRefused
 from pipeline.imageservice.stores.file_ends import FileReader, FileWriter, file_uri
 from pipeline.imageservice.stores.file_faults import object_faults, store_faults
@@ -45,7 +46,7 @@ class FileStore(Store):
     type = "file"
     schemes = ("file", "filesystem")
 
-    def __init__(self, options: FileOptions) -> None:
+    def __init__(self, options: FileOptions, surroundings: Surroundings | None = None) -> None:
         super().__init__(options.id, description=options.description, weight=options.weight)
         self.options = options
         self.directories = [item.path for item in options.directories]

@@ -67,7 +67,3 @@ class FileOptions(StoreOptions):
         if isinstance(value, list):
             return [{"path": item} if isinstance(item, str | Path) else item for item in value]
         return value
-
-
-# One more back end is one more member here and one more line in ``registry``.
-AnyStoreOptions = FileOptions

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from pipeline.base.errors import PipelineError
-from pipeline.imageservice.stores.file import FileStore
-from pipeline.imageservice.stores.options import AnyStoreOptions
+from pipeline.imageservice.stores.drivers import AnyStoreOptions, Surroundings, make_store
 from pipeline.imageservice.stores.store import Store
-
-_DRIVERS: Mapping[str, Callable[[AnyStoreOptions], Store]] = {"file": FileStore}
 
 
 class Stores:
@@ -23,9 +20,11 @@ class Stores:
         self.default = self._stores[default]
 
     @classmethod
-    def configured(cls, options: Iterable[AnyStoreOptions], default: str) -> Stores:
+    def configured(
+        cls, options: Iterable[AnyStoreOptions], default: str, surroundings: Surroundings | None = None
+    ) -> Stores:
         """Make every store the settings name; nothing is contacted yet."""
-        return cls([_DRIVERS[one.type](one) for one in options], default)
+        return cls([make_store(one, surroundings or Surroundings()) for one in options], default)
 
     def __getitem__(self, identifier: str) -> Store:
         """The store of that id. Raises ``KeyError``."""

@@ -1,0 +1,57 @@
+"""Every back end there is: its options, and its driver, which is imported only where such a store is configured."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from pipeline.imageservice.stores.options import FileOptions, StoreOptions
+from pipeline.imageservice.stores.pieces import Budget, Unlimited
+from pipeline.imageservice.stores.s3_options import S3Options
+from pipeline.imageservice.stores.store import Store
+
+
+def _kind(options: Any) -> Any:
+    """The kind of store that settings mean; a file store needs not say so."""
+    if isinstance(options, StoreOptions):
+        return getattr(options, "type", None)
+    return options.get("type", "file") if isinstance(options, dict) else "file"
+
+
+# One more back end is one more member here and one more line below.
+AnyStoreOptions = Annotated[
+    Annotated[FileOptions, Tag("file")] | Annotated[S3Options, Tag("s3")],
+    Discriminator(_kind, custom_error_type="store_type", custom_error_message="type: there is no such kind of store"),
+]
+_DRIVERS = {
+    "file": "file.FileStore",
+    "s3": "s3.S3Store",
+}
+
+
+def _anywhere(uri: str) -> Sequence[str]:
+    raise RuntimeError("no filter for addresses has been given")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What drivers get from the process they run in.
+
+    ``budget``: its memory for image data. ``addresses``: where the service may connect to when it fetches a URI; raises
+    ``Invalid`` for one it must not fetch.
+    """
+
+    budget: Budget = field(default_factory=Unlimited)
+    addresses: Callable[[str], Sequence[str]] = _anywhere
+
+
+def make_store(options: AnyStoreOptions, surroundings: Surroundings) -> Store:
+    """The store that ``options`` describe; nothing is contacted yet."""
+    module, _, name = _DRIVERS[options.type].partition(".")
+    driver = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    store: Store = driver(options, surroundings)
+    return store

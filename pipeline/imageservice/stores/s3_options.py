@@ -1,0 +1,61 @@
+"""What the settings may say of a store in S3."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.imageservice.stores.options import StoreOptions
+from pipeline.imageservice.stores.secrets import Secret
+
+_MIB = 1 << 20
+
+
+class S3Options(StoreOptions):
+    """Images as objects of one bucket, on any server that speaks S3. Times in seconds."""
+
+    type: Literal["s3"] = "s3"
+    host: str = Field(description="The server: `https://s3.example.com`, with a port where it is not the usual one.")
+    bucket: str = Field(description="The bucket that holds the images.")
+    access_key: Secret = Field(description="The access key, as text, {file: PATH} or {environment: NAME}.")
+    secret_key: Secret = Field(description="The secret key, as text, {file: PATH} or {environment: NAME}.")
+    region: str = Field("us-east-1", min_length=1, description="The region requests are signed for.")
+    addressing: Literal["path", "virtual", "auto"] = Field(
+        "path", description="Where the bucket stands in a request: in the path, or in the host's name (virtual)."
+    )
+    create_bucket: bool = Field(False, description="Make the bucket when it is missing.")
+    ca_file: Path | None = Field(None, description="Certificates to trust instead of the system's.")
+    part_size: int = Field(
+        16 * _MIB, ge=5 * _MIB, le=512 * _MIB, description="Bytes of one part; larger images get larger parts."
+    )
+    parts_at_once: int = Field(3, ge=1, le=32, description="Parts of one image sent at the same time.")
+    connect_timeout: float = Field(10, gt=0, description="How long to wait for a connection.")
+    read_timeout: float = Field(60, gt=0, description="How long to wait for an answer, or for its next byte.")
+    attempts: int = Field(3, ge=1, le=10, description="How often a request is tried before the store counts as down.")
+    connections: int = Field(32, ge=1, description="Connections kept open.")
+
+    @field_validator("host")
+    @classmethod
+    def _server(cls, value: str) -> str:
+        parts = urlsplit(value)
+        plain = not (parts.query or parts.fragment or parts.username) and parts.path in ("", "/")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+            raise ValueError("write the server as https://HOST or http://HOST:PORT, without a path or credentials")
+        return value.rstrip("/")
+
+    @field_validator("bucket")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", value):
+            raise ValueError("not a name for a bucket")
+        return value
+
+    @model_validator(mode="after")
+    def _certificates(self) -> Self:
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise ValueError(f"ca_file: there is no file {self.ca_file}")
+        return self

@@ -1,0 +1,126 @@
+"""What every store must do when its back end misbehaves. A driver's test module derives from ``FaultContract``.
+
+``site`` gives a store whose back end can be made to die, to fall silent and to work again.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from pipeline.imageservice.stores.errors import StoreDamaged, StoreUnavailable, WriteRefused
+from pipeline.imageservice.stores.store import Store
+from tests.unit.imageservice.stores.contract import attempt, pattern, read, write
+
+MIB = 1 << 20
+DOWN = (StoreUnavailable, WriteRefused)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A store with a back end that obeys. ``patience``: seconds after which the store gives up a silent one."""
+
+    store: Store
+    die: Callable[[], None]
+    fall_silent: Callable[[], None]
+    mend: Callable[[], None]
+    patience: float
+
+
+class FaultContract:
+    size = 24 * MIB  # of an object that takes several pieces
+
+    @pytest.fixture
+    def name(self) -> str:
+        return str(uuid.uuid4())
+
+    def test_wrong_credentials(self, stranger: Store, name: str) -> None:
+        uri = self.location(stranger, name)
+        for action in (stranger.check, lambda: stranger.size(uri), lambda: stranger.reader(uri)):
+            with pytest.raises(DOWN) as caught:
+                action()
+            assert "secret" not in f"{caught.value} {caught.value.detail}".lower()
+        with pytest.raises(DOWN):
+            write(stranger, name, b"x")
+
+    def location(self, store: Store, name: str) -> str:
+        """An address in the store, as its writers would give it."""
+        raise NotImplementedError
+
+    def test_death_in_the_middle_of_a_write(self, site: Site, name: str) -> None:
+        writer = site.store.writer(name, size=None, attempt=attempt())
+        with pytest.raises(DOWN):
+            for number in range(self.size // MIB):
+                if number == 8:
+                    site.die()
+                writer.write(memoryview(pattern(MIB, number)))
+            writer.commit()
+        writer.abort()
+        site.mend()
+        self.settle(site.store)
+        data = pattern(self.size)
+        stored = write(site.store, name, data)
+        assert read(site.store, stored.uri) == data
+
+    def settle(self, store: Store) -> None:
+        """What an abort could not reach can be found and removed when the back end is back."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                for left in list(store.incomplete()):
+                    store.discard(left)
+                assert list(store.incomplete()) == []
+                assert list(store.objects()) == []
+                return
+            except StoreUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def test_death_in_the_middle_of_a_read(self, site: Site, name: str) -> None:
+        data = pattern(self.size)
+        stored = write(site.store, name, data)
+        with site.store.reader(stored.uri) as reader:
+            got = bytearray(reader.read(MIB))
+            site.die()
+            with pytest.raises((StoreUnavailable, StoreDamaged)):
+                while piece := reader.read(MIB):
+                    got += piece
+        assert data.startswith(got)
+        site.mend()
+        assert read(site.store, stored.uri) == data
+
+    def test_a_silent_back_end_is_given_up(self, site: Site, name: str) -> None:
+        data = pattern(self.size)
+        stored = write(site.store, name, data)
+        reader = site.store.reader(stored.uri)
+        reader.read(1000)
+        site.fall_silent()
+        for action in (
+            lambda: site.store.size(stored.uri),
+            lambda: [reader.read(MIB) for _ in range(100)],
+            lambda: write(site.store, f"{name}-2", data),
+        ):
+            begun = time.monotonic()
+            with pytest.raises(DOWN):
+                action()
+            assert time.monotonic() - begun < site.patience
+        reader.close()
+        site.mend()
+        assert read(site.store, stored.uri) == data
+        site.store.check()
+
+    def test_a_dead_back_end_is_told_at_once(self, site: Site, name: str) -> None:
+        stored = write(site.store, name, b"x")
+        site.die()
+        begun = time.monotonic()
+        for action in (site.store.check, lambda: site.store.size(stored.uri), lambda: write(site.store, "x", b"x")):
+            with pytest.raises(DOWN):
+                action()
+        assert time.monotonic() - begun < 3 * site.patience
+        site.mend()
+        assert read(site.store, stored.uri) == b"x"
