@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.engine.result import BuildResult, ProductResult
@@ -30,6 +31,7 @@ def assemble(build: BuildState, store: Store, run: str) -> BuildResult:
         seconds=(build.ended or time.monotonic()) - build.begun,
         error=build.error,
         evidence=build.evidence,
+        documents=_documents(build, store),
     )
 
 
@@ -43,6 +45,15 @@ def _products(build: BuildState, store: Store, facts: Mapping[str, Mapping[str, 
             signature.update(said.get("signature", {}))
         found.append(ProductResult(name, store.product(name, blob.sha256), blob.size, digests, signature))
     return found
+
+
+def _documents(build: BuildState, store: Store) -> dict[str, Path]:
+    return {
+        name: store.documents / blob.sha256
+        for state in build.units.values()
+        if state.outcome is not None
+        for name, blob in state.outcome.documents.items()
+    }
 
 
 def _properties(build: BuildState, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

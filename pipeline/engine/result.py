@@ -58,7 +58,8 @@ class BuildResult:
 
     ``products`` keep the recipe's order. ``properties`` are those to publish, without the signature, which differs
     by product. ``facts`` is what each step returned, by its name. ``changed`` says whether any step ran. ``error``
-    is set when the build failed; then there are no products.
+    is set when the build failed; then there are no products. ``documents`` are the files the steps left (serial
+    logs, screenshots, bills of materials), by name.
     """
 
     recipe: Recipe
@@ -71,6 +72,7 @@ class BuildResult:
     seconds: float
     error: PipelineError | None = None
     evidence: Path | None = None
+    documents: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
