@@ -9,11 +9,13 @@ import falcon
 from pipeline.imageservice.api import problems, schemas
 from pipeline.imageservice.api.actions import Action
 from pipeline.imageservice.api.front import Front
+from pipeline.imageservice.api.image_data import ImageFile
 from pipeline.imageservice.api.images import Images, OneImage
 from pipeline.imageservice.api.info import ImportInfo, UsageInfo
 from pipeline.imageservice.api.locations import Locations
 from pipeline.imageservice.api.members import Members, OneMember
 from pipeline.imageservice.api.resource import Resource
+from pipeline.imageservice.api.stores import StoredImage, StoresDetail, StoresInfo
 from pipeline.imageservice.api.tags import Tag
 from pipeline.imageservice.api.tasks import ImageTasks, OneTask, Tasks
 from pipeline.imageservice.api.versions import Versions
@@ -47,13 +49,17 @@ def routes(service: Service) -> dict[str, Resource]:
         "/v2/images/{image_id}": OneImage(service),
         "/v2/images/{image_id}/actions/deactivate": Action(service, "deactivate", ImageStatus.DEACTIVATED),
         "/v2/images/{image_id}/actions/reactivate": Action(service, "reactivate", ImageStatus.ACTIVE),
+        "/v2/images/{image_id}/file": ImageFile(service),
         "/v2/images/{image_id}/locations": Locations(service),
         "/v2/images/{image_id}/members": Members(service),
         "/v2/images/{image_id}/members/{member_id}": OneMember(service),
         "/v2/images/{image_id}/tags/{tag}": Tag(service),
         "/v2/images/{image_id}/tasks": ImageTasks(service),
         "/v2/info/import": ImportInfo(service),
+        "/v2/info/stores": StoresInfo(service),
+        "/v2/info/stores/detail": StoresDetail(service),
         "/v2/info/usage": UsageInfo(service),
+        "/v2/stores/{store_id}/{image_id}": StoredImage(service),
         "/v2/tasks": Tasks(service),
         "/v2/tasks/{task_id}": OneTask(service),
         **schemas.resources(service),

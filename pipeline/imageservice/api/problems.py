@@ -11,6 +11,7 @@ import falcon
 from falcon import mediatypes
 
 from pipeline.imageservice import errors
+from pipeline.imageservice.data.errors import ClientGone, ClientStalled
 from pipeline.imageservice.errors import ServiceError
 
 log = logging.getLogger("imageservice.problems")
@@ -22,19 +23,26 @@ STATUSES: tuple[tuple[type[ServiceError], int], ...] = (
     (errors.Forbidden, 403),
     (errors.NotFound, 404),
     (errors.MethodNotAllowed, 405),
+    (ClientStalled, 408),
     (errors.Conflict, 409),
     (errors.Gone, 410),
     (errors.LimitExceeded, 413),
     (errors.UnsupportedContent, 415),
     (errors.RangeNotSatisfiable, 416),
     (errors.HeaderTooLong, 431),
+    (ClientGone, 499),
     (errors.NotImplementedVerb, 501),
     (errors.UpstreamFailed, 502),
     (errors.Unavailable, 503),
     (errors.UpstreamTimeout, 504),
     (errors.StoreFailed, 500),
 )
-TITLES = {300: "Multiple Choices", 413: "Request Entity Too Large", 416: "Request Range Not Satisfiable"}
+TITLES = {
+    300: "Multiple Choices",
+    413: "Request Entity Too Large",
+    416: "Request Range Not Satisfiable",
+    499: "Client Closed Request",
+}
 
 
 def status_of(problem: ServiceError) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import Protocol
 
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.stores.store import Reader
@@ -28,10 +28,17 @@ class FromStore:
         return count
 
 
+class Readable(Protocol):
+    """Anything with a file's ``read``."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, none at the end."""
+
+
 class FromStream:
     """The bytes of a file or stream; ``size`` of them, where that is known."""
 
-    def __init__(self, stream: BinaryIO, size: int | None) -> None:
+    def __init__(self, stream: Readable, size: int | None) -> None:
         self._stream, self.size = stream, size
         self._read = 0
         self._finished = False

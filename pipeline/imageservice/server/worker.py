@@ -27,6 +27,7 @@ from gunicorn.http.body import LengthReader
 from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from pipeline.imageservice.data.environ import SEND_FILE, SOURCE
 from pipeline.imageservice.data.running import running
 from pipeline.imageservice.server.arrival import HEADER_TOO_LONG, PEEK, Patient, is_bulk, missing_bytes, peek, wake_at
 from pipeline.imageservice.server.body import RequestBody
@@ -39,8 +40,6 @@ _LINGER = 5.0  # seconds for a client to read an answer that came before it had 
 _LINGER_BYTES = 64 << 20
 _LAST_WORDS = 10.0  # seconds for cancelled transfers to tidy up
 _DOORS = 64  # threads for TLS handshakes
-# A request's environment holds under this key a maker of ``SentFile``s.
-SEND_FILE = "imageservice.send_file"
 
 
 class ImageWorker(ThreadWorker):  # type: ignore[misc]
@@ -71,6 +70,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
 
         def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             body: RequestBody = environ["wsgi.input"]
+            environ[SOURCE] = body
             if not self.cfg.is_ssl:
                 environ[SEND_FILE] = partial(SentFile, environ["gunicorn.socket"], idle=self._options.idle_timeout)
 
