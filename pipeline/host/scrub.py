@@ -36,6 +36,9 @@ def scrub(handle: Any, *, progress: Progress = nothing) -> dict[str, str]:
 
     Nothing may be mounted. Raises ``PipelineError`` when a method fails: then the image is not clean.
     """
+    # What reads the bare devices must not be answered from pages that were cached while they were mounted.
+    handle.sync()
+    handle.drop_caches(3)
     done = {}
     for device, kind in sorted(handle.list_filesystems().items()):
         progress.say(f"scrubbing the free space of {device} ({kind})")
@@ -114,4 +117,5 @@ def _renew_swap(handle: Any, device: str) -> None:
 
 def _shell(handle: Any, command: str) -> str:
     """Run a command of the appliance itself, on the bare disk; nothing of the guest is executed."""
-    return str(handle.debug("sh", [f"set -e; {command}"]))
+    # Whoever closes a disk after writing makes udev look at it again; meanwhile its partitions' nodes may be gone.
+    return str(handle.debug("sh", [f"udevadm settle; set -e; {command}"]))

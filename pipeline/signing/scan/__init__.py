@@ -1,0 +1,1 @@
+"""Searching a finished image for secrets and identities: in its files, and in what deleted ones left on its disk."""

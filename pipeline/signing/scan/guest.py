@@ -1,0 +1,201 @@
+"""Scanning the files of a finished image, read through the appliance as one stream of tar.
+
+The appliance reads the file systems; this machine sees names and bytes, and writes none of them but the package
+databases that the bill of materials needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import tarfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.progress import Progress, nothing
+from pipeline.signing.scan.files import FileScan
+from pipeline.signing.scan.findings import Finding, digest
+from pipeline.signing.scan.needles import Needle
+
+_BLOCK = 1 << 20
+# The databases that ``host.software`` reads; the largest RPM databases have some 300 MiB.
+_KEPT = (
+    "/var/lib/dpkg/status",
+    "/var/lib/dpkg/status.d/",
+    "/lib/apk/db/installed",
+    "/usr/lib/apk/db/installed",
+    "/usr/lib/sysimage/rpm/",
+    "/var/lib/rpm/",
+)
+_MAX_KEPT = 512 << 20
+_NO_FILES = ("swap", "", "unknown", "crypto_LUKS")
+
+
+@dataclass
+class Walked:
+    """What was seen on the way through all files. ``known`` are digests of everything their contents matched."""
+
+    findings: list[Finding] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+    files: int = 0
+    bytes: int = 0
+    filesystems: list[str] = field(default_factory=list)
+    not_covered: list[str] = field(default_factory=list)
+    programs: list[tuple[str, str]] = field(default_factory=list)
+
+
+class KeptFiles:
+    """The guest's package databases, copied out: the ``GuestFiles`` that ``host.software`` reads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._paths: dict[str, Path] = {}
+        self._size = 0
+
+    def wants(self, path: str) -> bool:
+        """Whether a file of the guest is one of them."""
+        return any(path == kept or (kept.endswith("/") and path.startswith(kept)) for kept in _KEPT)
+
+    def add(self, path: str, data: bytes) -> None:
+        """Keep more bytes of a file."""
+        self._size += len(data)
+        if self._size > _MAX_KEPT:
+            raise PipelineError(f"the image's package databases are larger than {_MAX_KEPT >> 20} MiB")
+        # Numbers, not the guest's names: those may be anything.
+        target = self._paths.setdefault(path, self._folder / f"kept-{len(self._paths)}")
+        with target.open("ab") as file:
+            file.write(data)
+
+    def read(self, path: str) -> bytes | None:
+        """A file's bytes."""
+        kept = self._paths.get(path)
+        return kept.read_bytes() if kept else None
+
+    def names(self, folder: str) -> Sequence[str]:
+        """The names in a folder."""
+        return [posixpath.basename(path) for path in self._paths if posixpath.dirname(path) == folder]
+
+
+def walk(
+    handle: Any,
+    needles: Sequence[Needle],
+    kept: KeptFiles,
+    *,
+    expected_keys: frozenset[str] = frozenset(),
+    progress: Progress = nothing,
+) -> Walked:
+    """Scan every file of every file system of a launched appliance; nothing may be mounted."""
+    seen = Walked()
+    walker = _Walker(seen, needles, kept, expected_keys, progress)
+    systems = dict(handle.list_filesystems())
+    mounted: set[str] = set()
+    roots = handle.inspect_os()
+    for root in roots:
+        places = handle.inspect_get_mountpoints(root)
+        for place in sorted(places, key=len):
+            if _mount(handle, places[place], place, seen):
+                mounted.add(places[place])
+        if handle.inspect_get_type(root) == "windows":
+            listed = handle.inspect_list_applications2(root)
+            seen.programs += [(each["app2_name"], each["app2_version"]) for each in listed]
+        walker.read(handle, "")
+        handle.umount_all()
+    for device, kind in sorted(systems.items()):
+        if device not in mounted and kind not in _NO_FILES and _mount(handle, device, "/", seen):
+            # A data disk or an EFI partition that the system doesn't mount; its paths are its own.
+            walker.read(handle, f"{device}:" if roots else "")
+            handle.umount_all()
+            mounted.add(device)
+    seen.filesystems = [f"{device} {systems.get(device, '')}".strip() for device in sorted(mounted)]
+    seen.not_covered += [
+        f"{device}: {kind or 'no known content'}"
+        for device, kind in sorted(systems.items())
+        if device not in mounted and kind != "swap"
+    ]
+    return seen
+
+
+def _mount(handle: Any, device: str, place: str, seen: Walked) -> bool:
+    try:
+        handle.mount_ro(device, place)
+    except RuntimeError as error:
+        seen.not_covered.append(f"{device}: cannot be mounted: {str(error).splitlines()[0]}")
+        return False
+    return True
+
+
+class _Walker:
+    def __init__(
+        self,
+        seen: Walked,
+        needles: Sequence[Needle],
+        kept: KeptFiles,
+        expected_keys: frozenset[str],
+        progress: Progress,
+    ) -> None:
+        self.seen = seen
+        self.needles = needles
+        self.kept = kept
+        self.expected_keys = expected_keys
+        self.progress = progress
+
+    def read(self, handle: Any, prefix: str) -> None:
+        """Scan everything that is mounted."""
+        with _tar_of(handle) as stream, tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as archive:
+            for member in archive:
+                if member.isfile():
+                    self._file(archive, member, prefix)
+                # In a stream, tarfile would keep every header it has read.
+                archive.members = []  # type: ignore[attr-defined]
+
+    def _file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, prefix: str) -> None:
+        inside = "/" + member.name.removeprefix("./").lstrip("/")
+        path = prefix + inside.encode(errors="surrogateescape").decode(errors="replace")
+        scan = FileScan(path, self.needles, self.expected_keys)
+        source = archive.extractfile(member)
+        while source is not None and (block := source.read(_BLOCK)):
+            scan.feed(block)
+            if not prefix and self.kept.wants(inside):
+                self.kept.add(inside, block)
+        self.seen.findings += scan.finish()
+        self.seen.known |= {digest(hit.text) for hit in scan.hits}
+        self.seen.not_covered += scan.not_covered
+        self.seen.files += 1
+        self.seen.bytes += member.size
+        self.progress.advance(self.seen.files, None, "files")
+
+
+@contextlib.contextmanager
+def _tar_of(handle: Any) -> Iterator[Any]:
+    """The mounted tree as a stream of tar. libguestfs writes it in a thread, into a pipe."""
+    reader, writer = os.pipe()
+    failures: list[RuntimeError] = []
+
+    def write() -> None:
+        try:
+            handle.tar_out("/", f"/dev/fd/{writer}")
+        except RuntimeError as error:
+            failures.append(error)
+        finally:
+            os.close(writer)
+
+    thread = threading.Thread(target=write, name="tar-out")
+    thread.start()
+    finished = False
+    try:
+        with os.fdopen(reader, "rb", buffering=1 << 20) as stream:
+            yield stream
+            while stream.read(1 << 20):  # tar's padding at the end
+                pass
+            finished = True
+    except tarfile.TarError as error:
+        raise PipelineError(f"the files of the image could not be read to their end: {error}") from None
+    finally:
+        thread.join()
+        if failures and finished:
+            raise PipelineError(f"libguestfs: {str(failures[0]).splitlines()[0]}")

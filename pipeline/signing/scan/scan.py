@@ -1,0 +1,80 @@
+"""One scan of one finished image: its files through the appliance, its disk byte by byte.
+
+What it does not cover is said in the report: file systems it could not mount, packed data beyond its limits. And
+in general: secrets that are encrypted or packed in other ways than gzip, xz, zstd and initramfs archives; deleted files
+that lay packed, or in pieces with the secret across two of them; values of the Windows registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.base.progress import Progress, nothing
+from pipeline.host.appliance import Appliance, Drive
+from pipeline.host.software import Package, installed
+from pipeline.image import convert
+from pipeline.signing.scan import disk, guest, needles
+from pipeline.signing.scan.findings import Allowance, Report, divide
+
+GENERAL_LIMITS = (
+    "secrets encrypted, or packed otherwise than by gzip, xz, zstd and initramfs archives",
+    "deleted files that were packed, or whose secret lay across two pieces of a file",
+    "values of the Windows registry",
+)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The report, and the software that the same reading found."""
+
+    report: Report
+    packages: Sequence[Package]
+
+
+def examine(
+    image: Path,
+    disk_format: str,
+    appliance: Appliance,
+    *,
+    secrets: Iterable[bytes] = (),
+    allowances: Sequence[Allowance] = (),
+    expected_keys: frozenset[str] = frozenset(),
+    progress: Progress = nothing,
+) -> Examined:
+    """Scan ``image`` and list its software.
+
+    ``secrets``: values that the build knew and the image must not. ``expected_keys``: public SSH keys (their base64
+    word) that may log in. The decoded disk is written to the appliance's scratch folder unless the image is raw.
+    """
+    wanted = [*needles.known(secrets), *needles.GENERIC]
+    kept = guest.KeptFiles(appliance.scratch)
+    progress.say("reading all files of the image")
+    with appliance.launched([Drive(image, disk_format, read_only=True)]) as handle:
+        walked = guest.walk(handle, wanted, kept, expected_keys=expected_keys, progress=progress)
+    progress.say("reading the disk, free space too")
+    raw = image if disk_format == "raw" else _decoded(image, disk_format, appliance.scratch)
+    try:
+        leftovers, data = disk.scan(raw, wanted, walked.known, progress=progress)
+    finally:
+        if raw != image:
+            raw.unlink()
+    wrong, allowed = divide([*walked.findings, *leftovers], allowances)
+    programs = [Package("generic", name, version) for name, version in walked.programs]
+    report = Report(
+        findings=wrong,
+        allowed=allowed,
+        files=walked.files,
+        file_bytes=walked.bytes,
+        disk_bytes=data,
+        filesystems=walked.filesystems,
+        not_covered=[*walked.not_covered, *GENERAL_LIMITS],
+    )
+    return Examined(report, [*installed(kept), *programs])
+
+
+def _decoded(image: Path, disk_format: str, scratch: Path) -> Path:
+    target = scratch / "decoded.raw"
+    convert.convert(image, disk_format, target, convert.Options("raw"), mode=0o600)
+    return target
