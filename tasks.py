@@ -30,6 +30,8 @@ _JSON = "as JSON on standard output"
         "keep": "set the disk of a failed step aside, and say how to look into it",
         "jobs": "at most so many steps at once",
         "guests": "at most so many guests at once",
+        "locked": "from what is locked, without a look at mirrors",
+        "offline": "as locked, and no step touches the network",
     },
     iterable=["recipes", "set"],
 )
@@ -42,11 +44,23 @@ def build(
     keep: bool = False,
     jobs: int = 0,
     guests: int = 0,
+    locked: bool = False,
+    offline: bool = False,
 ) -> None:
     """Build recipes, as far as they have changed: install, customise, convert, boot, sign."""
     from pipeline.face import building
 
-    building.build(recipes or (), set or (), as_json=json, ci=ci, keep=keep, jobs=jobs, guests=guests)
+    building.build(
+        recipes or (),
+        set or (),
+        as_json=json,
+        ci=ci,
+        keep=keep,
+        jobs=jobs,
+        guests=guests,
+        locked=locked,
+        offline=offline,
+    )
 
 
 @task(
@@ -72,6 +86,20 @@ def plan(
     from pipeline.face import building
 
     building.plan(recipes or (), set or (), as_json=json, graph=graph)
+
+
+@task(
+    "lock",
+    _BUILD,
+    positional=["recipes"],
+    help={"recipes": "names of recipes (default: those of the nightly run)", "set": _SET},
+    iterable=["recipes", "set"],
+)
+def lock(context: Context, recipes: list[str] | None = None, set: list[str] | None = None) -> None:
+    """Look at what recipes take from outside (repositories, media), and lock them to it."""
+    from pipeline.face import building
+
+    building.lock(recipes or (), set or ())
 
 
 @task("schema", _BUILD)

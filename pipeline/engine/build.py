@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from pipeline.engine import artifacts, registry
+from pipeline.engine import artifacts, garbage, registry, runs
 from pipeline.engine.entry import Entry
 from pipeline.engine.history import History
 from pipeline.engine.journal import Journal
@@ -37,4 +37,7 @@ def build(
     for result in results:
         if result.is_good and (result.changed or not artifacts.is_current(options.home, result)):
             artifacts.offer(options.home, result)
+    if any(result.changed for result in results):
+        garbage.collect(store, garbage.cap())
+    runs.prune(options.home)
     return results

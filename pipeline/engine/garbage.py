@@ -8,17 +8,35 @@ has used since it began stays.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
 from pipeline.engine import locks
 from pipeline.engine.store import Outcome, Store
 from pipeline.engine.workplace import kept
+from pipeline.recipes.fields import parse_size
 
 _DEPTH = {"install": 0, "offline": 1, "product": 2}
+
+
+DEFAULT_CAP = "50GiB"
+
+
+def cap(size: str = "") -> int:
+    """How large the cache may grow, in bytes: as said, else ``PIPELINE_CACHE_SIZE``, else 50 GiB.
+
+    Raises ``PipelineError`` for what is no size.
+    """
+    text = size or os.environ.get("PIPELINE_CACHE_SIZE") or DEFAULT_CAP
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise PipelineError(f"cache size {text!r}: {error}") from None
 
 
 @dataclass(frozen=True)

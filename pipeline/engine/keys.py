@@ -17,6 +17,8 @@ from typing import Any
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
 from pipeline.engine.entry import Entry
+from pipeline.engine.freshness import outside
+from pipeline.engine.lock_file import Locked
 from pipeline.recipes.model import Recipe
 from pipeline.steps.step import Step
 
@@ -34,16 +36,27 @@ class InputMissing(PipelineError):
         self.step = step
 
 
-def document(stage: str, base: Mapping[str, Any], entries: Iterable[Entry], recipe: Recipe) -> Document:
+def document(
+    stage: str, base: Mapping[str, Any], entries: Iterable[Entry], recipe: Recipe, locked: Mapping[str, Locked]
+) -> Document:
     """Everything that decides the result of a unit, as JSON data. Raises ``InputMissing``."""
     return {
         "engine": ENGINE,
         "stage": stage,
         "base": dict(base),
-        "steps": {
-            entry.name: {"inputs": _plain(entry.step, recipe), "sources": sources(entry.step)} for entry in entries
-        },
+        "steps": {entry.name: _step(entry, recipe, locked) for entry in entries},
     }
+
+
+def _step(entry: Entry, recipe: Recipe, locked: Mapping[str, Locked]) -> dict[str, Any]:
+    found: dict[str, Any] = {"inputs": _plain(entry.step, recipe), "sources": sources(entry.step)}
+    taken = outside(recipe, [entry])
+    missing = sorted(set(taken) - set(locked))
+    if missing:
+        why = PipelineError(f"{', '.join(missing)}: not looked at yet", hint=f"./inv lock {recipe.name}")
+        raise InputMissing(entry.name, why)
+    # Without it the keys of steps that take nothing from outside are what they were before there was a lock file.
+    return {**found, "outside": {name: locked[name].identity for name in taken}} if taken else found
 
 
 def key(document: Document) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from pipeline.base.home import Home
+from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.events import Monitor
 
 
@@ -13,6 +14,9 @@ from pipeline.engine.events import Monitor
 class BuildOptions:
     """``monitors`` show the run. ``keep`` sets a failed unit's disk aside. ``jobs`` bounds the units that run at once
     and ``guests`` the guests (``None``: as many as fit). ``accelerator`` skips the probe.
+
+    ``fresh`` looks first at everything the recipes take from outside, and writes it to the lock files in ``locks``;
+    ``locked`` takes it from there without a look; ``offline`` does, too, and keeps the steps off the network.
     """
 
     home: Home = field(default_factory=Home.default)
@@ -21,7 +25,14 @@ class BuildOptions:
     jobs: int | None = None
     guests: int | None = None
     accelerator: str | None = None
+    fresh: bool = False
+    locked: bool = False
+    offline: bool = False
+    locks: Path = CHECKOUT / "recipes"
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON data for the journal."""
-        return {name: getattr(self, name) for name in ("keep", "jobs", "guests", "accelerator")}
+        return {
+            name: getattr(self, name)
+            for name in ("keep", "jobs", "guests", "accelerator", "fresh", "locked", "offline")
+        }

@@ -14,6 +14,7 @@ from pipeline.engine.changes import changes
 from pipeline.engine.entry import Entry
 from pipeline.engine.graph import Unit, units
 from pipeline.engine.history import History
+from pipeline.engine.lock_file import LockFile
 from pipeline.engine.resources import Needs
 from pipeline.engine.state import BuildState, UnitState
 from pipeline.engine.store import Store
@@ -74,13 +75,14 @@ class Plan:
         return {**asdict(self), "seconds": self.seconds, "nothing_to_do": self.nothing_to_do}
 
 
-def plan(recipe: Recipe, steps: Sequence[Entry], store: Store, history: History) -> Plan:
-    """What a build of ``recipe`` would do now."""
+def plan(recipe: Recipe, steps: Sequence[Entry], store: Store, history: History, lock: LockFile) -> Plan:
+    """What a build of ``recipe`` would do now, from what is locked: nothing outside is looked at."""
     try:
         parts = units(recipe, steps)
+        locked = lock.read()
     except PipelineError as error:
         return Plan(recipe.name, (), Needs(0, 0, 0), error=str(error))
-    build = BuildState(recipe, {unit.name: UnitState(unit) for unit in parts})
+    build = BuildState(recipe, {unit.name: UnitState(unit) for unit in parts}, locked)
     planned: list[PlannedStep] = []
     needs = Needs(0, 0, 0)
     for state in build.units.values():
@@ -91,9 +93,9 @@ def plan(recipe: Recipe, steps: Sequence[Entry], store: Store, history: History)
     return Plan(recipe.name, tuple(planned), needs, tuple(_edges(parts)))
 
 
-def cached_keys(recipe: Recipe, steps: Sequence[Entry], store: Store) -> list[str]:
+def cached_keys(recipe: Recipe, steps: Sequence[Entry], store: Store, lock: LockFile) -> list[str]:
     """The keys of all outcomes that a build of ``recipe`` would take from the cache now."""
-    build = BuildState(recipe, {unit.name: UnitState(unit) for unit in units(recipe, steps)})
+    build = BuildState(recipe, {unit.name: UnitState(unit) for unit in units(recipe, steps)}, lock.read())
     for state in build.units.values():
         if build.can_start(state):
             build.decide(state)
@@ -106,7 +108,7 @@ def _plan_unit(build: BuildState, state: UnitState, store: Store, history: Histo
     missing = [name for name in unit.needs if build.units[name].outcome is None]
     try:
         if missing:
-            document = keys.document(str(unit.stage), {}, unit.entries, build.recipe)
+            document = keys.document(str(unit.stage), {}, unit.entries, build.recipe, build.locked)
         else:
             build.decide(state)
             document = state.document or {}

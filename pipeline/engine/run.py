@@ -7,19 +7,20 @@ whose key is being made by another process waits for it and takes over its outco
 from __future__ import annotations
 
 import selectors
-import signal
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.engine import events, keys
 from pipeline.engine.assemble import assemble, summary
 from pipeline.engine.entry import Entry
-from pipeline.engine.graph import units
+from pipeline.engine.freshness import current
 from pipeline.engine.history import History
 from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.journal import Journal
+from pipeline.engine.lock_file import LockFile
 from pipeline.engine.options import BuildOptions
 from pipeline.engine.reap import temporary_folder
 from pipeline.engine.resources import Resources
@@ -51,7 +52,8 @@ class Run:
         self.journal = journal
         self.history = history
         self.options = options
-        self.builds = [_state(recipe, steps) for recipe in recipes]
+        self.steps = steps
+        self.builds = [BuildState.start(recipe, steps) for recipe in recipes]
         self.resources = Resources.of_this_machine(store.root, options.guests)
         self.noted = noted
         self.running: dict[str, tuple[BuildState, UnitState, Running]] = {}
@@ -68,6 +70,7 @@ class Run:
                 self._tell(events.RunStarted(run=run, folder=str(self.journal.folder), recipes=names))
                 for text in self.noted:
                     self._tell(events.RunNoted(text=text))
+                self._look_outside()
                 while self._start_what_can() or self.running or self._open():
                     self._listen()
                 results = [self._result(build) for build in self.builds]
@@ -82,6 +85,24 @@ class Run:
             self.selector.close()
         self.interrupts.pass_on()
         return results
+
+    def _look_outside(self) -> None:
+        """Find out what there is to build from; a recipe that can't know fails alone."""
+        options = self.options
+        for build in self.builds:
+            if build.error is not None:
+                continue
+            lock = LockFile(options.locks, build.recipe.name)
+            try:
+                build.locked, news = current(
+                    build.recipe, self.steps, lock, fresh=options.fresh, locked=options.locked or options.offline
+                )
+            except PipelineError as error:
+                build.error = error
+                build.units.clear()
+            else:
+                for text in news:
+                    self._tell(events.RunNoted(text=text))
 
     # What can start
 
@@ -143,6 +164,8 @@ class Run:
             base=build.disk(),
             products=build.products(),
             facts=build.facts(),
+            locked={name: asdict(found) for name, found in build.locked.items()},
+            offline=self.options.offline,
             home=self.options.home,
             store=self.store,
             place=place,
@@ -217,7 +240,7 @@ class Run:
         running.lock.release()
         self.resources.give_back(unit.id)
         if outcome is None:
-            error, seconds = _failure(running)
+            error, seconds = running.explain()
             self._fail(build, state, running.step, error, seconds)
             return
         state.outcome = outcome
@@ -316,22 +339,3 @@ class Run:
             running.task.place.clear()
             running.lock.release()
         self.running.clear()
-
-
-def _state(recipe: Recipe, steps: Sequence[Entry]) -> BuildState:
-    try:
-        return BuildState(recipe, {unit.name: UnitState(unit) for unit in units(recipe, steps)})
-    except PipelineError as error:
-        return BuildState(recipe, {}, error=error)
-
-
-def _failure(running: Running) -> tuple[PipelineError, float]:
-    report = running.failure
-    if report is not None:
-        error = PipelineError(report["message"], hint=report["hint"], details=report["details"])
-        return error, report["seconds"]
-    if running.status is not None and running.status < 0:
-        name = signal.Signals(-running.status).name
-        hint = "was the machine out of memory? dmesg would say so" if name == "SIGKILL" else None
-        return PipelineError(f"its process was ended by {name}", hint=hint), 0.0
-    return PipelineError(f"its process ended with status {running.status} and no word"), 0.0

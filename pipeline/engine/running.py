@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.base.errors import PipelineError
 from pipeline.engine import strays, worker
 from pipeline.engine.locks import Lock
 
@@ -80,6 +81,17 @@ class Running:
         now = time.monotonic()
         if now > self.deadline or (self._stop_by is not None and now > self._stop_by):
             self.kill()
+
+    def explain(self) -> tuple[PipelineError, float]:
+        """Why it failed, and after how many seconds of the step."""
+        report = self.failure
+        if report is not None:
+            return PipelineError(report["message"], hint=report["hint"], details=report["details"]), report["seconds"]
+        if self.status is not None and self.status < 0:
+            name = signal.Signals(-self.status).name
+            hint = "was the machine out of memory? dmesg would say so" if name == "SIGKILL" else None
+            return PipelineError(f"its process was ended by {name}", hint=hint), 0.0
+        return PipelineError(f"its process ended with status {self.status} and no word"), 0.0
 
     def bury(self) -> None:
         """Leave nothing of the worker but its result."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.engine import keys
-from pipeline.engine.graph import Unit
+from pipeline.engine.entry import Entry
+from pipeline.engine.graph import Unit, units
+from pipeline.engine.lock_file import Locked
 from pipeline.engine.result import StepResult, StepStatus
 from pipeline.engine.store import Outcome
 from pipeline.recipes.model import Recipe
@@ -49,10 +51,19 @@ class BuildState:
 
     recipe: Recipe
     units: dict[str, UnitState]
+    locked: Mapping[str, Locked] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
     ended: float | None = None
     error: PipelineError | None = None
     evidence: Path | None = None
+
+    @classmethod
+    def start(cls, recipe: Recipe, steps: Sequence[Entry]) -> BuildState:
+        """A build of which nothing is done; when no steps make it, one that has failed already."""
+        try:
+            return cls(recipe, {unit.name: UnitState(unit) for unit in units(recipe, steps)})
+        except PipelineError as error:
+            return cls(recipe, {}, error=error)
 
     @property
     def is_over(self) -> bool:
@@ -72,7 +83,9 @@ class BuildState:
         """Find out what decides the unit's result. Raises ``keys.InputMissing``."""
         if state.document is None:
             unit = state.unit
-            state.document = keys.document(str(unit.stage), self.foundation(unit), unit.entries, self.recipe)
+            state.document = keys.document(
+                str(unit.stage), self.foundation(unit), unit.entries, self.recipe, self.locked
+            )
             state.key = keys.key(state.document)
 
     def foundation(self, unit: Unit) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Task:
     """Everything a worker needs: what to do, what it stands on, where to work and to log.
 
     ``base`` is the digest of the frozen disk below, ``products`` those that a record is about, ``facts`` what earlier
-    steps returned. ``logs``, ``evidence`` and ``deadlines`` (seconds) are by step.
+    steps returned, ``locked`` what was found outside. ``logs``, ``evidence`` and ``deadlines`` (seconds) are by step.
     """
 
     unit: Unit
@@ -52,6 +52,8 @@ class Task:
     base: str | None
     products: Mapping[str, Blob]
     facts: Mapping[str, Mapping[str, Any]]
+    locked: Mapping[str, Mapping[str, Any]]
+    offline: bool
     home: Home
     store: Store
     place: Workplace
@@ -216,6 +218,8 @@ class _Worker:
             layers=task.store.layers,
             documents=task.place.documents,
             facts={**task.facts, **self.facts},
+            locked=task.locked,
+            offline=task.offline,
         )
 
     def _frozen(self) -> list[Path]:

@@ -15,7 +15,9 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine import graph_svg, registry
 from pipeline.engine.build import build as build_all
+from pipeline.engine.freshness import current
 from pipeline.engine.history import History
+from pipeline.engine.lock_file import LockFile
 from pipeline.engine.monitors.choice import choose
 from pipeline.engine.monitors.words import duration
 from pipeline.engine.options import BuildOptions
@@ -56,11 +58,15 @@ def build(
     keep: bool = False,
     jobs: int = 0,
     guests: int = 0,
+    locked: bool = False,
+    offline: bool = False,
 ) -> None:
     """Build; end with status 1 when a recipe failed."""
     recipes = load(names, settings)
     monitor = choose(as_json=as_json, ci=ci)
-    options = BuildOptions(monitors=(monitor,), keep=keep, jobs=jobs or None, guests=guests or None)
+    options = BuildOptions(
+        monitors=(monitor,), keep=keep, jobs=jobs or None, guests=guests or None, locked=locked, offline=offline
+    )
     results = build_all(recipes, options)
     if not as_json:
         _show_products(results)
@@ -76,6 +82,14 @@ def _show_products(results: Sequence[BuildResult]) -> None:
             print(f"  {file}  {amount(product.size)}  sha256 {product.digests['sha256'][:16]}…")
 
 
+def lock(names: Sequence[str], settings: Sequence[str] = ()) -> None:
+    """Look at what recipes take from outside, and write it to their lock files."""
+    for recipe in load(names or nightly.names(RECIPES / "nightly.yaml"), settings):
+        file = LockFile(RECIPES, recipe.name)
+        found, news = current(recipe, registry.STEPS, file, fresh=True, locked=False)
+        print("\n".join(news) or f"{recipe.name}: {'nothing has changed' if found else 'takes nothing from outside'}")
+
+
 def plan(names: Sequence[str], settings: Sequence[str] = (), *, as_json: bool = False, graph: str = "") -> None:
     """Show what a build would do, as a table, as JSON, or as a picture in the file ``graph``.
 
@@ -85,7 +99,7 @@ def plan(names: Sequence[str], settings: Sequence[str] = (), *, as_json: bool = 
     recipes = load(names or nightly.names(RECIPES / "nightly.yaml"), settings)
     store = Store.open(home.cache)
     with closing(History(home)) as history:
-        plans = [plan_one(recipe, registry.STEPS, store, history) for recipe in recipes]
+        plans = [plan_one(recipe, registry.STEPS, store, history, LockFile(RECIPES, recipe.name)) for recipe in recipes]
     if graph:
         graph_svg.write(graph, plans)
     if as_json:

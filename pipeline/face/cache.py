@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +14,12 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.engine import garbage, plan, registry, transfer
 from pipeline.engine import verify as checking
+from pipeline.engine.lock_file import LockFile
 from pipeline.engine.resources import amount, free_disk
 from pipeline.engine.store import Store
 from pipeline.face import building
 from pipeline.face.task import Exit
 from pipeline.recipes import nightly
-from pipeline.recipes.fields import parse_size
 
 
 def show(*, as_json: bool = False) -> None:
@@ -45,19 +44,10 @@ def show(*, as_json: bool = False) -> None:
 def collect(size: str = "", *, kept: bool = False, everything: bool = False) -> None:
     """Remove what nothing needs, then what goes beyond ``size``; with ``everything``, all that no build uses now."""
     store = Store.open(Home.default().cache)
-    done = garbage.collect(store, 0 if everything else cap(size), also_kept=kept or everything)
+    done = garbage.collect(store, 0 if everything else garbage.cap(size), also_kept=kept or everything)
     for name in done.outcomes:
         print(f"forgot {name}")
     print(f"freed {amount(done.bytes)}")
-
-
-def cap(size: str = "") -> int:
-    """How large the cache may grow, in bytes: as said, else ``PIPELINE_CACHE_SIZE``, else 50 GiB."""
-    text = size or os.environ.get("PIPELINE_CACHE_SIZE") or "50GiB"
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise PipelineError(f"{text}: {error}") from None
 
 
 def verify(*, repair: bool = False) -> None:
@@ -79,10 +69,11 @@ def verify(*, repair: bool = False) -> None:
 def export(names: Sequence[str], target: str) -> None:
     """Write what builds of the recipes would take from the cache to a tar file."""
     store = Store.open(Home.default().cache)
+    recipes = building.load(names or nightly.names(building.RECIPES / "nightly.yaml"))
     keys = [
         key
-        for recipe in building.load(names or nightly.names(building.RECIPES / "nightly.yaml"))
-        for key in plan.cached_keys(recipe, registry.STEPS, store)
+        for recipe in recipes
+        for key in plan.cached_keys(recipe, registry.STEPS, store, LockFile(building.RECIPES, recipe.name))
     ]
     count = transfer.export(store, keys, Path(target))
     print(f"{target}: {count} results, {amount(Path(target).stat().st_size)}")

@@ -31,6 +31,34 @@ class Stage(StrEnum):
         return self in (Stage.INSTALL, Stage.OFFLINE)
 
 
+class Reading(StrEnum):
+    """How to find out whether something outside has changed."""
+
+    CONTENT = "content"  # fetch it and digest it: repository metadata, lists of checksums
+    HEADERS = "headers"  # ask for its ETag, date and length: media too large to fetch for a look
+    TIME = "time"  # it can't be read without us (a CDN with client certificates): believe it for a while
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Something outside this machine that a step takes from.
+
+    ``urls`` are equal places, tried in order. ``max_age`` is in seconds, for what only time can tell.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    reading: Reading = Reading.CONTENT
+    max_age: float = 7 * 86400
+
+
+class TakesFromOutside(Protocol):
+    """What a step has, beside everything else, when its result depends on something outside this machine."""
+
+    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+        """What it takes from. Before a nightly run the engine finds out what is there now and locks it."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What one run of a step works with.
@@ -41,6 +69,8 @@ class Context:
     the step fails: serial log, screenshot, last events. ``facts`` holds what earlier steps of this recipe returned,
     by step name. ``layers`` is the folder under which ``disk`` and all its backing files lie. A record step may leave
     files in ``documents`` (an SBOM, an attestation, a screenshot): they are kept with the record, by their names.
+    ``locked`` says by the name of each ``Outside`` of this step what was found there (``url``, and ``sha256`` if
+    its content was read); with ``offline`` the step must not touch the network.
     """
 
     recipe: Recipe
@@ -55,6 +85,8 @@ class Context:
     layers: Path
     documents: Path
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    locked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    offline: bool = False
 
 
 class Step(Protocol):

@@ -14,6 +14,7 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.engine import garbage, plan, transfer
+from pipeline.engine.lock_file import LockFile
 from pipeline.engine.store import Store
 from pipeline.engine.verify import discard, verify
 from tests.integration.engine import light
@@ -115,7 +116,9 @@ def test_damage_is_found_and_mended(bench: Bench, where: str) -> None:
 
 
 def _exported(bench: Bench, name: str) -> Path:
-    keys = plan.cached_keys(light.recipe(), light.steps(bench.steering), bench.store)
+    keys = plan.cached_keys(
+        light.recipe(), light.steps(bench.steering), bench.store, LockFile(bench.home.root, "light")
+    )
     file = bench.home.root / name
     assert transfer.export(bench.store, keys, file) == 5
     return file
@@ -138,7 +141,7 @@ def test_an_exported_cache_serves_elsewhere(bench: Bench, tmp_path: Path, name: 
 def test_holes_stay_holes(bench: Bench, tmp_path: Path) -> None:
     bench.build(light.recipe(disk={"size": "64MiB"}, products=[{"format": "raw"}]))
     recipe = light.recipe(disk={"size": "64MiB"}, products=[{"format": "raw"}])
-    keys = plan.cached_keys(recipe, light.steps(bench.steering), bench.store)
+    keys = plan.cached_keys(recipe, light.steps(bench.steering), bench.store, LockFile(bench.home.root, "light"))
     transfer.export(bench.store, keys, tmp_path / "cache.tar")
     assert (tmp_path / "cache.tar").stat().st_size < 4 << 20
     store = Store.open(tmp_path / "elsewhere")

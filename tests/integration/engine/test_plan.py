@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from pipeline.engine import graph_svg
 from pipeline.engine.history import History
+from pipeline.engine.lock_file import LockFile
 from pipeline.engine.plan import Plan, Verdict, plan
 from tests.integration.engine import light
 from tests.integration.engine.conftest import Bench
@@ -16,7 +17,13 @@ from tests.integration.engine.conftest import Bench
 
 def _plan(bench: Bench, **changes: Any) -> Plan:
     with closing(History(bench.home)) as history:
-        return plan(light.recipe(**changes), light.steps(bench.steering), bench.store, history)
+        return plan(
+            light.recipe(**changes),
+            light.steps(bench.steering),
+            bench.store,
+            history,
+            LockFile(bench.home.root, "light"),
+        )
 
 
 def test_nothing_was_ever_built(bench: Bench) -> None:

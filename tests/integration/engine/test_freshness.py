@@ -1,0 +1,293 @@
+"""What is outside decides: found at servers of our own, locked, expired, unreachable."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.errors import PipelineError
+from pipeline.engine import events, freshness
+from pipeline.engine.build import build
+from pipeline.engine.entry import Entry
+from pipeline.engine.freshness import resolve
+from pipeline.engine.history import History
+from pipeline.engine.lock_file import Locked, LockFile
+from pipeline.engine.options import BuildOptions
+from pipeline.engine.plan import Verdict, plan
+from pipeline.engine.result import BuildResult
+from pipeline.recipes.model import Recipe
+from pipeline.steps.step import Context, Outside, Reading, Stage
+from tests.integration.engine import light
+from tests.integration.engine.conftest import Bench
+
+
+@dataclass
+class Server:
+    """A web server whose answers a test chooses: path → (status, headers, body)."""
+
+    url: str
+    answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            said.asked.append(f"{self.command} {self.path}")
+            status, headers, body = said.answers.get(self.path, (404, {}, b""))
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *words: Any) -> None:
+            pass
+
+    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    said = Server(f"http://127.0.0.1:{listening.server_address[1]}")
+    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    thread.start()
+    yield said
+    listening.shutdown()
+    listening.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freshness, "_PAUSE", 0.0)
+
+
+def one(source: Outside, **known: Locked) -> Locked:
+    return resolve([source], known)[source.name]
+
+
+def test_content_is_digested(server: Server) -> None:
+    server.answers["/repomd.xml"] = (200, {}, b"hello")
+    found = one(Outside("repo", (f"{server.url}/repomd.xml",)))
+    assert found.sha256 == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    assert found.url == f"{server.url}/repomd.xml"
+
+
+def test_what_has_not_changed_keeps_its_date(server: Server) -> None:
+    server.answers["/x"] = (200, {}, b"hello")
+    source = Outside("repo", (f"{server.url}/x",))
+    old = Locked("anywhere", "2020-01-01T00:00:00+00:00", sha256=one(source).sha256)
+    assert one(source, repo=old) is old
+    server.answers["/x"] = (200, {}, b"other")
+    assert one(source, repo=old).sha256 != old.sha256
+
+
+def test_headers_do_for_large_media(server: Server) -> None:
+    server.answers["/big.img"] = (200, {"ETag": '"1"', "Content-Length": "123456789"}, b"")
+    found = one(Outside("image", (f"{server.url}/big.img",), Reading.HEADERS))
+    assert found.identity == {"ETag": '"1"', "Content-Length": "123456789"}
+    assert server.asked == ["HEAD /big.img"]
+
+
+def test_links_to_the_latest_are_followed_and_signatures_dropped(server: Server) -> None:
+    server.answers["/latest"] = (302, {"Location": f"{server.url}/v2/image?X-Signature=secret"}, b"")
+    server.answers["/v2/image?X-Signature=secret"] = (200, {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}, b"")
+    found = one(Outside("image", (f"{server.url}/latest",), Reading.HEADERS))
+    assert found.url == f"{server.url}/v2/image"
+
+
+def test_passwords_in_urls_are_never_written(server: Server) -> None:
+    server.answers["/x"] = (200, {}, b"hello")
+    url = server.url.replace("http://", "http://user:secret@")
+    assert "secret" not in one(Outside("repo", (f"{url}/x",))).url
+    with pytest.raises(PipelineError) as caught:
+        one(Outside("repo", (f"{url}/none",)))
+    assert "secret" not in str(caught.value)
+
+
+def test_mirrors_are_tried_in_order(server: Server) -> None:
+    server.answers["/b"] = (200, {}, b"hello")
+    dead = "http://127.0.0.1:9/"
+    found = one(Outside("repo", (dead, f"{server.url}/a", f"{server.url}/b")))
+    assert found.url.endswith("/b")
+
+
+def test_a_tired_server_is_asked_again(server: Server) -> None:
+    server.answers["/x"] = (503, {}, b"")
+    with pytest.raises(PipelineError) as caught:
+        one(Outside("repo", (f"{server.url}/x",)))
+    assert "the server answered 503" in str(caught.value)
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "reading", "reason"),
+    [
+        ((404, {}, b""), Reading.CONTENT, "the server answered 404 Not Found"),
+        ((200, {"Content-Length": "99"}, b"short"), Reading.CONTENT, ""),
+        ((200, {}, b"x"), Reading.HEADERS, "neither ETag nor Last-Modified"),
+        ((200, {}, b"x" * 2000), Reading.CONTENT, "this is no metadata"),
+    ],
+)
+def test_bad_answers_are_explained(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: tuple[int, dict[str, str], bytes],
+    reading: Reading,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(freshness, "LARGEST", 1000)
+    server.answers["/x"] = answer
+    with pytest.raises(PipelineError) as caught:
+        one(Outside("repo", (f"{server.url}/x",), reading))
+    assert reason in str(caught.value) and "repo: " in str(caught.value)
+
+
+def test_other_schemes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="only http, https and file are read"):
+        one(Outside("repo", ("ftp://example.org/x",)))
+    (tmp_path / "medium.iso").write_bytes(b"hello")
+    assert one(Outside("medium", (f"file://{tmp_path}/medium.iso",))).sha256
+    with pytest.raises(PipelineError, match="No such file"):
+        one(Outside("medium", (f"file://{tmp_path}/none.iso",)))
+
+
+def test_what_nobody_can_read_expires() -> None:
+    source = Outside("cdn", ("https://cdn.example.org/repo",), Reading.TIME, max_age=3600)
+    recent = Locked("x", (datetime.now(UTC) - timedelta(minutes=50)).isoformat(timespec="seconds"))
+    assert one(source, cdn=recent) is recent
+    old = Locked("x", (datetime.now(UTC) - timedelta(minutes=70)).isoformat(timespec="seconds"))
+    assert one(source, cdn=old).identity != old.identity
+
+
+def test_all_that_cannot_be_reached_is_named(server: Server) -> None:
+    with pytest.raises(PipelineError) as caught:
+        resolve([Outside("one", (f"{server.url}/1",)), Outside("two", (f"{server.url}/2",))], {})
+    assert len(caught.value.details) == 2
+
+
+def test_a_lock_file_is_written_only_for_news(tmp_path: Path) -> None:
+    lock = LockFile(tmp_path, "tiny")
+    entry = Locked("http://x", "2026-01-01T00:00:00+00:00", sha256="00")
+    assert lock.read() == {}
+    assert lock.write({"repo": entry})
+    assert lock.read() == {"repo": entry}
+    assert not lock.write({"repo": entry})
+    assert json.loads(lock.path.read_text())["recipe"] == "tiny"
+    assert lock.write({})
+    assert not lock.path.exists()
+    assert not lock.write({})
+    lock.path.write_text("{")
+    with pytest.raises(PipelineError, match="is no lock file"):
+        lock.read()
+    assert lock.write({"repo": entry})
+
+
+class FromOutside(light.Install):
+    """An installation from a repository."""
+
+    url = ""
+
+    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+        return [Outside("repo", (f"{self.url}/repomd.xml",))]
+
+    def work(self, context: Context) -> Mapping[str, Any]:
+        assert context.locked["repo"]["sha256"]
+        return {**super().work(context), "offline": context.offline}
+
+
+class Nights:
+    """Builds with a step that takes from outside."""
+
+    def __init__(self, bench: Bench, server: Server, folder: Path) -> None:
+        self.bench = bench
+        self.server = server
+        self.folder = folder
+        install = FromOutside(bench.steering, "install", Stage.INSTALL)
+        install.url = server.url
+        self.steps = [Entry(install), *light.steps(bench.steering)[1:]]
+
+    def build(self, **options: Any) -> BuildResult:
+        settings = BuildOptions(
+            home=self.bench.home, monitors=(self.bench,), accelerator="tcg", locks=self.folder, **options
+        )
+        (result,) = build([light.recipe()], settings, steps=self.steps)
+        return result
+
+
+@pytest.fixture
+def nights(bench: Bench, server: Server, tmp_path: Path) -> Nights:
+    server.answers["/repomd.xml"] = (200, {}, b"first")
+    return Nights(bench, server, tmp_path)
+
+
+def test_a_changed_repository_installs_anew(nights: Nights, bench: Bench) -> None:
+    assert nights.build(fresh=True).is_good
+    assert bench.ran()
+    assert not nights.build(fresh=True).changed
+    nights.server.answers["/repomd.xml"] = (200, {}, b"updates")
+    before = (nights.folder / "light.lock.json").read_text()
+    assert nights.build(fresh=True).is_good
+    assert bench.ran() == ["light/install"], "and its disk turned out the same"
+    assert (nights.folder / "light.lock.json").read_text() != before
+    assert [event.text for event in bench.of(events.RunNoted)] == ["light: repo has changed"]
+
+
+def test_a_build_takes_what_is_locked_and_asks_nobody(nights: Nights, bench: Bench) -> None:
+    nights.build(fresh=True)
+    nights.server.answers["/repomd.xml"] = (200, {}, b"updates")
+    asked = len(nights.server.asked)
+    assert not nights.build().changed
+    assert not nights.build(locked=True).changed
+    assert not nights.build(offline=True).changed
+    assert len(nights.server.asked) == asked
+
+
+def test_a_build_without_lock_looks_and_does_not_write(nights: Nights) -> None:
+    assert nights.build().is_good
+    assert not (nights.folder / "light.lock.json").exists()
+
+
+def test_locked_needs_a_lock(nights: Nights) -> None:
+    result = nights.build(locked=True)
+    assert result.error is not None
+    assert "recipe light is not locked: repo" in result.error.message
+    assert nights.server.asked == []
+
+
+def test_steps_know_that_they_are_offline(nights: Nights) -> None:
+    nights.build(fresh=True)
+    nights.bench.steer("input.install", "again")
+    assert nights.build(offline=True).facts["install"]["offline"] is True
+
+
+def test_a_dead_mirror_is_the_cause_and_nothing_runs(nights: Nights, bench: Bench) -> None:
+    nights.server.answers.clear()
+    result = nights.build(fresh=True)
+    assert result.error is not None
+    assert "cannot be reached" in result.error.message
+    assert "404 Not Found" in str(result.error)
+    assert bench.ran() == []
+
+
+def test_a_plan_names_what_has_changed_outside(nights: Nights, bench: Bench) -> None:
+    nights.build(fresh=True)
+    lock = LockFile(nights.folder, "light")
+    lock.write({"repo": Locked("x", "2026-01-01T00:00:00+00:00", sha256="ff")})
+    with closing(History(bench.home)) as history:
+        found = plan(light.recipe(), nights.steps, bench.store, history, lock)
+        assert found.steps[0].verdict is Verdict.RUN
+        assert found.steps[0].changes[0].startswith("install: outside.repo: ")
+        lock.path.unlink()
+        blocked = plan(light.recipe(), nights.steps, bench.store, history, lock)
+    assert blocked.steps[0].verdict is Verdict.BLOCKED
+    assert blocked.steps[0].reason == "repo: not looked at yet (./inv lock light)"
