@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 import falcon
@@ -9,11 +10,13 @@ import falcon
 from pipeline.imageservice.api import problems, schemas
 from pipeline.imageservice.api.actions import Action
 from pipeline.imageservice.api.front import Front
+from pipeline.imageservice.api.health import Health
 from pipeline.imageservice.api.image_data import ImageFile
 from pipeline.imageservice.api.images import Images, OneImage
 from pipeline.imageservice.api.info import ImportInfo, UsageInfo
 from pipeline.imageservice.api.locations import Locations
 from pipeline.imageservice.api.members import Members, OneMember
+from pipeline.imageservice.api.metrics import Metrics, MetricsPage
 from pipeline.imageservice.api.resource import Resource
 from pipeline.imageservice.api.stores import StoredImage, StoresDetail, StoresInfo
 from pipeline.imageservice.api.tags import Tag
@@ -26,14 +29,21 @@ from pipeline.imageservice.service import Service
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 
 
-def create_app(service: Service) -> App:
-    """The WSGI application for ``service``. The database must be ready (``catalog.migrate.prepare``)."""
-    app = falcon.App(middleware=[Front(service)])
+def create_app(service: Service, *, metrics_folder: Path | None = None) -> App:
+    """The WSGI application for ``service``. The database must be ready (``catalog.migrate.prepare``).
+
+    ``metrics_folder``: where all processes of the service count; it must be empty when the first of them starts.
+    """
+    metrics = Metrics(metrics_folder) if service.settings.api.metrics else None
+    app = falcon.App(middleware=[Front(service, metrics)])
     app.add_error_handler(Exception, problems.answer_unexpected)
     app.add_error_handler(falcon.HTTPError, problems.answer_http_error)
     app.add_error_handler(ServiceError, problems.answer_service_error)
     for path, resource in routes(service).items():
         app.add_route(path, resource)
+    app.add_route("/healthcheck", Health(service))
+    if metrics is not None:
+        app.add_route("/metrics", MetricsPage(service, metrics))
     app.add_sink(_nothing_here, "/")
     return app
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import falcon
 from falcon.constants import HTTP_METHODS
 
 from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.api import access_log
 from pipeline.imageservice.api.context import RequestContext, new_request_id
+from pipeline.imageservice.api.metrics import Metrics
 from pipeline.imageservice.api.versions import Prefixes, answer_versions
 from pipeline.imageservice.errors import HeaderTooLong, Invalid, NotAuthenticated, NotImplementedVerb
 from pipeline.imageservice.service import Service
@@ -17,8 +21,9 @@ _ANYBODY = Caller(project=None, roles=frozenset({"reader", "member"}), read_only
 class Front:
     """Falcon middleware: request id, well-formed path, version prefix, identity."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, metrics: Metrics | None = None) -> None:
         self._service = service
+        self._metrics = metrics
         self._prefixes = Prefixes(service)
         self._longest_id = service.settings.api.max_request_id
 
@@ -44,12 +49,18 @@ class Front:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
     ) -> None:
-        """Name the request in its answer."""
-        context = getattr(req.context, "service", None)
-        if context is not None:
-            resp.set_header("x-openstack-request-id", context.request_id)
+        """Name the request in its answer; log and count it."""
+        context: RequestContext | None = getattr(req.context, "service", None)
         if resp.status_code == 401 and self._service.identity.challenge:
             resp.set_header("WWW-Authenticate", self._service.identity.challenge)
+        if context is None:
+            return
+        resp.set_header("x-openstack-request-id", context.request_id)
+        seconds = time.monotonic() - context.started
+        access_log.write(req, resp, context, seconds)
+        if self._metrics is not None:
+            method = req.method if req.method in HTTP_METHODS else "other"
+            self._metrics.count(method, req.uri_template or "other", resp.status_code, seconds)
 
     def _identify(self, req: falcon.Request) -> None:
         context: RequestContext = req.context.service

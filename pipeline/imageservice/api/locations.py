@@ -79,7 +79,7 @@ class Locations(Resource):
         """Any other method: only POST is named, as clients know it."""
         raise MethodNotAllowed(("POST",))
 
-    on_put = on_patch = on_delete = on_options
+    on_head = on_put = on_patch = on_delete = on_options
 
 
 def _checked(body: Any, default_algorithm: str) -> tuple[str, dict[str, str]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _DISK_FORMATS = ["ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"]
 _CONTAINER_FORMATS = ["ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"]
@@ -39,6 +41,20 @@ class ApiOptions(BaseModel):
     secure_hash: bool = Field(True, description="Read data that is added by its location, to know its digests.")
     hash_attempts: int = Field(3, ge=1, description="Attempts at reading such data.")
     tasks_hours: float = Field(48, gt=0, description="Hours that an ended task stays readable.")
+    metrics: bool = Field(True, description="Serve /metrics for Prometheus.")
+    metrics_networks: list[str] = Field(
+        ["127.0.0.0/8", "::1/128"], description="Networks (CIDR) whose hosts may read /metrics."
+    )
+    healthcheck_stores: Literal["default", "all", "none"] = Field(
+        "default", description="Which stores' failure makes /healthcheck answer 503."
+    )
     disable_file: Path | None = Field(
         None, description="While this file exists, /healthcheck answers 503, so that load balancers leave the node out."
     )
+
+    @field_validator("metrics_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for text in value:
+            ipaddress.ip_network(text)
+        return value
