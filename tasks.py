@@ -211,18 +211,19 @@ _PUBLISH = "Publish"
 @task(
     "publish",
     _PUBLISH,
+    positional=["recipes"],
     help={
-        "recipes": "names, separated by commas",
+        "recipes": "names of recipes",
         "set": "a variable of the recipes, as name=value (may be repeated)",
         "cloud": "a cloud of clouds.yaml (default: those of recipes/nightly.yaml)",
         "stores": "stores to put the images in, separated by commas, or all",
         "ci": "group the output as CI systems do",
     },
-    iterable=["set"],
+    iterable=["recipes", "set"],
 )
 def publish(
     context: Context,
-    recipes: str,
+    recipes: list[str] | None = None,
     set: list[str] | None = None,
     cloud: str = "",
     stores: str = "",
@@ -231,15 +232,19 @@ def publish(
     """Build what has changed and publish it: uploaded hidden, read back, then shown in one step."""
     from pipeline.face import publishing
 
-    publishing.publish(recipes, set or (), cloud=cloud, stores=stores, ci=ci)
+    publishing.publish(recipes or (), set or (), cloud=cloud, stores=stores, ci=ci)
 
 
-@task("nightly", _PUBLISH, help={"ci": "group the output as CI systems do"})
-def nightly(context: Context, ci: bool = False) -> None:
+@task(
+    "nightly",
+    _PUBLISH,
+    help={"ci": "group the output as CI systems do", "locked": "from what is locked, without a look at mirrors"},
+)
+def nightly(context: Context, ci: bool = False, locked: bool = False) -> None:
     """Build, boot, sign, publish and verify everything in recipes/nightly.yaml."""
     from pipeline.face import publishing
 
-    publishing.run_nightly(ci=ci)
+    publishing.run_nightly(ci=ci, locked=locked)
 
 
 # --- Image service ----------------------------------------------------------------------------------------------------

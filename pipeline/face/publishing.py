@@ -23,7 +23,9 @@ from pipeline.recipes.nightly import Nightly, Target
 _SETTINGS = building.RECIPES / "nightly.yaml"
 
 
-def publish(names: str, settings: Sequence[str] = (), *, cloud: str = "", stores: str = "", ci: bool = False) -> None:
+def publish(
+    names: Sequence[str], settings: Sequence[str] = (), *, cloud: str = "", stores: str = "", ci: bool = False
+) -> None:
     """Build what has changed of the recipes ``names`` and publish them; end with status 1 when something failed."""
     recipes = building.load(names, settings)
     targets = _targets(cloud, stores)
@@ -36,11 +38,14 @@ def publish(names: str, settings: Sequence[str] = (), *, cloud: str = "", stores
     _tell(deliveries)
 
 
-def run_nightly(*, ci: bool = False) -> None:
-    """Build and publish what ``recipes/nightly.yaml`` lists; end with status 1 when something failed."""
+def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
+    """Build and publish what ``recipes/nightly.yaml`` lists; end with status 1 when something failed.
+
+    First it looks at everything the recipes take from outside, so that updates arrive; not if ``locked``.
+    """
     settings = Nightly.load(_SETTINGS)
-    recipes = building.load(",".join(settings.recipes))
-    options = BuildOptions(monitors=(choose(ci=ci),))
+    recipes = building.load(settings.recipes)
+    options = BuildOptions(monitors=(choose(ci=ci),), fresh=not locked, locked=locked)
     night = nightly.run(recipes, settings.targets, options)
     if night.changed_nothing:
         tables.show(night.deliveries)
