@@ -21,8 +21,10 @@ from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.leasing import LeaseKeeper
 from pipeline.imageservice.notifications.notifier import Notifier
 from pipeline.imageservice.settings import Settings
-from pipeline.imageservice.stores.drivers import Surroundings
+from pipeline.imageservice.stores.drivers import AnyStoreOptions, Surroundings, make_store
+from pipeline.imageservice.stores.options import FileDirectory, FileOptions
 from pipeline.imageservice.stores.registry import Stores
+from pipeline.imageservice.stores.store import Store
 
 
 class Identity(Protocol):
@@ -50,6 +52,7 @@ class Service:
     uri_filter: UriFilter
     buffers: Buffers
     leases: LeaseKeeper
+    staging: Store
 
     @property
     def has_cache(self) -> bool:
@@ -107,7 +110,14 @@ class Service:
             uri_filter=uri_filter,
             buffers=buffers,
             leases=LeaseKeeper(database, settings.data.upload_lease),
+            staging=make_store(_staging(settings), surroundings),
         )
+
+
+def _staging(settings: Settings) -> AnyStoreOptions:
+    """Where staged images lie: a store like any other, but one that users never see."""
+    folder = FileDirectory(path=settings.inside(settings.data.staging))
+    return FileOptions(id="staging", directories=[folder], file_mode=0o600, keep_cached=True)
 
 
 def _identity(settings: Settings) -> Identity:

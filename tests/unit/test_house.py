@@ -31,7 +31,7 @@ FLOORS = {
 # Lower, but closed all the same: these meet over HTTP.
 FORBIDDEN = {("engine", "imageservice"), ("publishing", "imageservice")}
 # The service and the code it stands on must run where there is no hypervisor and no libguestfs.
-OF_HOST = {"pipeline.host", "pipeline.host.process", "pipeline.host.sandbox"}
+OF_HOST = {"pipeline.host", "pipeline.host.ports", "pipeline.host.process", "pipeline.host.sandbox"}
 LONGEST_MODULE = 350
 
 Edge = tuple[str, str]

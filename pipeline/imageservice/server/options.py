@@ -22,6 +22,7 @@ class ServerOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     processes: int = Field(2, ge=1, le=64, description="API processes.")
+    workers: int = Field(1, ge=0, le=64, description="Processes for imports and other work that outlives a request.")
     request_threads: int = Field(
         16,
         ge=2,

@@ -1,0 +1,1 @@
+"""Durable work: imports and what else outlives a request, run by worker processes."""

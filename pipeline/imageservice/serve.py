@@ -1,0 +1,128 @@
+"""Running the service: checks first, then the processes. ``python -m pipeline.imageservice.serve`` for all of it.
+
+``api`` and ``worker`` as an argument run that part alone, for hosts that are to do only one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.host import ports
+from pipeline.imageservice.access.options import NoIdentity
+from pipeline.imageservice.app import create_app
+from pipeline.imageservice.catalog import migrate
+from pipeline.imageservice.errors import ServiceError
+from pipeline.imageservice.importing.worker import Worker
+from pipeline.imageservice.server.application import ImageApplication
+from pipeline.imageservice.server.supervisor import Supervisor
+from pipeline.imageservice.service import Service
+from pipeline.imageservice.settings import Settings
+
+log = logging.getLogger("imageservice.serve")
+
+PARTS = ("all", "api", "worker")
+
+
+def serve(settings: Settings, part: str = "all", *, tell: Callable[[str], None] = print) -> int:
+    """Run the service, or a part of it, in the foreground; the exit status.
+
+    Raises ``PipelineError`` when it cannot run: an occupied port, a store or database that can't be used.
+    """
+    service = prepare(settings)
+    host, port = settings.address
+    if part != "worker":
+        require_free(host, port)
+        scheme = "https" if settings.server.tls else "http"
+        tell(f"image service on {scheme}://{host}:{port} (state in {settings.folder})")
+        if isinstance(settings.identity, NoIdentity):
+            tell("ATTENTION: identity is off; everybody on this machine may do everything with every image")
+    if part == "worker":
+        work(service)
+        return 0
+    helpers: dict[str, Callable[[], None]] = {}
+    if part == "all":
+        for number in range(settings.server.workers):
+            helpers[f"worker {number + 1}"] = lambda: work(service)
+    return Supervisor(lambda: serve_api(service), helpers).run()
+
+
+def prepare(settings: Settings) -> Service:
+    """Check everything that can be checked before a process starts, and make what is made on first use."""
+    settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    service = Service.from_settings(settings)
+    migrate.prepare(service.database, embedded=settings.is_embedded)
+    for store in [service.staging, *service.stores]:
+        try:
+            store.check()
+        except ServiceError as error:
+            if store in (service.staging, service.stores.default):
+                raise PipelineError(f"{error.message}: {error.detail or ''}".rstrip(": ")) from None
+            log.warning("%s; the service starts without it", error.message)
+    # A connection must not be carried into another process.
+    service.database.close()
+    return service
+
+
+def serve_api(service: Service) -> None:
+    """The HTTP server, until it is told to stop."""
+    sys.argv = sys.argv[:1]  # gunicorn would read our arguments as its own
+    ImageApplication(service.settings.address, service.settings.server, lambda: create_app(service)).run()
+
+
+def work(service: Service) -> None:
+    """A worker for durable tasks, until it is told to stop."""
+    worker = Worker(service)
+
+    def stop(number: int, frame: Any) -> None:
+        worker.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, stop)
+    worker.run()
+
+
+def require_free(host: str, port: int) -> None:
+    """Raise ``PipelineError`` unless the service can listen there; says who does, where that can be seen."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family):
+            return
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise PipelineError(f"nobody can listen on {host}:{port}: {error.strerror}") from None
+    who = ports.listener(port) or "another user's program"
+    raise PipelineError(
+        f"{host}:{port} is taken by {who}",
+        hint=f"stop it, or let the service listen elsewhere: `listen: {host}:{port + 1}` in its settings",
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="image service", description="Run the bundled image service.")
+    parser.add_argument("part", nargs="?", choices=PARTS, default="all", help="what to run (default: all)")
+    parser.add_argument("--settings", type=Path, help="the settings file")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        return serve(Settings.load(given.settings), given.part)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)
