@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pipeline.publishing.delivery import Delivery
 from pipeline.publishing.publication import Outcome, PartResult
+from pipeline.publishing.words import bytes_text
 
 _COLOURS = {
     Outcome.PUBLISHED: "green",
@@ -23,18 +24,6 @@ _COLOURS = {
 }
 # Marks of ours and of the service, and the signature, which has a line of its own.
 _NOT_SHOWN = ("pipeline_", "os_glance", "img_signature")
-
-
-def bytes_text(size: int | None) -> str:
-    """A number of bytes for people: ``21.4 MiB``."""
-    if size is None:
-        return "–"
-    amount = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
 
 
 def overview(deliveries: Iterable[Delivery]) -> Table:

@@ -1,0 +1,197 @@
+"""A night as JSON data: the one source of the page, the text, the mail and the webhook."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.engine.result import BuildResult
+from pipeline.publishing import marks
+from pipeline.publishing.delivery import Delivery
+from pipeline.publishing.difference import Difference
+from pipeline.publishing.history import History
+from pipeline.publishing.image_record import ImageRecord
+from pipeline.publishing.nightly import Night
+from pipeline.publishing.publication import Outcome, PartResult
+
+VERSION = 1
+_TAIL = 40
+_NIGHTS = 60
+_SHOWN = 200  # names of one kind in a difference; the rest is counted
+
+
+def of_night(night: Night, home: Home) -> dict[str, Any]:
+    """Everything worth telling of a night."""
+    recipes = [_recipe(build, night, home) for build in night.builds]
+    return {
+        "version": VERSION,
+        "run": night.run,
+        "began": marks.time_text(night.began),
+        "seconds": round(night.seconds, 1),
+        "verdict": _verdict(night),
+        "good": night.is_good,
+        "changed": not night.changed_nothing,
+        "recipes": recipes,
+        "rotation": [
+            {"recipe": each.recipe, "cloud": each.cloud, "images": _rotated(each.rotated), "error": _error(each.error)}
+            for each in night.rotations
+        ],
+        "notes": list(night.notes),
+    }
+
+
+def _verdict(night: Night) -> str:
+    outcomes = [each.outcome for each in night.deliveries]
+    failed = sum(each in (Outcome.FAILED, Outcome.NOT_BUILT) for each in outcomes)
+    held = sum(each in (Outcome.HELD, Outcome.WITHDRAWN) for each in outcomes)
+    published = sum(each is Outcome.PUBLISHED for each in outcomes)
+    changed = sum(each is Outcome.CHANGED for each in outcomes)
+    counted = ((failed, "failed"), (held, "held back"), (published, "published"), (changed, "changed"))
+    words = [f"{count} {word}" for count, word in counted if count]
+    return ", ".join(words) or "nothing has changed"
+
+
+def _recipe(build: BuildResult, night: Night, home: Home) -> dict[str, Any]:
+    deliveries = [each for each in night.deliveries if each.recipe == build.recipe.name]
+    recipe = build.recipe
+    return {
+        "name": recipe.name,
+        "summary": recipe.summary,
+        "system": f"{recipe.os.distro} {recipe.os.version}, {recipe.architecture}",
+        "build": _build(build, night.reasons.get(recipe.name, ())),
+        "products": [
+            {
+                "format": product.format,
+                "size": product.size,
+                "digests": dict(product.digests),
+                "signature": dict(product.signature),
+            }
+            for product in build.products
+        ],
+        "boot_test": dict(build.facts.get("boot_test", {})),
+        "clouds": [_cloud(each) for each in deliveries],
+        "differences": [_difference(each) for each in deliveries if each.difference],
+        "nights": {each.cloud: _nights(home, recipe.name, each.cloud) for each in deliveries},
+    }
+
+
+def _build(build: BuildResult, reasons: Sequence[str]) -> dict[str, Any]:
+    outcome = "failed" if not build.is_good else "built" if build.changed else "nothing changed"
+    return {
+        "outcome": outcome,
+        "seconds": round(build.seconds, 1),
+        "why": list(reasons),
+        "steps": [
+            {
+                "name": step.name,
+                "stage": step.stage,
+                "status": str(step.status),
+                "seconds": round(step.seconds, 1),
+            }
+            for step in build.steps
+        ],
+        "error": _error(build.error),
+        "log": next((tail(step.log) for step in build.steps if not step.status.is_good and step.log), ""),
+        "evidence": str(build.evidence) if build.evidence else "",
+    }
+
+
+def _cloud(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "cloud": delivery.cloud,
+        "outcome": str(delivery.outcome),
+        "good": delivery.outcome.is_good,
+        "seconds": round(delivery.seconds, 1),
+        "stages": {stage: round(seconds, 2) for stage, seconds in delivery.timings.items()},
+        "images": [_part(part) for part in delivery.parts],
+        "held": list(delivery.held),
+        "error": _error(delivery.error),
+    }
+
+
+def _part(part: PartResult) -> dict[str, Any]:
+    return {
+        "part": str(part.part),
+        "outcome": str(part.outcome),
+        "image": _image(part.record),
+        "previous": _image(part.previous),
+        "changed": list(part.changed),
+        "read_back": [
+            {"store": read.store or "", "signature": read.signature, "seconds": round(read.seconds, 2)}
+            for read in part.read
+        ],
+    }
+
+
+def _image(record: ImageRecord | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {
+        "id": record.id,
+        "name": record.name,
+        "size": record.size,
+        "format": record.disk_format,
+        "sha512": record.sha512,
+        "stores": list(record.stores),
+        "visibility": record.visibility,
+        "created": marks.time_text(record.created_at),
+        "signed": bool(record.signature),
+    }
+
+
+def _difference(delivery: Delivery) -> dict[str, Any]:
+    difference = delivery.difference or Difference()
+    return {
+        "cloud": delivery.cloud,
+        "kinds": {
+            name: {
+                "summary": changes.summary,
+                "added": dict(list(changes.added.items())[:_SHOWN]),
+                "removed": dict(list(changes.removed.items())[:_SHOWN]),
+                "updated": {key: list(pair) for key, pair in list(changes.updated.items())[:_SHOWN]},
+                "counts": [len(changes.added), len(changes.removed), len(changes.updated)],
+            }
+            for name, changes in difference.kinds.items()
+            if changes
+        },
+    }
+
+
+def _nights(home: Home, recipe: str, cloud: str) -> list[dict[str, Any]]:
+    return [asdict(entry) for entry in History(home, recipe).entries(cloud)[-_NIGHTS:]]
+
+
+def _rotated(rotated: Iterable[Any]) -> list[dict[str, str]]:
+    return [
+        {"id": each.record.id, "name": each.record.name, "fate": str(each.fate), "why": each.why} for each in rotated
+    ]
+
+
+def _error(error: PipelineError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {"message": error.message, "details": list(error.details), "hint": error.hint or ""}
+
+
+def tail(path: Path, lines: int = _TAIL) -> str:
+    """The last lines of a log, without what moves a terminal's cursor."""
+    try:
+        with path.open(errors="replace") as file:
+            last = deque(file, maxlen=lines)
+    except OSError:
+        return ""
+    return "".join(character for character in "".join(last) if character == "\n" or character.isprintable())
+
+
+def totals(recipes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many publications ended in which way."""
+    counts: dict[str, int] = {}
+    for recipe in recipes:
+        for cloud in recipe["clouds"]:
+            counts[cloud["outcome"]] = counts.get(cloud["outcome"], 0) + 1
+    return counts

@@ -1,0 +1,89 @@
+"""The report as Markdown: for mails, chat rooms and terminals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.engine.monitors.words import duration
+from pipeline.publishing.words import bytes_text
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
+
+
+def text(night: Mapping[str, Any]) -> str:
+    """The whole night."""
+    return "\n".join(_lines(night)) + "\n"
+
+
+def _lines(night: Mapping[str, Any]) -> Iterator[str]:
+    yield f"# Nightly images, {night['began'][:10]}: {_plain(night['verdict'])}"
+    yield ""
+    yield f"Began {night['began']}, took {duration(night['seconds'])}, run `{night['run']}`."
+    for note in night["notes"]:
+        yield f"\n{_plain(note)}"
+    yield "\n| recipe | cloud | outcome | image | size | time |"
+    yield "|---|---|---|---|---:|---:|"
+    for recipe in night["recipes"]:
+        for cloud in recipe["clouds"]:
+            yield _row(recipe, cloud)
+    for recipe in night["recipes"]:
+        yield from _recipe(recipe)
+    yield from _rotation(night["rotation"])
+
+
+def _row(recipe: Mapping[str, Any], cloud: Mapping[str, Any]) -> str:
+    image = next((part["image"] for part in cloud["images"] if part["part"] == "disk"), None)
+    shown = (_plain(image["name"]), bytes_text(image["size"])) if image else ("–", "–")
+    cells = (recipe["name"], cloud["cloud"], cloud["outcome"], *shown, duration(cloud["seconds"]))
+    return f"| {' | '.join(cells)} |"
+
+
+def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:
+    build = recipe["build"]
+    yield f"\n## {_plain(recipe['name'])}: {build['outcome']} in {duration(build['seconds'])}\n"
+    for reason in build["why"]:
+        yield f"- {_plain(reason)}"
+    if build["error"]:
+        yield from _error("the build failed", build["error"])
+    for cloud in recipe["clouds"]:
+        if cloud["error"] and not build["error"]:
+            yield from _error(f"{cloud['cloud']}: {cloud['outcome']}", cloud["error"])
+        for reason in cloud["held"]:
+            yield f"- {_plain(cloud['cloud'])}: **held back**: {_plain(reason)}"
+        for part in cloud["images"]:
+            if part["image"] and part["outcome"] != "unchanged":
+                image = part["image"]
+                yield f"- {_plain(cloud['cloud'])}: {part['outcome']} `{image['id']}`, sha512 `{image['sha512']}`"
+    for difference in recipe["differences"]:
+        for name, kind in difference["kinds"].items():
+            yield f"- {name} on {_plain(difference['cloud'])}: {kind['summary']}{_names(kind)}"
+
+
+def _names(kind: Mapping[str, Any]) -> str:
+    shown = [f"+{name}" for name in kind["added"]] + [f"−{name}" for name in kind["removed"]]
+    shown += [f"{name} {pair[0]}→{pair[1]}" for name, pair in kind["updated"].items()]
+    more = sum(kind["counts"]) - 12
+    return f" ({_plain(', '.join(shown[:12]))}{f' and {more} more' if more > 0 else ''})" if shown else ""
+
+
+def _error(heading: str, error: Mapping[str, Any]) -> Iterator[str]:
+    yield f"- **{_plain(heading)}**: {_plain(error['message'])}"
+    for detail in error["details"]:
+        yield f"    - {_plain(detail)}"
+    if error["hint"]:
+        yield f"    - hint: {_plain(error['hint'])}"
+
+
+def _rotation(rotation: list[Mapping[str, Any]]) -> Iterator[str]:
+    gone = [(each, image) for each in rotation for image in each["images"] if image["fate"] not in ("kept",)]
+    if gone:
+        yield "\n## Previous images\n"
+    for each, image in gone:
+        yield f"- {each['cloud']}: {_plain(image['name'])}: {image['fate']}: {_plain(image['why'])}"
+
+
+def _plain(words: str) -> str:
+    """Text that comes from outside, without a meaning in Markdown."""
+    return _SPECIAL.sub(r"\\\1", " ".join(words.split()))

@@ -1,0 +1,113 @@
+"""The night's summary as a mail and as a request to a webhook."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Iterator, Mapping
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from pipeline.base.errors import PipelineError
+from pipeline.publishing import marks
+from pipeline.publishing.report import markdown
+from pipeline.recipes.nightly import Email, Report, Webhook
+
+_TIMEOUT = 30
+
+
+def is_due(report: Report, night: Mapping[str, Any]) -> bool:
+    """Whether anybody wants to hear of this night."""
+    if report.when == "always" or not night["good"]:
+        return True
+    return report.when == "changed" and bool(night["changed"])
+
+
+def send(report: Report, night: Mapping[str, Any], page: str) -> Iterator[PipelineError]:
+    """Tell everybody ``report`` names; yield what went wrong. The page goes along with the mail."""
+    if not is_due(report, night):
+        return
+    try:
+        if report.email:
+            _mail(report.email, night, page)
+    except PipelineError as error:
+        yield error
+    try:
+        if report.webhook:
+            _post(report.webhook, night)
+    except PipelineError as error:
+        yield error
+
+
+def _mail(email: Email, night: Mapping[str, Any], page: str) -> None:
+    message = EmailMessage()
+    message["Subject"] = f"Nightly images: {night['verdict']}"
+    message["From"] = email.sender
+    message["To"] = ", ".join(email.to)
+    began = marks.parse_time(night["began"])
+    if began:
+        message["Date"] = format_datetime(began)
+    message["Message-ID"] = make_msgid(domain=email.sender.rpartition("@")[2])
+    message.set_content(markdown.text(night))
+    message.add_attachment(page, subtype="html", filename=f"nightly-{night['run']}.html")
+    where = f"the mail server {email.host}:{email.port}"
+    try:
+        with _server(email) as server:
+            if email.user:
+                server.login(email.user, secret(email.password_file, "report.email.password_file"))
+            server.send_message(message)
+    except (OSError, smtplib.SMTPException) as error:
+        raise PipelineError(
+            f"the report could not be mailed: {where}: {' '.join(str(error).split())[:200]}",
+            hint="check report.email in recipes/nightly.yaml",
+        ) from None
+
+
+def _server(email: Email) -> smtplib.SMTP:
+    if email.tls == "tls":
+        return smtplib.SMTP_SSL(email.host, email.port, timeout=_TIMEOUT, context=ssl.create_default_context())
+    server = smtplib.SMTP(email.host, email.port, timeout=_TIMEOUT)
+    if email.tls == "starttls":
+        server.starttls(context=ssl.create_default_context())
+    return server
+
+
+def _post(webhook: Webhook, night: Mapping[str, Any]) -> None:
+    headers = {}
+    if webhook.token_file:
+        headers["Authorization"] = f"Bearer {secret(webhook.token_file, 'report.webhook.token_file')}"
+    summary = {
+        "text": markdown.text(night),
+        "run": night["run"],
+        "verdict": night["verdict"],
+        "good": night["good"],
+        "publications": [
+            {"recipe": recipe["name"], "cloud": cloud["cloud"], "outcome": cloud["outcome"]}
+            for recipe in night["recipes"]
+            for cloud in recipe["clouds"]
+        ],
+    }
+    place = webhook.url.split("?")[0]
+    try:
+        answer = requests.post(webhook.url, json=summary, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
+    except requests.RequestException as error:
+        raise PipelineError(f"the webhook {place} does not answer: {type(error).__name__}") from None
+    if answer.status_code >= 300:
+        raise PipelineError(f"the webhook {place} answered {answer.status_code}")
+
+
+def secret(file: str | None, setting: str) -> str:
+    """The secret in ``file``, which nobody but its owner may read."""
+    if not file:
+        raise PipelineError(f"{setting} is not set", hint="secrets are read from files only")
+    path = Path(file).expanduser()
+    try:
+        if path.stat().st_mode & 0o077:
+            raise PipelineError(f"{setting}: {path} can be read by others", hint=f"chmod 600 {path}")
+        return path.read_text().strip()
+    except OSError as error:
+        raise PipelineError(f"{setting}: {path}: {error.strerror}") from None
