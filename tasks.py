@@ -249,6 +249,41 @@ def nightly(context: Context, ci: bool = False, locked: bool = False) -> None:
 
 # --- Image service ----------------------------------------------------------------------------------------------------
 
+_SERVICE = "Image service"
+_SETTINGS = "the settings file (default: settings.yaml in the service's folder)"
+
+
+@task("serve", _SERVICE, help={"settings": _SETTINGS})
+def serve(context: Context, settings: str = "") -> None:
+    """Run the image service in the foreground, until Ctrl-C."""
+    from pipeline.face import imageservice
+
+    imageservice.serve(settings)
+
+
+@task("service.start", _SERVICE, help={"settings": _SETTINGS})
+def service_start(context: Context, settings: str = "") -> None:
+    """Start the image service in the background, and wait until it answers."""
+    from pipeline.face import imageservice
+
+    imageservice.start(settings)
+
+
+@task("service.stop", _SERVICE, help={"settings": _SETTINGS, "now": "cut off running uploads and downloads"})
+def service_stop(context: Context, settings: str = "", now: bool = False) -> None:
+    """Stop the image service in the background; running uploads end first."""
+    from pipeline.face import imageservice
+
+    imageservice.stop(settings, now=now)
+
+
+@task("service.status", _SERVICE, help={"settings": _SETTINGS, "json": "as JSON on standard output"})
+def service_status(context: Context, settings: str = "", json: bool = False) -> None:
+    """Tell whether the image service runs, where it listens, and how to reach it."""
+    from pipeline.face import imageservice
+
+    imageservice.status(settings, as_json=json)
+
 
 # --- Keys and proofs --------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from pipeline.imageservice.app import create_app
 from pipeline.imageservice.catalog import migrate
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.importing.worker import Worker
+from pipeline.imageservice.server import background
 from pipeline.imageservice.server.application import ImageApplication
 from pipeline.imageservice.server.supervisor import Supervisor
 from pipeline.imageservice.service import Service
@@ -53,7 +54,8 @@ def serve(settings: Settings, part: str = "all", *, tell: Callable[[str], None] 
     if part == "all":
         for number in range(settings.server.workers):
             helpers[f"worker {number + 1}"] = lambda: work(service)
-    return Supervisor(lambda: serve_api(service), helpers).run()
+    with background.noted(settings):
+        return Supervisor(lambda: serve_api(service), helpers).run()
 
 
 def prepare(settings: Settings) -> Service:

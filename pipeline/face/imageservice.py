@@ -1,0 +1,78 @@
+"""``./inv serve`` and ``./inv service.…``: the image service run, started, watched and stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.face.task import Exit
+from pipeline.imageservice.access.options import StaticIdentity
+from pipeline.imageservice.server import background
+from pipeline.imageservice.settings import Settings
+
+
+def serve(file: str = "") -> None:
+    """Run the service here until it is told to stop."""
+    from pipeline.imageservice import serve as service  # brings the whole service with it
+
+    settings = _load(file)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    _tell_token(settings)
+    status = service.serve(settings)
+    if status:
+        raise SystemExit(status)
+
+
+def start(file: str = "") -> None:
+    """Start the service in the background."""
+    from pipeline.imageservice import serve as service
+
+    settings = _load(file)
+    if background.status(settings).pid is None:
+        # Here, so that what is wrong is told by this command and not in a log.
+        service.prepare(settings)
+        service.require_free(*settings.address)
+    state = background.start(settings, Path(file).absolute() if file else None)
+    print(f"the image service runs on {state.address} (process {state.pid}, log {state.log})")
+    _tell_token(settings)
+
+
+def stop(file: str = "", *, now: bool = False) -> None:
+    """Stop the service in the background."""
+    settings = _load(file)
+    console = Console(stderr=True)
+    with console.status("waiting for running uploads and downloads") if not now else console.status("stopping"):
+        ran = background.stop(settings, at_once=now)
+    print("the image service has ended" if ran else "the image service was not running")
+
+
+def status(file: str = "", *, as_json: bool = False) -> None:
+    """Tell how the service is; ends with status 1 when it does not answer."""
+    settings = _load(file)
+    state = background.status(settings)
+    if as_json:
+        print(json.dumps({"pid": state.pid, "answers": state.answers, "address": state.address, "log": str(state.log)}))
+    elif state.pid is None:
+        other = f", but something answers on {state.address}" if state.answers else ""
+        print(f"the image service does not run{other}")
+    else:
+        print(f"the image service runs on {state.address} (process {state.pid}, log {state.log})")
+        if not state.answers:
+            print("it does not answer")
+        _tell_token(settings)
+    if state.pid is None or not state.answers:
+        raise SystemExit(Exit.FAILED)
+
+
+def _load(file: str) -> Settings:
+    return Settings.load(Path(file) if file else None)
+
+
+def _tell_token(settings: Settings) -> None:
+    identity = settings.identity
+    if isinstance(identity, StaticIdentity) and identity.tokens is None:
+        print(f"its administrator's token is in {settings.folder / 'token'}")
