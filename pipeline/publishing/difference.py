@@ -21,13 +21,9 @@ class Changes:
 
     @property
     def summary(self) -> str:
-        """``+3 −1 ~2``, or ``none``."""
-        parts = [
-            f"{sign}{len(names)}"
-            for sign, names in (("+", self.added), ("−", self.removed), ("~", self.updated))
-            if names
-        ]
-        return " ".join(parts) or "none"
+        """``3 added, 1 removed``, or ``nothing``."""
+        counted = (("added", self.added), ("removed", self.removed), ("updated", self.updated))
+        return ", ".join(f"{len(names)} {word}" for word, names in counted if names) or "nothing"
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,19 @@ _WIDTH, _HEIGHT, _EDGE = 600.0, 120.0, 8.0
 
 
 def line(values: Sequence[float], labels: Sequence[str], title: str) -> Markup:
-    """A line through ``values``, oldest first, from zero upwards; each point tells its label when pointed at."""
+    """A line through ``values``, oldest first; each point tells its label when pointed at.
+
+    The lowest value stands on the chart's lower rule, the highest on the upper one.
+    """
     if not values:
         return Markup()
-    top = max(values) or 1.0
+    low, high = min(values), max(values)
     step = (_WIDTH - 2 * _EDGE) / max(1, len(values) - 1)
-    points = [
-        (_EDGE + number * step, _HEIGHT - _EDGE - value / top * (_HEIGHT - 2 * _EDGE))
-        for number, value in enumerate(values)
-    ]
-    if len(points) == 1:
-        points = [(_WIDTH / 2, points[0][1])]
+    points = [(_EDGE + number * step, _height(value, low, high)) for number, value in enumerate(values)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    floor = _HEIGHT - _EDGE
-    area = f"{points[0][0]:.1f},{floor} {path} {points[-1][0]:.1f},{floor}"
+    rules = "".join(
+        f'<line class="rule" x1="0" x2="{_WIDTH:.0f}" y1="{y:.0f}" y2="{y:.0f}"/>' for y in (_EDGE, _HEIGHT - _EDGE)
+    )
     # A line of no length with round ends is a dot that stays round however the SVG is stretched.
     dots = "".join(
         f'<path class="dot" d="M{x:.1f} {y:.1f}h0"><title>{escape(label)}</title></path>'
@@ -34,10 +33,13 @@ def line(values: Sequence[float], labels: Sequence[str], title: str) -> Markup:
     )
     return Markup(  # noqa: S704  (made here of numbers and escaped text)
         f'<svg class="chart" viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(title)}"><polygon class="area" points="{area}"/>'
-        f'<line class="floor" x1="0" x2="{_WIDTH:.0f}" y1="{floor}" y2="{floor}"/>'
-        f'<polyline class="line" points="{path}"/>{dots}</svg>'
+        f'aria-label="{escape(title)}">{rules}<polyline class="line" points="{path}"/>{dots}</svg>'
     )
+
+
+def _height(value: float, low: float, high: float) -> float:
+    share = (value - low) / (high - low) if high > low else 0.5
+    return _HEIGHT - _EDGE - share * (_HEIGHT - 2 * _EDGE)
 
 
 def shares(values: Sequence[float]) -> list[float]:

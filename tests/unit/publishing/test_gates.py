@@ -67,7 +67,7 @@ def test_differences_by_kind() -> None:
     assert found.packages.added == {"d": "1"}
     assert found.packages.removed == {"c": "1"}
     assert found.packages.updated == {"a": ("1", "2")}
-    assert found.packages.summary == "+1 −1 ~1"
+    assert found.packages.summary == "1 added, 1 removed, 1 updated"
     assert list(found.kinds) == ["packages", "services"]
     assert not compare(before, before)
 
