@@ -13,6 +13,7 @@ from pipeline.recipes.model import Recipe
 from pipeline.steps.boot_test import BootTest
 from pipeline.steps.offline.step import Offline
 from pipeline.steps.products import Products
+from pipeline.steps.scan import Scan
 from pipeline.steps.sign import Sign
 from pipeline.steps.tiny.step import InstallTiny
 
@@ -39,5 +40,6 @@ STEPS: Sequence[Entry] = (
     Entry(Offline(), deadline=2 * HOUR, needs=_appliance),
     Entry(Products(), deadline=4 * HOUR, needs=_written),
     Entry(BootTest(), deadline=2 * HOUR, needs=_booted),
-    Entry(Sign(), deadline=4 * HOUR, after=("boot_test",)),
+    Entry(Scan(), deadline=2 * HOUR, needs=_appliance),
+    Entry(Sign(), deadline=4 * HOUR, after=("boot_test", "scan")),
 )

@@ -175,6 +175,7 @@ class Run:
             evidence={name: self.journal.evidence(recipe, name) for name in names},
             deadlines={entry.name: entry.deadline for entry in unit.entries},
             accelerator=self.options.accelerator,
+            origins=build.origins(),
         )
 
     def _wait(self, state: UnitState, reason: str) -> None:

@@ -16,7 +16,7 @@ from pipeline.engine.lock_file import Locked
 from pipeline.engine.result import StepResult, StepStatus
 from pipeline.engine.store import Outcome
 from pipeline.recipes.model import Recipe
-from pipeline.steps.step import Stage
+from pipeline.steps.step import Origin, Stage
 
 
 @dataclass
@@ -112,6 +112,21 @@ class BuildState:
             if state.outcome:
                 found.update(state.outcome.facts)
         return found
+
+    def origins(self) -> list[Origin]:
+        """What has been done so far, in order."""
+        return [
+            Origin(
+                unit=outcome.unit,
+                key=outcome.key,
+                run=outcome.run,
+                made=outcome.made,
+                seconds=round(sum(outcome.seconds.values()), 3),
+                accelerator=outcome.accelerator,
+            )
+            for state in self.units.values()
+            if (outcome := state.outcome)
+        ]
 
     def step_results(self) -> list[StepResult]:
         """How each step ended, in order."""

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from pipeline.engine.graph import Unit
 from pipeline.engine.store import Blob, Outcome, Store
 from pipeline.engine.workplace import Workplace
 from pipeline.host import accelerator
-from pipeline.steps.step import Context, Stage
+from pipeline.steps.step import Context, Origin, Stage
 
 OWNER = "PIPELINE_OWNER"
 _PR_SET_PDEATHSIG = 1
@@ -63,6 +63,7 @@ class Task:
     evidence: Mapping[str, Path]
     deadlines: Mapping[str, float]
     accelerator: str | None
+    origins: Sequence[Origin]
 
 
 class Stopped(BaseException):
@@ -218,6 +219,7 @@ class _Worker:
             layers=task.store.layers,
             documents=task.place.documents,
             facts={**task.facts, **self.facts},
+            origins=task.origins,
             locked=task.locked,
             offline=task.offline,
         )

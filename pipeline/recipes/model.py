@@ -16,6 +16,7 @@ from pipeline.recipes.fields import Bytes, Model, Name, Text, UserName, Word, ra
 from pipeline.recipes.guest import Customize, Sysprep
 from pipeline.recipes.install import Install
 from pipeline.recipes.product import BootTest, Product, Publish, Signing
+from pipeline.recipes.scan import Scan
 
 SAID_ELSEWHERE = {"architecture", "os_type", "os_distro", "os_version", "os_admin_user"}
 
@@ -93,6 +94,8 @@ class Recipe(Model):
     """Image properties (``hw_*`` and others): what the boot test's hardware is and what is published."""
     publish: Publish = Publish()
     """How the image appears in a cloud."""
+    scan: Scan = Scan()
+    """The search for secrets in the finished image."""
     signing: Signing = Signing()
     """The signature over the products."""
 

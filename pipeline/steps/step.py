@@ -60,6 +60,18 @@ class TakesFromOutside(Protocol):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """A unit of work that the product stands on: its content key, the run that did it, when (ISO 8601), how long."""
+
+    unit: str
+    key: str
+    run: str
+    made: str
+    seconds: float
+    accelerator: str
+
+
+@dataclass(frozen=True)
 class Context:
     """What one run of a step works with.
 
@@ -70,7 +82,8 @@ class Context:
     by step name. ``layers`` is the folder under which ``disk`` and all its backing files lie. A record step may leave
     files in ``documents`` (an SBOM, an attestation, a screenshot): they are kept with the record, by their names.
     ``locked`` says by the name of each ``Outside`` of this step what was found there (``url``, and ``sha256`` if
-    its content was read); with ``offline`` the step must not touch the network.
+    its content was read); with ``offline`` the step must not touch the network. ``origins`` are the units of this
+    recipe that were done before, for whoever has to tell how the product came about.
     """
 
     recipe: Recipe
@@ -85,6 +98,7 @@ class Context:
     layers: Path
     documents: Path
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    origins: Sequence[Origin] = ()
     locked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     offline: bool = False
 

@@ -1,0 +1,99 @@
+"""The gate before the signature: no secret and no identity of the build machine leaves with the image."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.host import kernel, software
+from pipeline.host.appliance import Appliance
+from pipeline.recipes.model import Recipe
+from pipeline.signing import private_file, scan
+from pipeline.signing.scan import scan as scanning
+from pipeline.signing.scan.findings import Allowance, Report
+from pipeline.steps.step import Context, Stage
+
+# A file with one secret of the build in each line, to be looked for in the image.
+SECRETS_FILE = "PIPELINE_BUILD_SECRETS_FILE"
+_SHOWN = 40
+
+
+class Scan:
+    """Reads one product, which holds the same disk as all others.
+
+    Its facts: ``report`` (what was looked at and what was allowed) and ``packages`` (the installed software, from the
+    same reading). Findings that the recipe does not allow end the build.
+    """
+
+    name = "scan"
+    stage = Stage.RECORD
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """Unless the recipe says no."""
+        return recipe.scan.enabled
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """What is allowed, who may log in, and the appliance's kernel."""
+        return {
+            "allow": [each.model_dump(mode="json") for each in recipe.scan.allow],
+            "keys": sorted(_expected_keys(recipe)),
+            "appliance": kernel.newest().version,
+        }
+
+    def sources(self) -> Sequence[Path]:
+        """The rules and everything that applies them."""
+        folder = Path(str(scan.__file__)).parent
+        return [*sorted(folder.glob("*.py")), *sorted(folder.glob("*.yaml")), Path(software.__file__)]
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Scan; raise ``PipelineError`` with every finding that is not allowed."""
+        appliance = Appliance(context.accelerator, context.home.cache / "appliance", context.folder, context.log)
+        # A raw product needs no decoding.
+        chosen = "raw" if "raw" in context.products else next(iter(context.products))
+        examined = scanning.examine(
+            context.products[chosen],
+            chosen,
+            appliance,
+            secrets=_secrets(),
+            allowances=[Allowance(**each.model_dump()) for each in context.recipe.scan.allow],
+            expected_keys=_expected_keys(context.recipe),
+            progress=context.progress,
+        )
+        _require_clean(context.recipe, examined.report)
+        return {
+            "report": examined.report.as_data(),
+            "packages": [dataclasses.asdict(package) for package in examined.packages],
+        }
+
+
+def _require_clean(recipe: Recipe, report: Report) -> None:
+    if not report.findings:
+        return
+    more = len(report.findings) - _SHOWN
+    raise PipelineError(
+        f"recipe {recipe.name}: the image gives away {len(report.findings)} secrets or identities; it is not signed",
+        details=[*map(str, report.findings[:_SHOWN]), *([f"and {more} more"] if more > 0 else [])],
+        hint="mend the recipe, or accept a finding with its reason under scan.allow (rule, path, reason)",
+    )
+
+
+def _expected_keys(recipe: Recipe) -> frozenset[str]:
+    """The base64 words of the public keys that the recipe puts into the image."""
+    return frozenset(key.split()[1] for key in _keys(recipe))
+
+
+def _keys(recipe: Recipe) -> Iterator[str]:
+    yield from recipe.customize.ssh_keys
+    for user in recipe.customize.users:
+        yield from user.ssh_keys
+
+
+def _secrets() -> list[bytes]:
+    named = os.environ.get(SECRETS_FILE)
+    if not named:
+        return []
+    return [line for line in private_file.read(Path(named), what="the file of build secrets").splitlines() if line]
