@@ -45,6 +45,8 @@ fallocate_reserve = 0
 conn_timeout = 10
 node_timeout = 60
 client_timeout = 120
+# Listings must be true at once: nobody mends them later.
+container_update_timeout = 60
 [pipeline:main]
 pipeline = {kind}-server
 [app:{kind}-server]

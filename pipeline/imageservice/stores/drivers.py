@@ -13,6 +13,7 @@ from pipeline.imageservice.stores.options import FileOptions, StoreOptions
 from pipeline.imageservice.stores.pieces import Budget, Unlimited
 from pipeline.imageservice.stores.s3_options import S3Options
 from pipeline.imageservice.stores.store import Store
+from pipeline.imageservice.stores.swift_options import SwiftOptions
 
 
 def _kind(options: Any) -> Any:
@@ -24,12 +25,13 @@ def _kind(options: Any) -> Any:
 
 # One more back end is one more member here and one more line below.
 AnyStoreOptions = Annotated[
-    Annotated[FileOptions, Tag("file")] | Annotated[S3Options, Tag("s3")],
+    Annotated[FileOptions, Tag("file")] | Annotated[S3Options, Tag("s3")] | Annotated[SwiftOptions, Tag("swift")],
     Discriminator(_kind, custom_error_type="store_type", custom_error_message="type: there is no such kind of store"),
 ]
 _DRIVERS = {
     "file": "file.FileStore",
     "s3": "s3.S3Store",
+    "swift": "swift.SwiftStore",
 }
 
 

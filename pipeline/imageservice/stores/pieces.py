@@ -67,7 +67,7 @@ class Pieces(Generic[T]):
 
     def whole(self) -> bytearray:
         """Everything, when no piece has been sent; nothing can be added afterwards."""
-        del self._filling[self._filled :]
+        self._shorten()
         return self._filling
 
     def add(self, data: memoryview) -> None:
@@ -84,7 +84,7 @@ class Pieces(Generic[T]):
     def finish(self) -> list[T]:
         """Send the rest, wait for all, and return what ``send`` returned, in order. Raises as ``add``."""
         if self._filled:
-            del self._filling[self._filled :]
+            self._shorten()
             self._dispatch(last=True)
         wait(self._sending)
         return [self._sent[number].result() for number in sorted(self._sent)]
@@ -98,6 +98,12 @@ class Pieces(Generic[T]):
         self._spare.clear()
         self._filling, self._filled = bytearray(), 0
         self._grants.close()
+
+    def _shorten(self) -> None:
+        """Make the last piece as long as what is in it."""
+        if self._filled < len(self._filling):
+            # By a copy: whoever sent this memory before may still hold a view of it, so it can't be cut.
+            self._filling = self._filling[: self._filled]
 
     def _dispatch(self, *, last: bool = False) -> None:
         if self._pool is None:
