@@ -1,0 +1,73 @@
+"""A small real guest for tests, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.home import Home
+from pipeline.base.progress import nothing
+from pipeline.recipes.model import Recipe
+from pipeline.steps.step import Context
+from pipeline.steps.tiny.step import InstallTiny
+
+RECIPE: dict[str, Any] = {
+    "name": "tiny",
+    "os": {"type": "linux", "distro": "cirros", "version": "0.6", "admin_user": "cirros"},
+    "disk": {"size": "64MiB"},
+    "install": {"method": "tiny"},
+    "products": [{"format": "qcow2", "compression": "zlib"}, {"format": "raw"}],
+    "properties": {"hw_video_model": "vga"},
+}
+
+
+def tiny_recipe(**changes: Any) -> Recipe:
+    """A tiny recipe with some parts replaced."""
+    return Recipe.model_validate({**RECIPE, **changes})
+
+
+def context_for(recipe: Recipe, folder: Path, disk: Path | None = None, **parts: Any) -> Context:
+    """What a step of ``recipe`` is given, in ``folder``."""
+    for name in ("scratch", "evidence", "documents"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return Context(
+        recipe=recipe,
+        home=Home.default(),
+        folder=folder / "scratch",
+        disk=disk or folder / "disk.qcow2",
+        products=parts.pop("products", {}),
+        evidence=folder / "evidence",
+        log=(folder / "log").open("ab"),
+        progress=nothing,
+        accelerator="tcg",
+        layers=folder,
+        documents=folder / "documents",
+        **parts,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes the disk of a tiny recipe, with some parts of it replaced."""
+
+    def make(**changes: Any) -> Path:
+        context = context_for(tiny_recipe(**changes), tmp_path_factory.mktemp("tiny"))
+        InstallTiny().run(context)
+        return context.disk
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_disk(make_tiny: Callable[..., Path]) -> Path:
+    """The disk of the tiny guest, as it is installed (QCOW2)."""
+    return make_tiny()
+
+
+@pytest.fixture(scope="session")
+def appliance_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where libguestfs keeps its appliance for all tests of a run."""
+    return tmp_path_factory.mktemp("appliance")
