@@ -91,7 +91,10 @@ class BuildState:
     def foundation(self, unit: Unit) -> dict[str, Any]:
         """What the unit stands on, by digest."""
         if unit.stage is Stage.RECORD:
-            return {"products": {name: blob.sha256 for name, blob in self.products().items()}}
+            # What earlier records say may be part of a later one: an attestation tells of the boot test.
+            records = [name for name in unit.needs if self.units[name].unit.stage is Stage.RECORD]
+            stands_on = {"records": {name: self.units[name].key for name in records}} if records else {}
+            return {"products": {name: blob.sha256 for name, blob in self.products().items()}, **stands_on}
         disk = self.disk()
         return {"disk": disk} if disk and unit.stage is not Stage.INSTALL else {}
 
