@@ -80,6 +80,8 @@ def make_api(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
         }
         service = Service.from_settings(_settings(data))
         services.append(service)
+        for store in [service.staging, *service.stores]:
+            store.check()
         api = Api(testing.TestClient(create_app(service)), service, suffix)
         for name, (project, _roles) in PEOPLE.items():
             api.people[name] = Person(api, name, f"{project}-{suffix}", f"token-of-{name}")
@@ -87,8 +89,17 @@ def make_api(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
         return api
 
     yield make
+    _leave_nothing_public(make())
     for service in services:
         service.database.close()
+
+
+def _leave_nothing_public(api: Api) -> None:
+    """Public images would stand in the lists of the next test."""
+    for hidden in ("true", "false"):
+        for image_id in api.admin.ids(f"visibility=public&os_hidden={hidden}"):
+            hide = [{"op": "replace", "path": "/visibility", "value": "private"}]
+            assert api.admin.patch(f"/v2/images/{image_id}", hide).status_code == 200
 
 
 @pytest.fixture
