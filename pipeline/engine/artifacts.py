@@ -24,6 +24,10 @@ def offer(home: Home, result: BuildResult) -> Path:
     named = {f"{result.recipe.name}.{product.format}": product for product in result.products}
     for name, product in named.items():
         _link(product.path, folder / name)
+    # What says of a product what it is stands beside it: tiny.qcow2.intoto.jsonl.
+    documents = {f"{result.recipe.name}.{name}": path for name, path in result.documents.items()}
+    for name, path in documents.items():
+        _link(path, folder / name)
     manifest = {
         **summary(result),
         "name": result.recipe.image_name,
@@ -41,7 +45,7 @@ def offer(home: Home, result: BuildResult) -> Path:
     }
     atomic.write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     for stale in folder.iterdir():
-        if stale.name not in {*named, "manifest.json"}:
+        if stale.name not in {*named, *documents, "manifest.json"}:
             with contextlib.suppress(OSError):
                 stale.unlink()
     return folder

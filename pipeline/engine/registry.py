@@ -14,7 +14,7 @@ from pipeline.steps.boot_test import BootTest
 from pipeline.steps.offline.step import Offline
 from pipeline.steps.products import Products
 from pipeline.steps.scan import Scan
-from pipeline.steps.sign import Sign
+from pipeline.steps.sign.step import Sign
 from pipeline.steps.tiny.step import InstallTiny
 
 # What QEMU needs beside the guest's own memory, and what libguestfs gives its appliance.

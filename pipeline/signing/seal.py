@@ -1,0 +1,159 @@
+"""Sealing a finished file: its digests, its signature, and the documents that say what it is and where it comes from.
+
+The documents stand beside the file and travel with it: ``FILE.signature.json`` (digests, signature properties,
+certificate), ``FILE.cdx.json`` (bill of materials), ``FILE.intoto.jsonl`` (attestations: one signed envelope a line).
+Whoever seals computes every digest from the bytes; what the build says of itself is taken over as its word.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.progress import Progress, nothing
+from pipeline.host.software import Package
+from pipeline.image.digests import Digests
+from pipeline.signing import bundle, image_signature, sbom
+from pipeline.signing.certificates import CertificateSource
+from pipeline.signing.dsse import Envelope
+from pipeline.signing.kinds import HashMethod
+from pipeline.signing.provenance import Build, Dependency, boot_test, secret_scan
+from pipeline.signing.signer import Signer
+from pipeline.signing.statement import CYCLONEDX, Statement, Subject
+
+SIGNATURE = "signature.json"
+SBOM = "cdx.json"
+ATTESTATIONS = "intoto.jsonl"
+BUNDLE = "sigstore.json"
+_SUBJECT_DIGESTS = ("sha256", "sha512")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a build says of itself and of the image, as JSON data; see ``Build`` for most of it.
+
+    ``image``: name, distro, version. ``boot_test`` and ``scan`` are the facts of those steps, ``packages`` the software
+    found; ``None`` where a step was not asked for.
+    """
+
+    image: Mapping[str, str]
+    recipe: str
+    options: Mapping[str, Any]
+    dependencies: Iterable[Mapping[str, Any]]
+    tools: Mapping[str, str]
+    accelerator: str
+    steps: Iterable[Mapping[str, Any]]
+    invocation: str
+    started: str
+    finished: str
+    builder: str
+    boot_test: Mapping[str, Any] | None = None
+    scan: Mapping[str, Any] | None = None
+    packages: Iterable[Mapping[str, str]] | None = None
+
+    @classmethod
+    def parse(cls, data: Any, *, name: str) -> About:
+        """From JSON data of another machine. Raises ``PipelineError`` when it is something else."""
+        try:
+            made = cls(**data)
+            made.build()
+            made.bill({"sha256": "0" * 64})
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise PipelineError(f"{name} does not describe a build: {error}") from None
+        return made
+
+    def build(self) -> Build:
+        """As what provenance is made of."""
+        return Build(
+            recipe=self.recipe,
+            options=self.options,
+            dependencies=[Dependency(each["name"], each["uri"], each["digest"]) for each in self.dependencies],
+            tools=self.tools,
+            accelerator=self.accelerator,
+            steps=[dict(each) for each in self.steps],
+            invocation=self.invocation,
+            started=self.started,
+            finished=self.finished,
+            builder=self.builder,
+        )
+
+    def bill(self, digests: Mapping[str, str]) -> bytes | None:
+        """The bill of materials of a file with these digests."""
+        if self.packages is None:
+            return None
+        moment = datetime.datetime.fromisoformat(self.finished).astimezone(datetime.UTC)
+        image = sbom.Image(self.image["name"], self.image["distro"], self.image["version"], digests, moment)
+        return sbom.make(image, [Package(**each) for each in self.packages], {})
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A sealed file: its digests, its signature's properties, and the documents by their ending."""
+
+    digests: Digests
+    properties: Mapping[str, str]
+    documents: Mapping[str, bytes]
+
+
+def seal(
+    path: Path,
+    name: str,
+    about: About,
+    signer: Signer,
+    method: HashMethod,
+    certificates: CertificateSource,
+    *,
+    bundler: Signer | None = None,
+    taps: Iterable[Callable[[bytes], object]] = (),
+    progress: Progress = nothing,
+) -> Sealed:
+    """Read ``path`` once; return everything that seals it. ``name`` is what attestations call it.
+
+    ``bundler`` is a P-256 key that also signs the file as a sigstore bundle.
+    """
+    signed = image_signature.sign(path, signer, method, taps=taps, progress=progress)
+    digests = signed.digests
+    subject = Subject(name, {each: digests[each] for each in _SUBJECT_DIGESTS})
+    documents = {SIGNATURE: _signature_document(name, digests, signed.properties, certificates)}
+    bill = about.bill(digests.values)
+    if bill is not None:
+        documents[SBOM] = bill
+    statements = list(_statements(about, subject, bill))
+    envelopes = [Envelope.sign(statement.dump(), [signer]) for statement in statements]
+    documents[ATTESTATIONS] = "".join(f"{envelope.dump()}\n" for envelope in envelopes).encode()
+    if bundler is not None:
+        documents[BUNDLE] = bundle.of_file(digests.sha256, "sha256", bundler).encode()
+    return Sealed(digests, signed.properties, documents)
+
+
+def _statements(about: About, subject: Subject, bill: bytes | None) -> Iterable[Statement]:
+    subjects = [subject]
+    yield about.build().statement(subjects)
+    if about.boot_test is not None:
+        yield boot_test(subjects, about.boot_test)
+    if about.scan is not None:
+        yield secret_scan(subjects, about.scan)
+    if bill is not None:
+        yield Statement(subjects, CYCLONEDX, json.loads(bill))
+
+
+def _signature_document(
+    name: str, digests: Digests, properties: Mapping[str, str], certificates: CertificateSource
+) -> bytes:
+    certificate = certificates.get(properties[image_signature.CERTIFICATE])
+    data = {
+        "name": name,
+        "size": digests.size,
+        "digests": dict(digests.values),
+        "properties": dict(properties),
+        # For whoever has no key manager; it counts only if the trust root vouches for it.
+        "certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(),
+    }
+    return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()

@@ -1,0 +1,83 @@
+"""The last record over the products: their digests, the signature over exactly these bytes, and the attestations."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.base import atomic
+from pipeline.base.home import Home
+from pipeline.image.digests import USUAL, Digests, digest_file
+from pipeline.recipes.model import Recipe
+from pipeline.signing import dsse, image_signature, provenance, sbom, seal, signer, statement
+from pipeline.signing.keyring import Keyring
+from pipeline.signing.kinds import HashMethod
+from pipeline.steps.sign import about
+from pipeline.steps.step import Context, Stage
+
+# What the build says of itself, for a machine that signs later (./inv sign).
+ABOUT = "build.json"
+
+
+class Sign:
+    """Reads each product once, for all digests and the signature together.
+
+    It also runs for recipes that are not signed, since publishing needs the digests. Its facts:
+    ``{"products": {FORMAT: {"size": …, "digests": {…}, "signature": {…}}}}``; its documents: ``FORMAT.signature.json``,
+    ``FORMAT.intoto.jsonl``, ``FORMAT.cdx.json`` and ``build.json``.
+    """
+
+    name = "sign"
+    stage = Stage.RECORD
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """Always."""
+        return True
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """The key by its name and generation. The first generation is made when it is first needed."""
+        # The attestation tells the whole recipe.
+        options = recipe.model_dump(mode="json")
+        if not recipe.signing.enabled:
+            return {"signed": False, "recipe": options}
+        keyring = Keyring(Home.default())
+        known = recipe.signing.key in keyring.names()
+        number = keyring.record(recipe.signing.key).active.number if known else 1
+        return {"signed": True, "generation": number, "recipe": options}
+
+    def sources(self) -> Sequence[Path]:
+        """What makes signatures and documents."""
+        modules = (about, dsse, image_signature, provenance, sbom, seal, signer, statement)
+        return [Path(str(module.__file__)) for module in modules]
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Digest and sign every product, and write its documents."""
+        told = about.gather(context)
+        text = json.dumps(dataclasses.asdict(told), indent=1, sort_keys=True) + "\n"
+        atomic.write_text(context.documents / ABOUT, text)
+        if not context.recipe.signing.enabled:
+            return {
+                "products": {
+                    name: _facts(digest_file(path, USUAL, progress=context.progress), {})
+                    for name, path in context.products.items()
+                }
+            }
+        keyring = Keyring(context.home)
+        key = keyring.signer(context.recipe.signing.key)
+        method = HashMethod(context.recipe.signing.hash)
+        found = {}
+        for name, path in context.products.items():
+            context.progress.say(f"signing {name} with a {key.kind} key")
+            shown = f"{context.recipe.name}.{name}"
+            made = seal.seal(path, shown, told, key, method, keyring.certificates, progress=context.progress)
+            for ending, data in made.documents.items():
+                atomic.write_bytes(context.documents / f"{name}.{ending}", data)
+            found[name] = _facts(made.digests, made.properties)
+        return {"products": found}
+
+
+def _facts(digests: Digests, signature: Mapping[str, str]) -> dict[str, Any]:
+    return {"size": digests.size, "digests": dict(digests.values), "signature": dict(signature)}
