@@ -206,6 +206,7 @@ def cache_import(context: Context, source: str) -> None:
 # --- Publish ----------------------------------------------------------------------------------------------------------
 
 _PUBLISH = "Publish"
+_CLOUD = "a cloud of clouds.yaml (default: those of recipes/nightly.yaml)"
 
 
 @task(
@@ -215,8 +216,11 @@ _PUBLISH = "Publish"
     help={
         "recipes": "names of recipes",
         "set": "a variable of the recipes, as name=value (may be repeated)",
-        "cloud": "a cloud of clouds.yaml (default: those of recipes/nightly.yaml)",
+        "cloud": _CLOUD,
         "stores": "stores to put the images in, separated by commas, or all",
+        "plan": "only say what would be created, changed, hidden and renamed, and why",
+        "let-through": "show images that a gate has held back",
+        "again": "publish images that were taken back with ./inv withdraw",
         "ci": "group the output as CI systems do",
     },
     iterable=["recipes", "set"],
@@ -227,12 +231,17 @@ def publish(
     set: list[str] | None = None,
     cloud: str = "",
     stores: str = "",
+    plan: bool = False,
+    let_through: bool = False,
+    again: bool = False,
     ci: bool = False,
 ) -> None:
     """Build what has changed and publish it: uploaded hidden, read back, then shown in one step."""
     from pipeline.face import publishing
+    from pipeline.publishing.delivery import Choice
 
-    publishing.publish(recipes or (), set or (), cloud=cloud, stores=stores, ci=ci)
+    choice = Choice(let_through=let_through, again=again)
+    publishing.publish(recipes or (), set or (), cloud=cloud, stores=stores, plan=plan, choice=choice, ci=ci)
 
 
 @task(
@@ -245,6 +254,68 @@ def nightly(context: Context, ci: bool = False, locked: bool = False) -> None:
     from pipeline.face import publishing
 
     publishing.run_nightly(ci=ci, locked=locked)
+
+
+@task("images", _PUBLISH, help={"cloud": _CLOUD, "json": "as JSON on standard output"})
+def images(context: Context, cloud: str = "", json: bool = False) -> None:
+    """List what is published where: state, age, digest, signature, stores."""
+    from pipeline.face import images
+
+    images.images(cloud, as_json=json)
+
+
+@task("why", _PUBLISH, help={"image": "its id or name", "cloud": _CLOUD, "json": "as JSON on standard output"})
+def why(context: Context, image: str, cloud: str = "", json: bool = False) -> None:
+    """Tell why an image is there, shown, hidden or held back, and what was done to it."""
+    from pipeline.face import images
+
+    images.why(image, cloud, as_json=json)
+
+
+@task(
+    "rotate",
+    _PUBLISH,
+    positional=["recipes"],
+    help={
+        "recipes": "names of recipes (default: those of recipes/nightly.yaml)",
+        "cloud": _CLOUD,
+        "plan": "only say what would be deleted, and why the others stay",
+        "yes": "delete",
+    },
+    iterable=["recipes"],
+)
+def rotate(
+    context: Context, recipes: list[str] | None = None, cloud: str = "", plan: bool = False, yes: bool = False
+) -> None:
+    """Delete previous images that retention no longer keeps."""
+    from pipeline.face import images
+
+    images.rotate(recipes or (), cloud, plan=plan, yes=yes)
+
+
+@task("withdraw", _PUBLISH, help={"recipe": "its name", "why": "the reason, for the journal", "cloud": _CLOUD})
+def withdraw(context: Context, recipe: str, why: str = "", cloud: str = "") -> None:
+    """Take the newest image of a recipe back; the one before it is the newest again."""
+    from pipeline.face import images
+
+    images.withdraw(recipe, why, cloud)
+
+
+@task(
+    "report",
+    _PUBLISH,
+    positional=["run"],
+    help={
+        "run": "a nightly run (default: the newest)",
+        "open": "show it in a browser",
+        "markdown": "print it as text",
+    },
+)
+def report(context: Context, run: str = "", open: bool = False, markdown: bool = False) -> None:
+    """Say where the report of a nightly run lies, or show it."""
+    from pipeline.face import publishing
+
+    publishing.report(run, open_it=open, markdown=markdown)
 
 
 # --- Image service ----------------------------------------------------------------------------------------------------

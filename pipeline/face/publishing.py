@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import re
+import webbrowser
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.engine.build import build as build_all
 from pipeline.engine.monitors.choice import choose
 from pipeline.engine.options import BuildOptions
-from pipeline.face import building
+from pipeline.face import building, task
 from pipeline.face.task import Exit
-from pipeline.publishing import campaign, nightly, tables
-from pipeline.publishing.delivery import Delivery, Sender
+from pipeline.publishing import campaign, delivery, nightly, release, tables
+from pipeline.publishing.delivery import Choice, Delivery, Preview, Sender
+from pipeline.publishing.report import files, messages
+from pipeline.recipes.model import Recipe
 from pipeline.recipes.nightly import Nightly, Target
 
-_SETTINGS = building.RECIPES / "nightly.yaml"
+SETTINGS = building.RECIPES / "nightly.yaml"
 
 
 def publish(
-    names: Sequence[str], settings: Sequence[str] = (), *, cloud: str = "", stores: str = "", ci: bool = False
+    names: Sequence[str],
+    settings: Sequence[str] = (),
+    *,
+    cloud: str = "",
+    stores: str = "",
+    plan: bool = False,
+    choice: Choice | None = None,
+    ci: bool = False,
 ) -> None:
-    """Build what has changed of the recipes ``names`` and publish them; end with status 1 when something failed."""
+    """Build what has changed of the recipes ``names`` and publish them; end with status 1 when something failed.
+
+    With ``plan``, only say what would be done.
+    """
     recipes = building.load(names, settings)
-    targets = _targets(cloud, stores)
+    targets = chosen_targets(cloud, stores)
     home = Home.default()
     nightly.prepare(home, targets)
+    if plan:
+        _plan(recipes, targets, sender(home), choice)
+        return
     monitors = (choose(ci=ci),)
     builds = build_all(recipes, BuildOptions(home=home, monitors=monitors))
-    now = datetime.now(UTC)
-    deliveries = campaign.publish_all(builds, targets, Sender(home, nightly.new_run(now), now), monitors=monitors)
-    _tell(deliveries)
+    _tell(campaign.publish_all(builds, targets, sender(home), monitors=monitors, choice=choice))
 
 
 def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
@@ -43,31 +58,84 @@ def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
 
     First it looks at everything the recipes take from outside, so that updates arrive; not if ``locked``.
     """
-    settings = Nightly.load(_SETTINGS)
+    settings = Nightly.load(SETTINGS)
     recipes = building.load(settings.recipes)
     options = BuildOptions(monitors=(choose(ci=ci),), fresh=not locked, locked=locked)
-    night = nightly.run(recipes, settings.targets, options)
+    night = nightly.run(recipes, settings, options)
+    folder, told = files.write(night, options.home, keep=settings.report.keep)
+    tables.show(night.deliveries)
+    console = Console(highlight=False)
+    for note in night.notes:
+        console.print(Text(note, style="yellow"))
+    for rotation in night.rotations:
+        if rotation.error is not None:
+            task.show(rotation.error)
+    for error in messages.send(settings.report, told, (folder / "index.html").read_text()):
+        task.show(error)
     if night.changed_nothing:
-        tables.show(night.deliveries)
-        Console().print("nothing has changed since the last run: nothing was published", style="bold green")
+        console.print("nothing has changed since the last run: nothing was published", style="bold green")
+    console.print(f"report: {folder / 'index.html'}", soft_wrap=True)
+    if not night.is_good:
+        raise SystemExit(Exit.FAILED)
+
+
+def report(run: str = "", *, open_it: bool = False, markdown: bool = False) -> None:
+    """Say where the report of a nightly run (the newest) lies, print it, or show it in a browser."""
+    folder = files.newest(Home.default(), run)
+    if markdown:
+        print((folder / "report.md").read_text(), end="")
         return
-    _tell(night.deliveries)
+    page = folder / "index.html"
+    print(page)
+    if open_it and not webbrowser.open(page.as_uri()):
+        raise PipelineError("no browser could be started here", hint=f"open {page}")
+
+
+def sender(home: Home) -> Sender:
+    """Who publishes in this call."""
+    now = datetime.now(UTC)
+    return Sender(home, nightly.new_run(now), now)
+
+
+def chosen_targets(cloud: str, stores: str = "") -> tuple[Target, ...]:
+    """The cloud that is named, with the stores that are named, else those of the nightly run."""
+    chosen = tuple(name for name in re.split(r"[,\s]+", stores) if name)
+    known = Nightly.load(SETTINGS).targets
+    given: dict[str, object] = {"stores": chosen} if chosen else {}
+    try:
+        if not cloud:
+            return tuple(Target(**{**target.model_dump(), **given}) for target in known)
+        # What is set for this cloud holds here, too.
+        found = next((target for target in known if target.cloud == cloud), Target(cloud=cloud))
+        return (Target(**{**found.model_dump(), **given}),)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise PipelineError(f"--{wrong['loc'][0]}: {wrong['input']!r} is not a name: {wrong['msg']}") from None
+
+
+def _plan(recipes: Sequence[Recipe], targets: Sequence[Target], who: Sender, choice: Choice | None) -> None:
+    """Show what publishing would do; a recipe that has to be built first can't be foreseen."""
+    reasons = nightly.why_built(recipes, BuildOptions(home=who.home))
+    ready = [recipe for recipe in recipes if not reasons[recipe.name]]
+    builds = build_all(ready, BuildOptions(home=who.home))
+    found: list[Preview] = []
+    for build in builds:
+        offer = release.of_build(build, who.home, who.publisher, who.now)
+        found += [delivery.preview(offer, target, who, choice) for target in targets]
+    tables.show_previews(found)
+    for recipe in recipes:
+        if reasons[recipe.name]:
+            why = PipelineError(
+                f"{recipe.name} has to be built before its publication can be foreseen",
+                details=reasons[recipe.name],
+                hint=f"./inv build {recipe.name}",
+            )
+            task.show(why)
+    if len(ready) < len(recipes) or any(each.error is not None for each in found):
+        raise SystemExit(Exit.FAILED)
 
 
 def _tell(deliveries: Sequence[Delivery]) -> None:
     tables.show(deliveries)
     if not all(each.outcome.is_good for each in deliveries):
         raise SystemExit(Exit.FAILED)
-
-
-def _targets(cloud: str, stores: str) -> tuple[Target, ...]:
-    """The cloud that is named, with the stores that are named, else those of the nightly run."""
-    chosen = tuple(name for name in re.split(r"[,\s]+", stores) if name)
-    try:
-        if cloud:
-            return (Target(cloud=cloud, stores=chosen),)
-        known = Nightly.load(_SETTINGS).targets
-        return tuple(Target(cloud=target.cloud, stores=chosen) for target in known) if chosen else known
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        raise PipelineError(f"--{wrong['loc'][0]}: {wrong['input']!r} is not a name: {wrong['msg']}") from None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
-from pipeline.publishing import marks
+from pipeline.publishing import marks, withdrawal
 from pipeline.publishing.change import Change
 from pipeline.publishing.cloud_errors import (
     CloudError,
@@ -75,6 +75,11 @@ class ChainPublication:
 
     def tidy(self) -> None:
         """Finish what runs that broke off left behind."""
+        if withdrawal.unfinished(self._looked()):
+            chain, protected = self.wanted.chain, self.wanted.protected
+            why = "a withdrawal broke off"
+            withdrawal.withdraw(self.api, chain, self.view, self.journal, why=why, protected=protected)
+            self.survey()
         situation = self._looked()
         for record in situation.stale_newest:
             self._retire(record, State.SUPERSEDED, "a newer one was shown already when a run broke off")

@@ -12,13 +12,14 @@ from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.progress import Progress, nothing
-from pipeline.publishing import clouds, lock, marks, publication, stores
+from pipeline.publishing import clouds, lock, marks, plan, publication, stores
 from pipeline.publishing.chain_publication import ChainPublication
 from pipeline.publishing.difference import Difference
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.journal import Journal, journal_file, lock_file
 from pipeline.publishing.patience import Patience
+from pipeline.publishing.plan import Step
 from pipeline.publishing.publication import Outcome, PartResult, Terms
 from pipeline.publishing.release import Offer
 from pipeline.publishing.situation import Viewpoint
@@ -108,6 +109,25 @@ def deliver(
     )
 
 
+@dataclass(frozen=True)
+class Preview:
+    """What publishing one recipe to one cloud would do. ``error`` is set when that cannot be said."""
+
+    recipe: str
+    cloud: str
+    steps: tuple[Step, ...] = ()
+    error: PipelineError | None = None
+
+
+def preview(offer: Offer, target: Target, sender: Sender, choice: Choice | None = None) -> Preview:
+    """What ``deliver`` would do, without changing anything."""
+    try:
+        steps = _Attempt(offer, target, sender, choice or Choice(), nothing).preview()
+    except PipelineError as error:
+        return Preview(offer.recipe, target.cloud, error=error)
+    return Preview(offer.recipe, target.cloud, tuple(steps))
+
+
 class _Attempt:
     """One offer on its way to one cloud."""
 
@@ -126,12 +146,28 @@ class _Attempt:
         cloud, recipe = self.target.cloud, self.offer.recipe
         api = self.sender.connect(cloud)
         with lock.held(lock_file(self.sender.home, cloud, recipe), f"publishing {recipe} to cloud {cloud}"):
-            there = api.stores()
-            chosen = stores.choose(there, self.target.stores or self.offer.stores, cloud)
-            wanted = self.offer.parts(self.target, [each for each in there if each.id in chosen])
-            self.parts = [self._part(api, each, chosen) for each in wanted]
-            terms = Terms(self._gates(wanted[-1]), self.choice.let_through, self.choice.again)
+            disk = self._assemble(api)
+            terms = Terms(self._gates(disk), self.choice.let_through, self.choice.again)
             return publication.publish(self.parts, terms)
+
+    def preview(self) -> list[Step]:
+        """What ``run`` would do. Raises ``PipelineError``."""
+        disk = self._assemble(self.sender.connect(self.target.cloud))
+        found: list[Step] = []
+        for part in self.parts:
+            situation = part.survey()
+            reasons = self._gates(disk)(situation.newest) if part.wanted is disk else ()
+            held = () if self.choice.let_through else reasons
+            found += plan.steps(situation, part.wanted, held)
+        return found
+
+    def _assemble(self, api: ImageApi) -> Wanted:
+        """Make the parts for this target; return the disk."""
+        there = api.stores()
+        chosen = stores.choose(there, self.target.stores or self.offer.stores, self.target.cloud)
+        wanted = self.offer.parts(self.target, [each for each in there if each.id in chosen])
+        self.parts = [self._part(api, each, chosen) for each in wanted]
+        return wanted[-1]
 
     def timings(self) -> dict[str, float]:
         """Seconds by stage, over all parts."""

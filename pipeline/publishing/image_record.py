@@ -140,6 +140,11 @@ class ImageRecord:
         return self.properties.get(marks.VERSION) or marks.version_stamp(self.created_at)
 
     @property
+    def bears_date(self) -> bool:
+        """Whether it has its dated name, not the stable one that consumers ask for."""
+        return self.name.endswith(f"-{self.version}")
+
+    @property
     def retired_at(self) -> datetime:
         """When it stopped being the newest, or when it was made if it never was."""
         return marks.parse_time(self.properties.get(marks.SUPERSEDED_AT)) or self.created_at

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.publishing.delivery import Delivery
+from pipeline.publishing.delivery import Delivery, Preview
 from pipeline.publishing.publication import Outcome, PartResult
 from pipeline.publishing.words import bytes_text
 
@@ -80,6 +80,23 @@ def show(deliveries: Iterable[Delivery], console: Console | None = None) -> None
     for delivery in found:
         if delivery.error is not None:
             terminal.print(Text(f"{delivery.recipe} → {delivery.cloud}: {delivery.error}", style="red"))
+
+
+def show_previews(previews: Iterable[Preview], console: Console | None = None) -> None:
+    """Print what publishing would do, act by act with the reason."""
+    terminal = console or Console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("recipe", "cloud", "act", "image", "why"):
+        table.add_column(column, overflow="fold")
+    found = list(previews)
+    for preview in found:
+        for step in preview.steps:
+            table.add_row(preview.recipe, preview.cloud, str(step.act), step.name, step.why)
+    if table.row_count:
+        terminal.print(table)
+    for preview in found:
+        if preview.error is not None:
+            terminal.print(Text(f"{preview.recipe} → {preview.cloud}: {preview.error}", style="red"))
 
 
 def _signature(part: PartResult) -> str:

@@ -126,7 +126,7 @@ def retired(record: ImageRecord, state: State, moment: str, *, drop_protection: 
 
     ``drop_protection``: the recipe protects its newest image, so that the protection is ours to take.
     """
-    name = dated_name(record.name, record.version) if record.state is State.NEWEST else record.name
+    name = record.name if record.bears_date else dated_name(record.name, record.version)
     fields: dict[str, Any] = {"name": name, "os_hidden": True}
     if drop_protection:
         fields["protected"] = False

@@ -42,7 +42,7 @@ def record(state: State | None, content: str = "old", *, serial: int = 1, age: i
     made = marks.time_text(NOW - timedelta(days=age))
     document: dict[str, Any] = {
         "id": CHAIN.image_id(serial),
-        "name": "tiny" if state is State.NEWEST else f"tiny-{serial}",
+        "name": "tiny" if state is State.NEWEST else f"tiny-v{serial}",
         "status": "active",
         "visibility": "public",
         "protected": False,

@@ -30,7 +30,7 @@ def test_retiring_takes_the_stable_name_once_and_keeps_visibility() -> None:
     change = retired(newest, State.SUPERSEDED, "2026-11-21T00:00:00Z", drop_protection=False)
     assert change.fields == {"name": "tiny-v4", "os_hidden": True}
     again = retired(record(State.SUPERSEDED, serial=4), State.SUPERSEDED, "later", drop_protection=False)
-    assert again.fields["name"] == "tiny-4"
+    assert again.fields["name"] == "tiny-v4"
 
 
 def test_protection_is_dropped_only_when_it_is_ours() -> None:

@@ -1,0 +1,166 @@
+"""``./inv images``, ``why``, ``rotate`` and ``withdraw``: published images and what becomes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.face import building, task
+from pipeline.face.publishing import SETTINGS, chosen_targets, sender
+from pipeline.face.task import Exit
+from pipeline.publishing import lock, nightly, overview, withdrawal
+from pipeline.publishing.delivery import Sender
+from pipeline.publishing.image_record import ImageRecord
+from pipeline.publishing.journal import Journal, journal_file, lock_file
+from pipeline.publishing.marks import Chain, Part, State
+from pipeline.publishing.rotation import Fate, Rotated, deletes
+from pipeline.publishing.rotations import RecipeRotation, rotate_all
+from pipeline.publishing.words import age_text, bytes_text
+from pipeline.recipes.load import RecipeFolder
+from pipeline.recipes.model import Recipe
+from pipeline.recipes.nightly import Nightly
+
+_STYLES = {State.NEWEST: "bold green", State.HELD: "yellow", State.UPLOADING: "yellow", State.WITHDRAWN: "red"}
+_FATES = {Fate.DELETED: "red", Fate.TO_DELETE: "red", Fate.IN_USE: "yellow", Fate.PROTECTED: "yellow"}
+
+
+def images(cloud: str = "", *, as_json: bool = False) -> None:
+    """List what is published where."""
+    who = _who(cloud)
+    rows = [
+        (target.cloud, record)
+        for target in chosen_targets(cloud)
+        for record in overview.managed(who.connect(target.cloud), who.publisher)
+    ]
+    if as_json:
+        print(json.dumps([_as_data(name, record) for name, record in rows], indent=2))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("cloud", "image", "state", "age", "size", "sha512", "signature", "stores", "id"):
+        table.add_column(column, overflow="fold")
+    for name, record in rows:
+        table.add_row(name, *_cells(record, who))
+    Console().print(table if rows else "nothing is published yet")
+
+
+def why(reference: str, cloud: str = "", *, as_json: bool = False) -> None:
+    """Tell the story of one image."""
+    who = _who(cloud)
+    recipes = _known_recipes()
+    for target in chosen_targets(cloud):
+        found = overview.story(who.connect(target.cloud), who, reference, recipes)
+        if found is None:
+            continue
+        if as_json:
+            print(json.dumps({**_as_data(found.cloud, found.record), "why": list(found.sentences)}, indent=2))
+            return
+        console = Console(highlight=False)
+        console.print(Text(f"{found.record.name} on {found.cloud} ({found.record.id})", style="bold"))
+        for sentence in found.sentences:
+            console.print(f"  {sentence}", soft_wrap=True, markup=False)
+        for event in found.events:
+            detail = " ".join(f"{key}={value}" for key, value in event.detail.items())
+            console.print(Text(f"  {event.time}  {event.act}  {event.why} {detail}".rstrip(), style="dim"))
+        return
+    raise PipelineError(f"no image {reference} of ours was found", hint="./inv images lists them")
+
+
+def rotate(names: Sequence[str], cloud: str = "", *, plan: bool = False, yes: bool = False) -> None:
+    """Delete the previous images that retention no longer keeps; without ``yes``, or with ``plan``, only say which."""
+    recipes = building.load(names or Nightly.load(SETTINGS).recipes)
+    who = _who(cloud)
+    clouds = [target.cloud for target in chosen_targets(cloud)]
+    rotations = rotate_all(recipes, clouds, who, delete=yes and not plan)
+    _show_rotations(rotations)
+    waiting = sum(each.fate is Fate.TO_DELETE for rotation in rotations for each in rotation.rotated)
+    if waiting and not plan:
+        print(f"nothing was deleted; to delete {waiting}: ./inv rotate {' '.join(names)} --yes".replace("  ", " "))
+    if any(rotation.error is not None for rotation in rotations):
+        raise SystemExit(Exit.FAILED)
+
+
+def withdraw(name: str, why_: str, cloud: str = "") -> None:
+    """Take the newest image of a recipe back; the one before it is the newest again."""
+    (recipe,) = building.load([name])
+    who = _who(cloud)
+    for target in chosen_targets(cloud):
+        api = who.connect(target.cloud)
+        journal = Journal(journal_file(who.home, target.cloud, recipe.name), who.run)
+        with lock.held(lock_file(who.home, target.cloud, recipe.name), f"taking {name} back on {target.cloud}"):
+            for part in Part:
+                chain = Chain(who.publisher, recipe.name, part)
+                if part is not Part.DISK and not api.images(**chain.filters):
+                    continue
+                done = withdrawal.withdraw(
+                    api, chain, who.viewpoint(), journal, why=why_, protected=recipe.publish.protected
+                )
+                print(
+                    f"{target.cloud}: {done.gone.name} is hidden; {done.back.name} ({done.back.id}) is the newest again"
+                )
+
+
+def _who(cloud: str) -> Sender:
+    home = Home.default()
+    nightly.prepare(home, chosen_targets(cloud))
+    return sender(home)
+
+
+def _known_recipes() -> list[Recipe]:
+    folder = RecipeFolder(building.RECIPES)
+    return folder.load_all(folder.names())
+
+
+def _cells(record: ImageRecord, who: Sender) -> tuple[Text | str, ...]:
+    state = record.state
+    return (
+        record.name,
+        Text(str(state), style=_STYLES.get(state, "dim") if state else ""),
+        age_text(who.now - record.created_at),
+        f"{bytes_text(record.size)} {record.disk_format}",
+        f"{(record.sha512 or '–')[:12]}…",
+        _signature(record),
+        ", ".join(record.stores) or "default",
+        record.id,
+    )
+
+
+def _signature(record: ImageRecord) -> str:
+    if not record.signature:
+        return "none"
+    checked = "verified" if record.state and record.state.was_verified else "not verified yet"
+    return f"{record.signature.get('img_signature_key_type', '?')}, {checked}"
+
+
+def _as_data(cloud: str, record: ImageRecord) -> dict[str, object]:
+    data = dataclasses.asdict(record)
+    for name in ("created_at", "updated_at"):
+        data[name] = data[name].isoformat()
+    return {"cloud": cloud, "state": str(record.state), **data, "tags": sorted(record.tags)}
+
+
+def _show_rotations(rotations: Sequence[RecipeRotation]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("recipe", "cloud", "image", "fate", "why"):
+        table.add_column(column, overflow="fold")
+    rows = [(rotation, each) for rotation in rotations for each in rotation.rotated]
+    for rotation, each in rows:
+        table.add_row(rotation.recipe, rotation.cloud, each.record.name, _fate(each), each.why)
+    Console().print(table if rows else "there are no previous images")
+    for rotation in rotations:
+        if rotation.error is not None:
+            task.show(rotation.error)
+    gone = sum(len(deletes(rotation.rotated)) for rotation in rotations)
+    if rows and not gone:
+        print("nothing is to be deleted")
+
+
+def _fate(rotated: Rotated) -> Text:
+    return Text(str(rotated.fate), style=_FATES.get(rotated.fate, ""))
