@@ -1,0 +1,90 @@
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import CHECKOUT
+from pipeline.face import checks
+from pipeline.host import process
+from tests.conftest import _shares
+
+
+class _Became(Exception):
+    """Stands in for the end of this process, as another program takes its place."""
+
+
+@pytest.fixture
+def became(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    words: list[str] = []
+
+    def execute(program: str, arguments: Sequence[str]) -> NoReturn:
+        assert program == sys.executable
+        words.extend(arguments[1:])
+        raise _Became
+
+    monkeypatch.setattr(os, "execv", execute)
+    monkeypatch.chdir("/")
+    return words
+
+
+@pytest.mark.parametrize(
+    ("options", "selection"),
+    [
+        ({}, "not (long or soak)"),
+        ({"fast": True}, "not (guest or server or slow or long or soak)"),
+        ({"everything": True}, "not soak"),
+        ({"soak": True}, "soak"),
+    ],
+)
+def test_each_choice_is_a_selection_of_marks(became: list[str], options: dict[str, bool], selection: str) -> None:
+    chosen = {"fast": False, "everything": False, "soak": False, **options}
+    with pytest.raises(_Became):
+        checks.test(**chosen, shard="2/3", only=["tests/unit"])
+    assert became == ["-m", "pytest", "-m", selection, "--shard=2/3", "tests/unit"]
+    assert Path.cwd() == CHECKOUT
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
+def test_a_shard_that_is_none_is_refused(became: list[str], shard: str) -> None:
+    with pytest.raises(PipelineError, match="not one part of several"):
+        checks.test(fast=False, everything=False, soak=False, shard=shard, only=[])
+    assert became == []
+
+
+@given(
+    files=st.dictionaries(
+        st.integers(0, 40), st.lists(st.sampled_from(["", "guest", "server"]), min_size=1, max_size=9)
+    ),
+    count=st.integers(1, 5),
+)
+def test_every_file_is_in_one_shard_and_none_is_split(files: dict[int, list[str]], count: int) -> None:
+    items: list[Any] = [
+        SimpleNamespace(path=Path(f"test_{number}.py"), get_closest_marker=lambda name, mark=mark: name == mark)
+        for number, marks in files.items()
+        for mark in marks
+    ]
+    shares = _shares(items, count)
+    assert len(shares) == count
+    assert sorted(path for share in shares for path in share) == sorted({item.path for item in items})
+
+
+@pytest.mark.subprocess
+@pytest.mark.slow
+def test_two_shards_run_everything_once(tmp_path: Path) -> None:
+    ran = []
+    for shard in ("1/2", "2/2"):
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", f"--shard={shard}", "tests/unit/base"]
+        done = process.run(command, cwd=CHECKOUT)
+        ran.append({line for line in done.stdout.splitlines() if "::" in line})
+    assert ran[0]
+    assert ran[1]
+    assert not ran[0] & ran[1]
+    whole = process.run([sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/unit/base"], cwd=CHECKOUT)
+    assert {line for line in whole.stdout.splitlines() if "::" in line} == ran[0] | ran[1]
