@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from pathlib import Path
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import kernel, process
+from pipeline.host import kernel, privileges, process
 from pipeline.host.initramfs import Archive
 
 KVM_DEADLINE = 15.0  # seconds; a working KVM boots this guest in less than one
@@ -33,17 +32,16 @@ _QEMU_ARGS = {
 # Plain integer work, as an installer mostly does; small enough to end within a second or two when emulated.
 _WORK = (
     "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; "
-    "dd if=/dev/zero bs=1024 count=2048 2>/dev/null | gzip -9 | md5sum"
+    "$b dd if=/dev/zero bs=1024 count=2048 2>/dev/null | $b gzip -9 | $b md5sum"
 )
 _INIT = f"""#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t proc proc /proc
+b=/bin/busybox
+$b mount -t proc proc /proc
 read before rest </proc/uptime
 ({_WORK}) >/dev/null
 read after rest </proc/uptime
 echo "probe: booted, work from $before to $after"
-poweroff -f
+$b poweroff -f
 """
 _BOOTED = re.compile(r"probe: booted, work from ([\d.]+) to ([\d.]+)")
 
@@ -144,17 +142,18 @@ def _probe() -> Accelerator:
 def _boot(name: str, deadline: float) -> float:
     """Boot the little guest; return its slowdown. Raises ``ProcessFailed``."""
     busybox = _busybox()
-    with tempfile.TemporaryDirectory(prefix="pipeline-probe-") as folder:
-        initramfs = Path(folder) / "initramfs"
-        initramfs.write_bytes(_guest(busybox))
+    # In memory, and ended with us: however we end, nothing is left behind.
+    with os.fdopen(os.memfd_create("initramfs"), "wb") as initramfs:
+        initramfs.write(_guest(busybox))
+        initramfs.flush()
         command = [
-            *(emulator(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+            *("prlimit", "--core=0", emulator(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-machine", "pc", *_QEMU_ARGS[name], "-m", "256"),
-            *("-kernel", str(kernel.newest().vmlinuz), "-initrd", str(initramfs)),
+            *("-kernel", str(kernel.newest().vmlinuz), "-initrd", f"/dev/fd/{initramfs.fileno()}"),
             *("-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio"),
         ]
-        # There, because QEMU may abort and leave a core file.
-        said = process.run(command, timeout=deadline, cwd=Path(folder)).stdout
+        confined = privileges.confined(command, user=None)
+        said = process.run(confined, timeout=deadline, pass_fds=[initramfs.fileno()]).stdout
     booted = _BOOTED.search(said)
     if not booted:
         raise process.ProcessFailed(command, "ended before its guest was up", said)
@@ -173,11 +172,9 @@ def _guest(busybox: Path) -> bytes:
 
 def _time_outside(busybox: Path) -> float:
     # Its own shell and tools, as in the guest, not the host's.
-    with tempfile.TemporaryDirectory(prefix="pipeline-probe-") as folder:
-        process.run([busybox, "--install", "-s", folder])
-        start = time.perf_counter()
-        process.run([busybox, "sh", "-c", _WORK], env={"PATH": folder})
-        return time.perf_counter() - start
+    start = time.perf_counter()
+    process.run([busybox, "sh", "-c", _WORK], env={"b": str(busybox)})
+    return time.perf_counter() - start
 
 
 def _busybox() -> Path:

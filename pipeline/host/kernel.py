@@ -89,10 +89,10 @@ def read_module(path: Path) -> bytes:
         case ".gz":
             return gzip.decompress(path.read_bytes())
         case ".zst":
-            with tempfile.TemporaryDirectory() as folder:
-                plain = Path(folder) / "module.ko"
-                process.run(["zstd", "-dq", "-o", plain, path])
-                return plain.read_bytes()
+            with tempfile.TemporaryFile() as plain:
+                process.run(["zstd", "-dcq", path], log=plain)
+                plain.seek(0)
+                return plain.read()
         case _:
             return path.read_bytes()
 
