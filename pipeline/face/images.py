@@ -43,12 +43,16 @@ def images(cloud: str = "", *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps([_as_data(name, record) for name, record in rows], indent=2))
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("cloud", "image", "state", "age", "size", "sha512", "signature", "stores", "id"):
-        table.add_column(column, overflow="fold")
-    for name, record in rows:
-        table.add_row(name, *_cells(record, who))
-    Console().print(table if rows else "nothing is published yet")
+    console = Console()
+    for target in chosen_targets(cloud):
+        table = Table(title=f"on {target.cloud}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("image", no_wrap=True)
+        for column in ("state", "size", "signature", "stores"):
+            table.add_column(column, overflow="fold")
+        for name, record in rows:
+            if name == target.cloud:
+                table.add_row(*_cells(record, who))
+        console.print(table if table.row_count else f"nothing is published on {target.cloud} yet")
 
 
 def why(reference: str, cloud: str = "", *, as_json: bool = False) -> None:
@@ -120,23 +124,22 @@ def _known_recipes() -> list[Recipe]:
 
 def _cells(record: ImageRecord, who: Sender) -> tuple[Text | str, ...]:
     state = record.state
+    name = Text.assemble((record.name, "bold"), f"\n{record.id}\nsha512 {(record.sha512 or '–')[:16]}…")
+    standing = Text(str(state), style=_STYLES.get(state, "dim") if state else "")
     return (
-        record.name,
-        Text(str(state), style=_STYLES.get(state, "dim") if state else ""),
-        age_text(who.now - record.created_at),
-        f"{bytes_text(record.size)} {record.disk_format}",
-        f"{(record.sha512 or '–')[:12]}…",
+        name,
+        standing.append(f"\n{age_text(who.now - record.created_at)}", style="dim"),
+        f"{bytes_text(record.size)}\n{record.disk_format}",
         _signature(record),
         ", ".join(record.stores) or "default",
-        record.id,
     )
 
 
 def _signature(record: ImageRecord) -> str:
     if not record.signature:
         return "none"
-    checked = "verified" if record.state and record.state.was_verified else "not verified yet"
-    return f"{record.signature.get('img_signature_key_type', '?')}, {checked}"
+    checked = "verified" if record.state and record.state.was_verified else "not yet verified"
+    return f"{record.signature.get('img_signature_key_type', '?')}\n{checked}"
 
 
 def _as_data(cloud: str, record: ImageRecord) -> dict[str, object]:
