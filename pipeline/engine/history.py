@@ -36,6 +36,7 @@ class Usual:
 
     median: float
     spread: float
+    slowest: float
     runs: int
 
     @property
@@ -58,14 +59,20 @@ class History:
             (recipe, step, accelerator, seconds, good, run),
         )
 
-    def usual(self, recipe: str, step: str) -> Usual | None:
-        """What the step usually takes on the accelerator it ran on last, or ``None`` when it never succeeded."""
+    def usual(self, recipe: str, step: str, accelerator: str | None = None) -> Usual | None:
+        """What the step usually takes, or ``None`` when it never succeeded.
+
+        Without ``accelerator``, on the one it ran on last.
+        """
         rows = self._do(
-            "SELECT seconds, accelerator FROM steps WHERE recipe = ? AND step = ? AND good ORDER BY rowid DESC LIMIT ?",
-            (recipe, step, _REMEMBERED),
+            "SELECT seconds, accelerator FROM steps WHERE recipe = ? AND step = ? AND good AND accelerator = ifnull(?,"
+            " accelerator) ORDER BY rowid DESC LIMIT ?",
+            (recipe, step, accelerator, _REMEMBERED),
         )
         seconds = [row[0] for row in rows if row[1] == rows[0][1]]
-        return Usual(statistics.median(seconds), statistics.pstdev(seconds), len(seconds)) if seconds else None
+        if not seconds:
+            return None
+        return Usual(statistics.median(seconds), statistics.pstdev(seconds), max(seconds), len(seconds))
 
     def remember(self, recipe: str, unit: str, key: str, document: Mapping[str, Any]) -> None:
         """Remember what the newest result of a unit was made from."""

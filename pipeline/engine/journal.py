@@ -3,11 +3,13 @@
 ::
 
     runs/<id>/run.json                     what was asked, by whom, how it ended
+    runs/<id>/junit.xml                    how it ended, for CI systems
     runs/<id>/events.jsonl                 everything that happened, one JSON object a line
     runs/<id>/<recipe>/<step>.log          what the step and its programs said
     runs/<id>/<recipe>/evidence/<step>/    serial log, screenshot, last events: only of failed steps
 
-Names sort by time. The folder is readable for its owner only, since logs of an installation can hold anything.
+Names sort by time; the link ``last-run`` beside ``runs`` leads to the newest. The folder is readable for its owner
+only, since logs of an installation can hold anything.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Journal:
             "status": "running",
         }
         self._write_head()
+        self._link(home.root / "last-run")
         self._events: IO[str] = (self.folder / "events.jsonl").open("w")
         self._last_progress: dict[tuple[str, str], float] = {}
 
@@ -82,11 +85,18 @@ class Journal:
             if self._head["status"] == "running":
                 self.finish("interrupted", {})
 
-    def finish(self, status: str, results: dict[str, Any]) -> None:
+    def finish(self, status: str, results: dict[str, Any], junit: str | None = None) -> None:
         """Write how the run ended: ``good``, ``failed`` or ``interrupted``, and a summary for each recipe."""
+        if junit is not None:
+            atomic.write_text(self.folder / "junit.xml", junit)
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         self._head |= {"status": status, "ended": ended, "results": results}
         self._write_head()
+
+    def _link(self, link: Path) -> None:
+        temporary = atomic.temporary_name(link)
+        temporary.symlink_to(self.folder.relative_to(link.parent))
+        temporary.replace(link)
 
     def _write_head(self) -> None:
         atomic.write_text(self.folder / "run.json", json.dumps(self._head, indent=1) + "\n")

@@ -20,12 +20,15 @@ from pipeline.engine.freshness import current
 from pipeline.engine.history import History
 from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.journal import Journal
+from pipeline.engine.junit import report
 from pipeline.engine.lock_file import LockFile
+from pipeline.engine.monitors.words import duration
 from pipeline.engine.options import BuildOptions
+from pipeline.engine.pace import Pace, deadlines
 from pipeline.engine.reap import temporary_folder
 from pipeline.engine.resources import Resources
 from pipeline.engine.result import BuildResult, StepResult, StepStatus
-from pipeline.engine.running import Running
+from pipeline.engine.running import Running, event_of
 from pipeline.engine.state import BuildState, UnitState
 from pipeline.engine.store import Outcome, Store
 from pipeline.engine.worker import Task
@@ -56,6 +59,7 @@ class Run:
         self.builds = [BuildState.start(recipe, steps) for recipe in recipes]
         self.resources = Resources.of_this_machine(store.root, options.guests)
         self.noted = noted
+        self.pace = Pace(history)
         self.running: dict[str, tuple[BuildState, UnitState, Running]] = {}
         self.selector = selectors.DefaultSelector()
         self.interrupts = Interrupts(self._stop_all, self._kill_now)
@@ -77,7 +81,9 @@ class Run:
                 good = all(result.is_good for result in results)
                 self._tell(events.RunFinished(run=run, good=good, seconds=time.monotonic() - self._begun))
                 status = "interrupted" if self.interrupts else "good" if good else "failed"
-                self.journal.finish(status, {result.recipe.name: summary(result) for result in results})
+                self.journal.finish(
+                    status, {result.recipe.name: summary(result) for result in results}, report(results)
+                )
         finally:
             self._kill_all()
             for monitor in self._monitors():
@@ -173,7 +179,7 @@ class Run:
             run=self.journal.run,
             logs={name: self.journal.log(recipe, name) for name in names},
             evidence={name: self.journal.evidence(recipe, name) for name in names},
-            deadlines={entry.name: entry.deadline for entry in unit.entries},
+            deadlines={entry.name: deadlines(entry, recipe, self.history) for entry in unit.entries},
             accelerator=self.options.accelerator,
             origins=build.origins(),
         )
@@ -202,30 +208,28 @@ class Run:
             time.sleep(_BEAT)
         for build, state, running in list(self.running.values()):
             over = running.is_over()  # before the last reports are read, lest some come in between
-            for report in running.reports():
-                self._pass_on(build, state, report)
+            for told in running.reports():
+                self._pass_on(build, state, told)
             if over:
                 self._bury(build, state, running)
             else:
                 running.enforce()
+        for recipe, step, usual in self.pace.slow():
+            text = f"slower than usual ({duration(usual)})"
+            self._tell(events.StepSaid(recipe=recipe, step=step, text=text))
         for monitor in self._monitors():
             monitor.tick()
 
-    def _pass_on(self, build: BuildState, state: UnitState, report: dict[str, Any]) -> None:
-        names = {"recipe": build.recipe.name, "step": report["step"]}
-        kind = report["kind"]
-        if kind == "started":
-            usual = self.history.usual(**names)
-            self._tell(events.StepStarted(**names, log=report["log"], expected=usual.median if usual else None))
-        elif kind == "progress":
-            self._tell(events.StepProgress(**names, done=report["done"], total=report["total"], unit=report["unit"]))
-        elif kind == "said":
-            self._tell(events.StepSaid(**names, text=report["text"]))
-        elif kind == "finished":
-            log = self.journal.log(**names)
-            result = StepResult(report["step"], str(state.unit.stage), StepStatus.RAN, report["seconds"], log)
-            state.steps[report["step"]] = result
-            self._tell(events.StepFinished(**names, seconds=report["seconds"]))
+    def _pass_on(self, build: BuildState, state: UnitState, told: dict[str, Any]) -> None:
+        recipe, step = build.recipe.name, told["step"]
+        expected = self.pace.begin(recipe, step) if told["kind"] == "started" else None
+        if told["kind"] == "finished":
+            self.pace.end(recipe, step)
+            log = self.journal.log(recipe, step)
+            state.steps[step] = StepResult(step, str(state.unit.stage), StepStatus.RAN, told["seconds"], log)
+        event = event_of(recipe, told, expected)
+        if event is not None:
+            self._tell(event)
 
     def _bury(self, build: BuildState, state: UnitState, running: Running) -> None:
         unit, task = state.unit, running.task
@@ -260,6 +264,7 @@ class Run:
 
     def _fail(self, build: BuildState, state: UnitState, step: str, error: PipelineError, seconds: float) -> None:
         state.failed = True
+        self.pace.end(build.recipe.name, step)
         name = build.recipe.name
         log = self.journal.log(name, step)
         evidence = self.journal.evidence(name, step)

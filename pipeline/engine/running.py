@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.engine import strays, worker
+from pipeline.engine import events, strays, worker
 from pipeline.engine.locks import Lock
 
 # How long a worker may clean up after its deadline, or after it was told to stop, before it is killed.
@@ -113,3 +113,20 @@ class Running:
         if self.status is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+
+def event_of(recipe: str, report: dict[str, Any], expected: float | None) -> events.Event | None:
+    """What a worker reported, as an event; ``None`` for what only the engine needs to know."""
+    step = report["step"]
+    match report["kind"]:
+        case "started":
+            return events.StepStarted(recipe=recipe, step=step, log=report["log"], expected=expected)
+        case "progress":
+            done, total, unit = report["done"], report["total"], report["unit"]
+            return events.StepProgress(recipe=recipe, step=step, done=done, total=total, unit=unit)
+        case "said":
+            return events.StepSaid(recipe=recipe, step=step, text=report["text"])
+        case "finished":
+            return events.StepFinished(recipe=recipe, step=step, seconds=report["seconds"])
+        case _:
+            return None

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, NoReturn
 
+from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.engine import overlay
@@ -43,7 +44,8 @@ class Task:
     """Everything a worker needs: what to do, what it stands on, where to work and to log.
 
     ``base`` is the digest of the frozen disk below, ``products`` those that a record is about, ``facts`` what earlier
-    steps returned, ``locked`` what was found outside. ``logs``, ``evidence`` and ``deadlines`` (seconds) are by step.
+    steps returned, ``locked`` what was found outside. ``logs``, ``evidence`` and ``deadlines`` are by
+    step; a deadline is in seconds, by accelerator.
     """
 
     unit: Unit
@@ -61,7 +63,7 @@ class Task:
     run: str
     logs: Mapping[str, Path]
     evidence: Mapping[str, Path]
-    deadlines: Mapping[str, float]
+    deadlines: Mapping[str, Mapping[str, float]]
     accelerator: str | None
     origins: Sequence[Origin]
 
@@ -178,14 +180,20 @@ class _Worker:
         evidence = task.evidence[entry.name]
         evidence.mkdir(parents=True, exist_ok=True)
         with task.logs[entry.name].open("ab", buffering=0) as log, _outputs_to(log):
-            self._report("started", log=str(task.logs[entry.name]), deadline=task.deadlines[entry.name])
+            if self._accelerator is None:
+                self._accelerator = accelerator.probe(task.home).name
+            seconds = task.deadlines[entry.name][self._accelerator]
+            self._report("started", log=str(task.logs[entry.name]), deadline=seconds)
             try:
-                with _deadline(entry.name, task.deadlines[entry.name]), _untouched(self._frozen()):
+                with _deadline(entry.name, seconds), _untouched(self._frozen()):
                     self.facts[entry.name] = _plain(entry.name, entry.step.run(self._context(evidence, log)))
             except BaseException:
                 # For whoever reads the log; people get the message alone.
                 traceback.print_exc()
                 raise
+            finally:
+                for place in (task.logs[entry.name], evidence):
+                    secrets.scrub_files(place)
         self._require_same_bytes(self.facts[entry.name])
         shutil.rmtree(evidence, ignore_errors=True)
 
@@ -204,8 +212,6 @@ class _Worker:
             products = {str(product.format): task.place.product(product.format) for product in recipe.products}
         else:
             products = {name: task.store.product(name, blob.sha256) for name, blob in task.products.items()}
-        if self._accelerator is None:
-            self._accelerator = accelerator.probe(task.home).name
         return Context(
             recipe=recipe,
             home=task.home,
@@ -215,7 +221,7 @@ class _Worker:
             evidence=evidence,
             log=log,
             progress=self,
-            accelerator=self._accelerator,
+            accelerator=str(self._accelerator),
             layers=task.store.layers,
             documents=task.place.documents,
             facts={**task.facts, **self.facts},
@@ -269,7 +275,7 @@ class _Worker:
     def _report(self, kind: str, **facts: Any) -> None:
         # The engine may be gone; then so are we, in a moment.
         with contextlib.suppress(BrokenPipeError):
-            self.pipe.write(json.dumps({"kind": kind, "step": self._step, **facts}) + "\n")
+            self.pipe.write(secrets.scrub(json.dumps({"kind": kind, "step": self._step, **facts})) + "\n")
 
 
 def _plain(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
 from pipeline.engine.entry import Entry
 from pipeline.engine.resources import Needs
@@ -63,7 +64,7 @@ class Light:
         raise NotImplementedError
 
     def _steered(self, context: Context) -> None:
-        for verb in ("spawn", "stubborn", "fill", "sleep", "crash", "fail", "bug"):
+        for verb in ("reveal", "spawn", "stubborn", "fill", "sleep", "crash", "fail", "bug"):
             for name in (f"{verb}.{self.name}", f"{verb}.{context.recipe.name}.{self.name}"):
                 with contextlib.suppress(FileNotFoundError):
                     getattr(self, f"_{verb}")(context, (self.steering / name).read_text())
@@ -71,6 +72,11 @@ class Light:
     def _spawn(self, context: Context, text: str) -> None:
         # Left behind on purpose, in a session of its own, as a guest would be.
         subprocess.Popen(["sleep", text], env=process.environment(), start_new_session=True)
+
+    def _reveal(self, context: Context, text: str) -> None:
+        value = secrets.reveal(text, context.home).value
+        context.log.write(f"using {value}\n".encode())
+        (context.evidence / "screen.txt").write_text(f"password: {value}")
 
     def _stubborn(self, context: Context, text: str) -> None:
         # As a library that is busy in C code.

@@ -58,7 +58,7 @@ def test_the_same_again_runs_nothing_and_takes_no_time(bench: Bench) -> None:
         ("install", ALL),
         ("customize", ["customize", "convert", "boot", "sign"]),
         ("convert", ["convert"]),
-        ("boot", ["boot"]),
+        ("boot", ["boot", "sign"]),
         ("sign", ["sign"]),
     ],
 )
@@ -245,12 +245,17 @@ def test_products_that_changed_on_disk_are_not_signed(bench: Bench) -> None:
 def test_artifacts_offer_the_newest_products(bench: Bench) -> None:
     (result,) = bench.build()
     folder = bench.home.artifacts / "light"
-    assert sorted(file.name for file in folder.iterdir()) == ["light.qcow2", "light.raw", "manifest.json"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "light.qcow2",
+        "light.raw",
+        "light.serial.log",
+        "manifest.json",
+    ]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["products"]["light.raw"]["digests"] == dict(result.product("raw").digests)
     assert (folder / "light.raw").samefile(result.product("raw").path)
     bench.build(light.recipe(products=[{"format": "raw"}]))
-    assert sorted(file.name for file in folder.iterdir()) == ["light.raw", "manifest.json"]
+    assert sorted(file.name for file in folder.iterdir()) == ["light.raw", "light.serial.log", "manifest.json"]
     with pytest.raises(PipelineError, match=r"makes no vmdk \(it makes qcow2, raw\)"):
         result.product("vmdk")
 
