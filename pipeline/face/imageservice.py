@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.base.home import Home
 from pipeline.face.task import Exit
 from pipeline.imageservice.access.options import StaticIdentity
 from pipeline.imageservice.server import background
@@ -21,7 +22,7 @@ def serve(file: str = "") -> None:
     settings = _load(file)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    _tell_token(settings)
+    _tell_clients(settings)
     status = service.serve(settings)
     if status:
         raise SystemExit(status)
@@ -38,7 +39,7 @@ def start(file: str = "") -> None:
         service.require_free(*settings.address)
     state = background.start(settings, Path(file).absolute() if file else None)
     print(f"the image service runs on {state.address} (process {state.pid}, log {state.log})")
-    _tell_token(settings)
+    _tell_clients(settings)
 
 
 def stop(file: str = "", *, now: bool = False) -> None:
@@ -63,7 +64,7 @@ def status(file: str = "", *, as_json: bool = False) -> None:
         print(f"the image service runs on {state.address} (process {state.pid}, log {state.log})")
         if not state.answers:
             print("it does not answer")
-        _tell_token(settings)
+        _tell_clients(settings)
     if state.pid is None or not state.answers:
         raise SystemExit(Exit.FAILED)
 
@@ -72,7 +73,16 @@ def _load(file: str) -> Settings:
     return Settings.load(Path(file) if file else None)
 
 
-def _tell_token(settings: Settings) -> None:
+def _tell_clients(settings: Settings) -> None:
+    """How clients get in, where the service made its only token itself."""
     identity = settings.identity
-    if isinstance(identity, StaticIdentity) and identity.tokens is None:
-        print(f"its administrator's token is in {settings.folder / 'token'}")
+    if not isinstance(identity, StaticIdentity) or identity.tokens is not None:
+        return
+    token = settings.folder / "token"
+    print(f"its administrator's token is in {token}")
+    home = Home.default()
+    if token.is_file() and settings == Settings.load():
+        from pipeline.publishing import bundled, clouds  # brings openstacksdk with it
+
+        clouds.write_entry(home, bundled.endpoint(home), token.read_text().strip())
+        print(f"for clients: export OS_CLIENT_CONFIG_FILE={clouds.entry_file(home)} OS_CLOUD={clouds.BUNDLED}")
