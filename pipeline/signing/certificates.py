@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
@@ -114,17 +115,27 @@ def parse(data: bytes, *, name: str) -> x509.Certificate:
         if len(data) > _MAX_BYTES:
             raise ValueError("too large")
         if data.lstrip().startswith(b"-----BEGIN"):
-            return x509.load_pem_x509_certificate(data)
-        return x509.load_der_x509_certificate(data)
-    except ValueError as error:
-        raise CertificateMissing(f"{name} is not an X.509 certificate: {error}") from None
+            return _sound(x509.load_pem_x509_certificate(data))
+        return _sound(x509.load_der_x509_certificate(data))
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+        raise CertificateMissing(f"{name} is not a sound X.509 certificate: {error}") from None
+
+
+def _sound(certificate: x509.Certificate) -> x509.Certificate:
+    """Take apart now what is otherwise taken apart where nobody expects it to fail."""
+    certificate.public_key()
+    _ = certificate.extensions
+    _ = certificate.subject.rfc4514_string(), certificate.issuer
+    _ = certificate.signature_hash_algorithm, certificate.signature_algorithm_parameters
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return certificate
 
 
 def parse_chain(data: bytes, *, name: str) -> Sequence[x509.Certificate]:
     """All certificates in a PEM file."""
     try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+        return [_sound(each) for each in x509.load_pem_x509_certificates(data)]
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
         raise CertificateMissing(f"{name} has no certificates in PEM: {error}") from None
 
 

@@ -118,8 +118,11 @@ def _decoded(text: Any) -> bytes:
     if not isinstance(text, str):
         raise ValueError("base64 text expected")
     # The protocol allows both alphabets.
-    plain = text.replace("-", "+").replace("_", "/")
+    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+        data = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from None
+    if base64.b64encode(data).decode().rstrip("=") != plain:
+        raise ValueError("base64 with bits that mean nothing")
+    return data

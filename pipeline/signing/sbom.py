@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
@@ -69,8 +70,12 @@ def make(image: Image, packages: Iterable[Package], facts: Mapping[str, str]) ->
     # The library names itself and its version among the tools; that would make bills differ for nothing.
     bom.metadata.tools.components.clear()
     bom.metadata.tools.tools.clear()
-    data = json.loads(JsonV1Dot6(bom).output_as_string())
-    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return dump(json.loads(JsonV1Dot6(bom).output_as_string()))
+
+
+def dump(bill: Mapping[str, Any]) -> bytes:
+    """A bill's data as the one text that we write it as."""
+    return (json.dumps(bill, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def image_digest(bill: bytes) -> dict[str, str]:

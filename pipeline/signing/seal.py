@@ -156,4 +156,19 @@ def _signature_document(
         # For whoever has no key manager; it counts only if the trust root vouches for it.
         "certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(),
     }
+    return _dump(data)
+
+
+def read_signature_document(text: bytes) -> dict[str, Any]:
+    """A signature document's data; empty unless it is exactly as ``seal`` writes it, to the last byte."""
+    try:
+        data = json.loads(text)
+        kinds = {"name": str, "size": int, "digests": dict, "properties": dict, "certificate": str}
+        whole = set(data) == set(kinds) and all(isinstance(data[key], kind) for key, kind in kinds.items())
+        return data if whole and data["digests"].get("sha256") and _dump(data) == text else {}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {}
+
+
+def _dump(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
