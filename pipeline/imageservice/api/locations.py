@@ -43,6 +43,8 @@ class Locations(Resource):
         context.image_id = image_id
         body = read_json(req, service.settings.api.max_body)
         url, validation = _checked(body, service.hash_algorithm)
+        if _on_the_web(url):
+            service.uri_filter.check(url, what="add location")
 
         def begin(connection: Connection) -> tuple[Image, Task]:
             image = find_image(connection, service.policy, caller, image_id, lock=True)
@@ -71,8 +73,7 @@ class Locations(Resource):
         """Users may point at the web; what lies inside the cloud's stores is for its services to say."""
         if "service" in caller.roles or "service" in caller.service_roles:
             return
-        on_the_web = url.partition(":")[0].lower() in ("http", "https")
-        if not on_the_web or not any(store.type == "http" for store in self.service.stores):
+        if not _on_the_web(url) or not any(store.type == "http" for store in self.service.stores):
             raise Forbidden("Only services of the cloud may add locations other than http(s) ones in an http store.")
 
     def on_options(self, req: falcon.Request, resp: falcon.Response, **parts: str) -> NoReturn:
@@ -80,6 +81,10 @@ class Locations(Resource):
         raise MethodNotAllowed(("POST",))
 
     on_head = on_put = on_patch = on_delete = on_options
+
+
+def _on_the_web(url: str) -> bool:
+    return url.partition(":")[0].lower() in ("http", "https")
 
 
 def _checked(body: Any, default_algorithm: str) -> tuple[str, dict[str, str]]:
