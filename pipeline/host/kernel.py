@@ -70,10 +70,11 @@ def newest(kind: str | None = None) -> Kernel:
     usable = [kernel for kernel in _installed() if os.access(kernel.vmlinuz, os.R_OK) and _is_of(kernel, kind)]
     if usable:
         return max(usable, key=lambda kernel: (bool(_FOR_GUESTS.search(kernel.version)), _natural(kernel.version)))
-    closed = [str(kernel.vmlinuz) for kernel in _installed()]
+    closed = [str(kernel.vmlinuz) for kernel in _installed() if _is_of(kernel, kind)]
     if closed:
         raise PipelineError(f"this user may not read {', '.join(closed)}", hint=opening(closed))
-    raise PipelineError("there is no kernel that a guest could be booted with", hint=_FIX)
+    which = f" of kind {kind!r}" if kind else ""
+    raise PipelineError(f"there is no kernel{which} that a guest could be booted with", hint=_FIX)
 
 
 def opening(kernels: Sequence[str]) -> str:

@@ -76,3 +76,11 @@ def test_this_machine_has_one() -> None:
     found = kernel.newest()
     assert found.vmlinuz.stat().st_size > 1 << 20
     assert found.load_order("virtio_blk")
+
+
+def test_a_kind_or_a_version_narrows_the_choice(installed: dict[str, Kernel]) -> None:
+    assert kernel.newest("cloud").version == "6.1.0-10-cloud-amd64"
+    assert kernel.newest("generic").version == "6.10.2-generic"
+    assert kernel.newest("6.9.1-generic").version == "6.9.1-generic"
+    with pytest.raises(PipelineError, match="no kernel of kind '5.4'"):
+        kernel.newest("5.4")
