@@ -18,13 +18,13 @@ from cryptography import x509
 from pipeline.base.errors import PipelineError
 from pipeline.image.digests import USUAL, Digests, Hasher
 from pipeline.signing import chain, image_signature, sbom, seal
-from pipeline.signing.certificates import CertificateMissing, CertificateSource, key_id, parse
+from pipeline.signing.certificates import CertificateMissing, CertificateSource, identity_of, key_id, parse
 from pipeline.signing.chain import ChainRefused
 from pipeline.signing.dsse import Envelope, EnvelopeRefused
 from pipeline.signing.image_signature import Claim, SignatureRefused, Verifier
 from pipeline.signing.policy import Check, Policy
 from pipeline.signing.provenance import BUILD_TYPE, EXTERNAL, SECRET_SCAN
-from pipeline.signing.statement import CYCLONEDX, PROVENANCE, TEST_RESULT, Statement, StatementRefused
+from pipeline.signing.statement import CYCLONEDX, PROVENANCE, TEST_RESULT, Statement, StatementRefused, Subject
 from pipeline.signing.trust import TrustRoot
 
 _MAX_LINES = 64
@@ -199,9 +199,10 @@ def _signature(work: _Work) -> str:
 
 
 def _find_certificate(work: _Work, claim: Claim) -> x509.Certificate:
-    document = work.document or {}
-    if document.get("properties", {}).get(image_signature.CERTIFICATE) == claim.certificate:
-        return parse(document["certificate"].encode(), name="the certificate that came with the image")
+    if work.document:
+        brought = parse(work.document["certificate"].encode(), name="the certificate that came with the image")
+        if identity_of(brought) == claim.certificate:
+            return brought
     if work.certificates is None:
         raise CertificateMissing(f"the certificate {claim.certificate} did not come with the image")
     return work.certificates.get(claim.certificate)
@@ -244,13 +245,18 @@ def _attestations(work: _Work) -> str:
                 raise EnvelopeRefused("it was changed where nothing is signed")
             signers.update(good)
             statement = Statement.parse(envelope.payload)
-            statement.subject(work.digests.values)
+            _require_name(work, statement.subject(work.digests.values))
         except (EnvelopeRefused, StatementRefused) as refused:
             raise Refused(f"attestation {number}: {refused.message}{_revoked_hint(work, line)}") from None
         if statement.predicate_type in work.statements:
             raise Refused(f"attestation {number}: a second one of type {statement.predicate_type}")
         work.statements[statement.predicate_type] = statement
     return f"{len(lines)}, signed by {', '.join(f'{each[:16]}…' for each in sorted(signers))}"
+
+
+def _require_name(work: _Work, subject: Subject) -> None:
+    if work.document and work.document["name"] != subject.name:
+        raise StatementRefused(f"it is about {subject.name!r}, the signature document about {work.document['name']!r}")
 
 
 def _revoked_hint(work: _Work, line: bytes) -> str:
