@@ -190,6 +190,8 @@ tasks = Table(
     Column("holder", _text(255)),
     Column("fence", BigInteger, nullable=False),
     Column("lease_until", BigInteger),
+    Column("node", _text(255)),
+    Column("state", Document),
     Index("ix_tasks_image", "image_id"),
     Index("ix_tasks_created", "created_at", "id"),
     Index("ix_tasks_owner", "owner", "created_at", "id"),

@@ -42,7 +42,11 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task. Times in microseconds; ``message`` and ``result`` come with its end, ``progress`` before that."""
+    """One task. Times in microseconds; ``message`` and ``result`` come with its end, ``progress`` before that.
+
+    ``node``: the one node whose workers may do it, ``None`` for any. ``state``: what the work has found out so far, for
+    the worker that goes on with it; clients never see it.
+    """
 
     id: str
     type: str
@@ -64,6 +68,8 @@ class Task:
     holder: str | None
     fence: int
     lease_until: int | None
+    node: str | None = None
+    state: Mapping[str, Any] | None = None
 
     @property
     def is_claimed(self) -> bool:
@@ -81,6 +87,8 @@ def create(
     user_id: str | None = None,
     request_id: str | None = None,
     task_id: str | None = None,
+    node: str | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> Task:
     """Write down a new, pending task that a worker may claim at once."""
     moment = now()
@@ -105,6 +113,8 @@ def create(
         holder=None,
         fence=0,
         lease_until=None,
+        node=node,
+        state=dict(state) if state is not None else None,
     )
     row = {column.name: getattr(task, column.name) for column in _COLUMNS}
     connection.execute(insert(_T), {**row, "status": str(task.status)})
@@ -159,17 +169,21 @@ def forget_expired(connection: Connection) -> None:
     connection.execute(due.values(deleted_at=now()))
 
 
-def claim(connection: Connection, types: Collection[str], holder: str, seconds: float) -> Task | None:
+def claim(
+    connection: Connection, types: Collection[str], holder: str, seconds: float, *, node: str | None = None
+) -> Task | None:
     """Take the longest waiting task of one of ``types`` for ``seconds``; ``None`` when there is nothing to do.
 
-    A task whose worker stopped renewing counts as waiting.
+    A task whose worker stopped renewing counts as waiting. ``node``: where the worker is; without it, it takes only
+    what any worker may do.
     """
     moment = now()
     free = or_(
         and_(_T.c.status == str(TaskStatus.PENDING), _T.c.not_before <= moment),
         and_(_T.c.status == str(TaskStatus.PROCESSING), _T.c.lease_until <= moment),
     )
-    query = select(*_COLUMNS).where(free, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    here = _T.c.node.is_(None) if node is None else or_(_T.c.node.is_(None), _T.c.node == node)
+    query = select(*_COLUMNS).where(free, here, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
     query = query.order_by(_T.c.not_before, _T.c.id).limit(1).with_for_update(skip_locked=True)
     row = connection.execute(query).first()
     if row is None:
