@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
 from pipeline.publishing import marks, withdrawal
+from pipeline.publishing.carrier import Carrier, CopyNotAllowed
 from pipeline.publishing.change import Change
 from pipeline.publishing.cloud_errors import (
     CloudError,
@@ -23,8 +24,9 @@ from pipeline.publishing.cloud_errors import (
     NotThere,
     WrongBytes,
 )
-from pipeline.publishing.image_api import Deletion, ImageApi
+from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
+from pipeline.publishing.image_records import Deletion
 from pipeline.publishing.journal import Journal
 from pipeline.publishing.marks import State
 from pipeline.publishing.members import share
@@ -55,6 +57,7 @@ class ChainPublication:
     seconds: dict[str, float] = field(default_factory=dict)
     read: list[ReadBack] = field(default_factory=list)
     _previous: tuple[ImageRecord, ...] = ()
+    _current: ImageRecord | None = None
 
     # --- looking and tidying ---
 
@@ -103,22 +106,16 @@ class ChainPublication:
         candidate = situation.candidate
         if situation.course is Course.REFRESH and candidate is not None:
             return candidate
-        if candidate is None:
-            candidate = self._claim()
+        record = self._current = candidate or self._claim()
         try:
-            if not candidate.is_active:
-                self._check_visibility(candidate)
-                candidate = self._upload(candidate)
-            candidate = self._spread(candidate)
-            self._verify(candidate)
-            change = self.wanted.described(candidate)
-            state = State.HELD if candidate.state is State.HELD else State.VERIFIED
-            marked = {marks.STATE: str(state), marks.VERIFIED_AT: marks.time_text(self.view.now)}
-            if candidate.state and candidate.state.was_verified:
-                marked.pop(marks.VERIFIED_AT)
-            return self.api.change(candidate.id, replace(change, properties={**change.properties, **marked}))
+            if not record.is_active:
+                self._check_visibility(record)
+            record = self._transfer(record)
+            self._verify(record)
+            return self._mark_verified(record)
         except Exception as error:
-            self._give_up(candidate, error)
+            # Not always the record this began with.
+            self._give_up(self._current, error)
             raise
 
     def refresh(self, record: ImageRecord) -> tuple[ImageRecord, list[str]]:
@@ -208,21 +205,16 @@ class ChainPublication:
             self.api.change(record.id, Change({"visibility": self.wanted.visibility}))
         self.api.change(record.id, Change({"visibility": "private"}))
 
-    def _upload(self, record: ImageRecord) -> ImageRecord:
-        first = self.stores[0] if self.stores else None
-        self.journal.note("upload", record.id, store=first)
-        self.progress.say(f"uploading to {self.api.cloud}" + (f", store {first}" if first else ""))
+    def _transfer(self, record: ImageRecord) -> ImageRecord:
+        """Bring the bytes to every store, in the way that this cloud offers and this user may go."""
+        carrier = Carrier(self.api, self.wanted, self.stores, self.journal, self.progress)
         with self._timed("upload"):
-            return self.api.upload(record.id, self.wanted.path, self.wanted.size, store=first, progress=self.progress)
-
-    def _spread(self, record: ImageRecord) -> ImageRecord:
-        missing = [store for store in self.stores if store not in record.stores]
-        if not missing or len(self.stores) == 1:
-            return record
-        self.journal.note("copy", record.id, stores=missing)
-        self.progress.say(f"copying to {', '.join(missing)}")
-        with self._timed("copy"):
-            return self.api.copy(record.id, missing, progress=self.progress)
+            try:
+                return carrier.bring(record)
+            except CopyNotAllowed:
+                self._discard(record, "copies are for administrators here: sent anew, imported to all stores")
+                self._current = self._claim()
+                return carrier.bring_by_import(self._current)
 
     def _verify(self, record: ImageRecord) -> None:
         known = self.journal.verified_stores(record.id)
@@ -242,6 +234,14 @@ class ChainPublication:
                 )
             self.read.append(found)
             self.journal.note("verified", record.id, found.signature, store=store, sha512=found.sha512)
+
+    def _mark_verified(self, record: ImageRecord) -> ImageRecord:
+        change = self.wanted.described(record)
+        state = State.HELD if record.state is State.HELD else State.VERIFIED
+        marked = {marks.STATE: str(state), marks.VERIFIED_AT: marks.time_text(self.view.now)}
+        if record.state and record.state.was_verified:
+            marked.pop(marks.VERIFIED_AT)
+        return self.api.change(record.id, replace(change, properties={**change.properties, **marked}))
 
     def _give_up(self, record: ImageRecord, error: Exception) -> None:
         """Leave nothing half-published; what cannot be removed now is removed by the next run."""

@@ -1,204 +1,26 @@
-"""The Image API v2 calls that publishing makes, each one safe to repeat.
-
-Every call here settles what it asked for: when an answer is lost, it looks at what the cloud holds and goes on from
-there, so that callers see either the result or a clear failure.
-"""
+"""One cloud's image service: its records, and the bytes of its images."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from pipeline.base.progress import Progress, nothing
-from pipeline.publishing import marks
 from pipeline.publishing.body import FileBody
-from pipeline.publishing.change import Change
-from pipeline.publishing.cloud_errors import (
-    CloudError,
-    Conflict,
-    NotAllowed,
-    NotThere,
-    Refused,
-    Stuck,
-    Unreachable,
-    WrongBytes,
-)
-from pipeline.publishing.http import UPLOAD_TIMEOUT, Http
+from pipeline.publishing.cloud_errors import Conflict, Refused, Stuck, Unreachable, WrongBytes
+from pipeline.publishing.http import UPLOAD_TIMEOUT
 from pipeline.publishing.image_record import ImageRecord
-from pipeline.publishing.patience import Patience
-from pipeline.publishing.stores import Store
+from pipeline.publishing.image_records import ImageRecords, path_of
 
-_PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
-_PAGE = 1000
-
-
-class Deletion(StrEnum):
-    """How an attempt to delete ended."""
-
-    DELETED = "deleted"
-    IN_USE = "in use"
-    PROTECTED = "protected"
+_BUSY = ("saving", "importing", "uploading")
+_LOCK = "os_glance_import_task"
 
 
-class ImageApi:
-    """One cloud's image service."""
-
-    def __init__(self, http: Http) -> None:
-        self._http = http
-        self.cloud = http.cloud
-
-    @property
-    def patience(self) -> Patience:
-        """How often and how long to try."""
-        return self._http.patience
-
-    # --- looking ---
-
-    def show(self, image_id: str) -> ImageRecord | None:
-        """The image, or ``None`` when it does not exist (or is not for this user)."""
-        try:
-            answer = self._http.patiently("GET", _path(image_id), f"show image {image_id}")
-        except NotThere:
-            return None
-        return ImageRecord.parse(answer.json())
-
-    def images(self, **filters: str) -> list[ImageRecord]:
-        """All images this user's project owns or manages that match, hidden ones too, without duplicates."""
-        found: dict[str, ImageRecord] = {}
-        for hidden in ("false", "true"):
-            for record in self._pages({**filters, "os_hidden": hidden}):
-                found[record.id] = record
-        return list(found.values())
-
-    def visible(self, **filters: str) -> Iterator[ImageRecord]:
-        """The images a plain listing shows, newest first."""
-        yield from self._pages({**filters, "sort": "created_at:desc"})
-
-    def _pages(self, query: Mapping[str, str]) -> Iterator[ImageRecord]:
-        path = f"/images?{urlencode({**query, 'limit': str(_PAGE)})}"
-        seen: set[str] = set()
-        while path and path not in seen:
-            seen.add(path)
-            document = self._http.patiently("GET", path, "list images").json()
-            if not isinstance(document, dict) or not isinstance(document.get("images"), list):
-                raise CloudError(f"cloud {self.cloud} answered with something that is not a list of images")
-            yield from (ImageRecord.parse(each) for each in document["images"])
-            following = document.get("next")
-            # Links are relative to the service's root, whatever it is mounted on; any other must not get our token.
-            text = following if isinstance(following, str) else ""
-            path = text.removeprefix("/v2") if text.startswith("/v2/images?") else ""
-
-    def stores(self) -> list[Store]:
-        """The cloud's stores; empty when it has only one."""
-        for path in ("/info/stores/detail", "/info/stores"):
-            try:
-                document = self._http.patiently("GET", path, "list stores").json()
-            except Refused:
-                continue  # the details are for administrators; a cloud with one store answers 404
-            return [Store.parse(each) for each in document.get("stores", ()) if isinstance(each, dict)]
-        return []
-
-    def import_methods(self) -> frozenset[str]:
-        """How bytes can come in beside an upload: ``copy-image``, ``glance-direct``, ``web-download``, …"""
-        try:
-            document = self._http.patiently("GET", "/info/import", "ask for import methods").json()
-            return frozenset(document["import-methods"]["value"])
-        except (Refused, KeyError, TypeError):
-            return frozenset()
-
-    # --- changing records ---
-
-    def create(self, document: Mapping[str, Any]) -> ImageRecord:
-        """Make a record with the id given in ``document``. Raises ``Conflict`` when another run has that id."""
-        image_id = document["id"]
-        for attempt in self.patience.tries():
-            try:
-                answer = self._http.once("POST", "/images", f"create image {image_id}", json=dict(document))
-                return ImageRecord.parse(answer.json())
-            except (Unreachable, Conflict) as error:
-                # A lost answer, or a repeated request that finds the first one's record.
-                record = self.show(image_id)
-                if record and record.properties.get(marks.RUN) == document.get(marks.RUN):
-                    return record
-                if isinstance(error, Conflict) or attempt == self.patience.attempts:
-                    raise
-        raise AssertionError("patience has at least one attempt")
-
-    def change(self, image_id: str, change: Change) -> ImageRecord:
-        """Bring an image's record to say what ``change`` says; nothing is sent when it does already."""
-        for attempt in self.patience.tries():
-            record = self._there(image_id)
-            operations = change.operations(record)
-            if not operations:
-                return record
-            try:
-                answer = self._http.once(
-                    "PATCH",
-                    _path(image_id),
-                    f"change image {image_id}",
-                    json=operations,
-                    headers={"Content-Type": _PATCH_TYPE},
-                )
-                return ImageRecord.parse(answer.json())
-            except (Unreachable, Conflict):
-                # 409: something else changed the record meanwhile; look again.
-                if attempt == self.patience.attempts:
-                    raise
-        raise AssertionError("patience has at least one attempt")
-
-    def delete(self, image_id: str) -> Deletion:
-        """Delete an image; one that is gone already counts as deleted."""
-        try:
-            self._http.patiently("DELETE", _path(image_id), f"delete image {image_id}")
-        except NotThere:
-            return Deletion.DELETED
-        except Conflict:
-            return Deletion.IN_USE
-        except NotAllowed:
-            record = self.show(image_id)
-            if record is None:
-                return Deletion.DELETED
-            if record.is_protected:
-                return Deletion.PROTECTED
-            raise
-        return Deletion.DELETED
-
-    # --- members of a shared image ---
-
-    def members(self, image_id: str) -> dict[str, str]:
-        """The projects a shared image is for, each with its status (pending, accepted, rejected)."""
-        document = self._http.patiently("GET", f"{_path(image_id)}/members", f"list members of image {image_id}").json()
-        found = document.get("members", ()) if isinstance(document, dict) else ()
-        return {str(each["member_id"]): str(each["status"]) for each in found}
-
-    def add_member(self, image_id: str, project: str) -> None:
-        """Share an image with ``project``, which may be a member already."""
-        with contextlib.suppress(Conflict):
-            self._http.patiently(
-                "POST", f"{_path(image_id)}/members", f"share image {image_id} with {project}", json={"member": project}
-            )
-
-    def accept_member(self, image_id: str, project: str) -> bool:
-        """Accept a shared image for ``project``; whether this user may do that."""
-        path = f"{_path(image_id)}/members/{quote(project, safe='')}"
-        try:
-            self._http.patiently("PUT", path, f"accept image {image_id}", json={"status": "accepted"})
-        except (NotAllowed, NotThere):
-            return False
-        return True
-
-    def remove_member(self, image_id: str, project: str) -> None:
-        """Share an image with ``project`` no longer."""
-        with contextlib.suppress(NotThere):
-            self._http.patiently(
-                "DELETE", f"{_path(image_id)}/members/{quote(project, safe='')}", f"unshare image {image_id}"
-            )
-
-    # --- bytes ---
+class ImageApi(ImageRecords):
+    """One cloud's image service. Uploads and copies settle what they were asked for, as changes of records do."""
 
     def upload(
         self, image_id: str, path: Path, size: int, *, store: str | None = None, progress: Progress = nothing
@@ -207,22 +29,13 @@ class ImageApi:
 
         Raises ``Stuck`` when the service holds on to a broken upload: then only a new record helps.
         """
-        headers = {"Content-Type": "application/octet-stream", "X-OpenStack-Image-Size": str(size)}
-        if store:
-            headers["X-Image-Meta-Store"] = store
+        headers = {"X-Image-Meta-Store": store} if store else {}
         for attempt in self.patience.tries():
             record = self._at_rest(image_id)
             if record.is_active:
                 return self._complete(record, size)
             try:
-                self._http.once(
-                    "PUT",
-                    f"{_path(image_id)}/file",
-                    f"upload image {image_id}",
-                    data=FileBody(path, size, progress),
-                    headers=headers,
-                    timeout=UPLOAD_TIMEOUT,
-                )
+                self._send("file", image_id, path, size, headers, progress)
             except (Unreachable, Conflict):
                 if attempt == self.patience.attempts:
                     raise
@@ -230,10 +43,39 @@ class ImageApi:
                 return self._complete(self._at_rest(image_id), size)
         raise AssertionError("patience has at least one attempt")
 
+    def upload_to_all(
+        self, image_id: str, path: Path, size: int, stores: Sequence[str], *, progress: Progress = nothing
+    ) -> ImageRecord:
+        """Send a file once and have the service import it to all ``stores``; return the record once it is active there.
+
+        It needs no more rights than an upload, where ``copy`` is for administrators. Raises ``Stuck`` when it breaks
+        off after the bytes were sent: only a new record helps then.
+        """
+        for attempt in self.patience.tries():
+            record = self._there(image_id)
+            if record.status != "queued":
+                break
+            try:
+                self._send("stage", image_id, path, size, {}, progress)
+            except (Unreachable, Conflict):
+                if attempt == self.patience.attempts:
+                    raise
+        wish = {"method": {"name": "glance-direct"}, "stores": list(stores), "all_stores_must_succeed": True}
+        try:
+            self._import(image_id, wish)
+        except (Unreachable, Conflict):
+            pass  # whether it took effect shows in what becomes of the image
+        record = self._imported(image_id, stores, progress)
+        missing = [store for store in stores if store not in record.stores]
+        if missing or not record.is_active:
+            failed = record.properties.get("os_glance_failed_import") or ", ".join(missing)
+            raise Stuck(f"cloud {self.cloud} failed to import image {image_id} to {failed}: {self._said(image_id)}")
+        return self._complete(record, size)
+
     def copy(self, image_id: str, stores: Sequence[str], *, progress: Progress = nothing) -> ImageRecord:
         """Have the service copy the image to ``stores`` too; return the record once it is in all of them."""
         for attempt in self.patience.tries():
-            record = self._copied(image_id, stores, progress)
+            record = self._imported(image_id, stores, progress)
             missing = [store for store in stores if store not in record.stores]
             if not missing:
                 return record
@@ -245,7 +87,7 @@ class ImageApi:
                     raise Stuck(
                         f"cloud {self.cloud} does not copy image {image_id} to {', '.join(missing)}: {error.message}"
                     ) from None
-        record = self._copied(image_id, stores, progress)
+        record = self._imported(image_id, stores, progress)
         missing = [store for store in stores if store not in record.stores]
         if missing:
             raise Stuck(f"cloud {self.cloud} failed to copy image {image_id} to {', '.join(missing)}")
@@ -255,40 +97,62 @@ class ImageApi:
     def download(self, image_id: str, *, prefer: str | None = None) -> Iterator[Iterator[bytes]]:
         """The image's data in blocks, from the store ``prefer`` where the service can choose."""
         query = f"?{urlencode({'prefer': prefer})}" if prefer else ""
-        with self._http.blocks(f"{_path(image_id)}/file{query}", f"read image {image_id} back") as blocks:
+        with self._http.blocks(f"{path_of(image_id)}/file{query}", f"read image {image_id} back") as blocks:
             yield blocks
 
     def _import(self, image_id: str, request: Mapping[str, Any]) -> None:
-        self._http.once("POST", f"{_path(image_id)}/import", f"import image {image_id}", json=dict(request))
+        self._http.once("POST", f"{path_of(image_id)}/import", f"import image {image_id}", json=dict(request))
 
-    def _there(self, image_id: str) -> ImageRecord:
-        record = self.show(image_id)
-        if record is None:
-            raise NotThere(f"image {image_id} is gone from cloud {self.cloud}", status=404)
-        return record
+    def _send(
+        self, end: str, image_id: str, path: Path, size: int, headers: Mapping[str, str], progress: Progress
+    ) -> None:
+        given = {"Content-Type": "application/octet-stream", "X-OpenStack-Image-Size": str(size), **headers}
+        self._http.once(
+            "PUT",
+            f"{path_of(image_id)}/{end}",
+            f"upload image {image_id}",
+            data=FileBody(path, size, progress),
+            headers=given,
+            timeout=UPLOAD_TIMEOUT,
+        )
 
     def _at_rest(self, image_id: str) -> ImageRecord:
         """The image once no upload of ours that broke off is being cleaned up any more."""
+        status = ""
         for _ in self.patience.until_settled():
             record = self._there(image_id)
-            if record.status not in ("saving", "importing", "uploading"):
+            status = record.status
+            if status not in _BUSY:
                 return record
-        raise Stuck(f"cloud {self.cloud} leaves image {image_id} {record.status}")
+        raise Stuck(f"cloud {self.cloud} leaves image {image_id} {status}")
 
-    def _copied(self, image_id: str, stores: Sequence[str], progress: Progress) -> ImageRecord:
-        """The image once no copy of it runs any more."""
-        there = -1
+    def _imported(self, image_id: str, stores: Sequence[str], progress: Progress) -> ImageRecord:
+        """The image once no import or copy of it runs any more; as long as something moves, that may take for ever."""
+        seen: tuple[int, str] | None = None
         for progressed in self.patience.until_settled():
             record = self._there(image_id)
-            importing = record.properties.get("os_glance_importing_to_stores", "")
+            running = record.properties.get("os_glance_importing_to_stores") or record.properties.get(_LOCK)
+            if not running and record.status not in _BUSY:
+                return record
             arrived = sum(store in record.stores for store in stores)
-            if arrived != there:
-                there = arrived
+            moved = (arrived, self._said(image_id))
+            if moved != seen:
+                seen = moved
                 progress.advance(arrived, len(stores), "stores")
                 progressed()
-            if not importing and not record.properties.get("os_glance_import_task"):
-                return record
-        raise Stuck(f"cloud {self.cloud} does not finish copying image {image_id} to {importing or stores}")
+        raise Stuck(f"cloud {self.cloud} does not finish importing image {image_id} to {', '.join(stores)}")
+
+    def _said(self, image_id: str) -> str:
+        """The last message of the image's newest task; services without such tasks say nothing."""
+        try:
+            answer = self._http.patiently("GET", f"{path_of(image_id)}/tasks", f"look at the tasks of image {image_id}")
+            tasks = answer.json()["tasks"]
+        except (Refused, KeyError, TypeError):
+            return ""
+        if not tasks:
+            return ""
+        newest = max(tasks, key=lambda task: str(task.get("created_at")))
+        return str(newest.get("message") or "")[:300]
 
     def _complete(self, record: ImageRecord, size: int) -> ImageRecord:
         if not record.is_active or record.size != size:
@@ -296,7 +160,3 @@ class ImageApi:
                 f"image {record.id} on cloud {self.cloud} is {record.status} with {record.size} bytes; {size} were sent"
             )
         return record
-
-
-def _path(image_id: str) -> str:
-    return f"/images/{quote(image_id, safe='')}"

@@ -8,8 +8,9 @@ from enum import StrEnum
 
 from pipeline.publishing import retention
 from pipeline.publishing.cloud_errors import Contended
-from pipeline.publishing.image_api import Deletion, ImageApi
+from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
+from pipeline.publishing.image_records import Deletion
 from pipeline.publishing.journal import Journal
 from pipeline.publishing.marks import Chain, Part
 from pipeline.publishing.retention import Decision
