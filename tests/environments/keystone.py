@@ -146,6 +146,19 @@ class Keystone:
             for interface in ("public", "internal", "admin"):
                 admin.identity.create_endpoint(service_id=service.id, interface=interface, url=url, region_id=REGION)
 
+    @contextlib.contextmanager
+    def endpoint(self, kind: str, url: str) -> Iterator[None]:
+        """As ``set_endpoint`` while the block runs; afterwards the catalogue is what it was."""
+        with self.connect("admin") as admin:
+            known = {service.id for service in admin.identity.services(type=kind)}
+            before = [each.url for each in admin.identity.endpoints(interface="public") if each.service_id in known]
+        self.set_endpoint(kind, url)
+        try:
+            yield
+        finally:
+            if before:
+                self.set_endpoint(kind, before[0])
+
     @property
     def authtoken(self) -> dict[str, str]:
         """The options of keystonemiddleware's ``[keystone_authtoken]`` for the image service."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from pipeline.imageservice.stores.http_options import HttpOptions
 from pipeline.imageservice.stores.options import FileOptions, StoreOptions
 from pipeline.imageservice.stores.pieces import Budget, Unlimited
 from pipeline.imageservice.stores.s3_options import S3Options
@@ -25,13 +26,17 @@ def _kind(options: Any) -> Any:
 
 # One more back end is one more member here and one more line below.
 AnyStoreOptions = Annotated[
-    Annotated[FileOptions, Tag("file")] | Annotated[S3Options, Tag("s3")] | Annotated[SwiftOptions, Tag("swift")],
+    Annotated[FileOptions, Tag("file")]
+    | Annotated[S3Options, Tag("s3")]
+    | Annotated[SwiftOptions, Tag("swift")]
+    | Annotated[HttpOptions, Tag("http")],
     Discriminator(_kind, custom_error_type="store_type", custom_error_message="type: there is no such kind of store"),
 ]
 _DRIVERS = {
     "file": "file.FileStore",
     "s3": "s3.S3Store",
     "swift": "swift.SwiftStore",
+    "http": "http.HttpStore",
 }
 
 

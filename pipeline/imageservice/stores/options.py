@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 # Ids that begin so are the service's own (staging, tasks) and never listed.
 RESERVED_PREFIX = "os_glance_"
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+ExistingFile = Annotated[Path, AfterValidator(_existing)]
 
 
 class StoreOptions(BaseModel):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from pipeline.imageservice.stores.options import StoreOptions
+from pipeline.imageservice.stores.options import ExistingFile, StoreOptions
 from pipeline.imageservice.stores.secrets import Secret
 
 _MIB = 1 << 20
@@ -28,7 +27,7 @@ class S3Options(StoreOptions):
         "path", description="Where the bucket stands in a request: in the path, or in the host's name (virtual)."
     )
     create_bucket: bool = Field(False, description="Make the bucket when it is missing.")
-    ca_file: Path | None = Field(None, description="Certificates to trust instead of the system's.")
+    ca_file: ExistingFile | None = Field(None, description="Certificates to trust instead of the system's.")
     part_size: int = Field(
         16 * _MIB, ge=5 * _MIB, le=512 * _MIB, description="Bytes of one part; larger images get larger parts."
     )
@@ -53,9 +52,3 @@ class S3Options(StoreOptions):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", value):
             raise ValueError("not a name for a bucket")
         return value
-
-    @model_validator(mode="after")
-    def _certificates(self) -> Self:
-        if self.ca_file is not None and not self.ca_file.is_file():
-            raise ValueError(f"ca_file: there is no file {self.ca_file}")
-        return self

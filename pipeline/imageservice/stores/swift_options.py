@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.imageservice.stores.options import StoreOptions
+from pipeline.imageservice.stores.options import ExistingFile, StoreOptions
 from pipeline.imageservice.stores.secrets import Secret
 
 _MIB = 1 << 20
@@ -60,7 +60,7 @@ class SwiftOptions(StoreOptions):
         0, ge=0, le=32, description="Spread images over containers named by so many characters of their ids."
     )
     create_container: bool = Field(False, description="Make containers when they are missing.")
-    ca_file: Path | None = Field(None, description="Certificates to trust instead of the system's.")
+    ca_file: ExistingFile | None = Field(None, description="Certificates to trust instead of the system's.")
     segment_size: int = Field(
         16 * _MIB, ge=1 * _MIB, le=512 * _MIB, description="Bytes of one segment; smaller images are single objects."
     )
@@ -107,6 +107,4 @@ class SwiftOptions(StoreOptions):
             raise ValueError("application credentials need auth_version 3")
         if user and self.auth_version == "3" and not self.project and ":" not in str(self.user):
             raise ValueError("project: is missing, and user does not name it (PROJECT:USER)")
-        if self.ca_file is not None and not self.ca_file.is_file():
-            raise ValueError(f"ca_file: there is no file {self.ca_file}")
         return self

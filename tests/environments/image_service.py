@@ -1,0 +1,51 @@
+"""The bundled image service as its own processes, for tests that need it whole."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from pipeline.base.home import CHECKOUT
+from tests.environments.daemon import daemon, free_port
+from tests.environments.keystone import Keystone
+
+
+@dataclass(frozen=True)
+class ImageService:
+    """The running service; ``log`` is what its processes print."""
+
+    url: str
+    folder: Path
+    log: Path
+
+
+@contextlib.contextmanager
+def image_service(folder: Path, settings: Mapping[str, Any], *, part: str = "all") -> Iterator[ImageService]:
+    """Run the service with ``settings`` and its state in ``folder``, on a free port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    file, log = folder / "settings.yaml", folder / "log"
+    file.write_text(yaml.safe_dump({"folder": str(folder), "listen": f"127.0.0.1:{port}", **settings}))
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "pipeline.imageservice.serve", part, "--settings", str(file)]
+    with daemon(command, ready=lambda: part == "worker" or _answers(url), log=log, cwd=CHECKOUT):
+        yield ImageService(url, folder, log)
+
+
+def with_keystone(keystone: Keystone) -> dict[str, Any]:
+    """The settings that let ``keystone`` say who callers are."""
+    return {"identity": {"kind": "keystone", "options": keystone.authtoken}}
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthcheck", timeout=10).ok
+    except requests.ConnectionError:
+        return False
