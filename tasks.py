@@ -112,6 +112,16 @@ def schema(context: Context) -> None:
         print(f"wrote {path.relative_to(CHECKOUT)}")
 
 
+@task(
+    "explain", _BUILD, help={"one": "an image file, or a recipe that was built here", "other": "another", "json": _JSON}
+)
+def explain(context: Context, one: str, other: str, json: bool = False) -> None:
+    """Say what is different in two images, and what was different in how they were made."""
+    from pipeline.face import explain as explaining
+
+    explaining.explain(one, other, as_json=json)
+
+
 @task("runs", _BUILD, help={"count": "how many", "json": _JSON})
 def runs(context: Context, count: int = 20, json: bool = False) -> None:
     """List the newest runs and how they ended."""
@@ -354,6 +364,51 @@ def service_status(context: Context, settings: str = "", json: bool = False) -> 
     from pipeline.face import imageservice
 
     imageservice.status(settings, as_json=json)
+
+
+@task("service.db-upgrade", _SERVICE, help={"settings": _SETTINGS, "expand": "only what older versions can live with"})
+def service_db_upgrade(context: Context, settings: str = "", expand: bool = False) -> None:
+    """Bring the image service's database up to date (the embedded one does that by itself)."""
+    from pipeline.face import catalog
+
+    catalog.upgrade(settings, expand=expand)
+
+
+@task("service.backup", _SERVICE, help={"file": "where to (default: in the service's folder)", "settings": _SETTINGS})
+def service_backup(context: Context, file: str = "", settings: str = "") -> None:
+    """Save the image service's catalog in one file, while it runs."""
+    from pipeline.face import catalog
+
+    catalog.backup(settings, file)
+
+
+@task("service.restore", _SERVICE, positional=["file"], help={"file": "a backup", "settings": _SETTINGS})
+def service_restore(context: Context, file: str = "", settings: str = "") -> None:
+    """Fill an empty catalog from a backup, whatever kind of database it was made of."""
+    from pipeline.face import catalog
+
+    catalog.restore(settings, file)
+
+
+@task(
+    "service.adopt",
+    _SERVICE,
+    positional=["url"],
+    help={
+        "url": "the URL of Glance's database",
+        "apply": "do it; without, only say what would be done",
+        "store": "Glance's id for a store and ours, as old=new (may be repeated)",
+        "settings": _SETTINGS,
+    },
+    iterable=["store"],
+)
+def service_adopt(
+    context: Context, url: str = "", apply: bool = False, store: list[str] | None = None, settings: str = ""
+) -> None:
+    """Take over the images of an existing Glance: ids, properties, members, tags, locations."""
+    from pipeline.face import catalog
+
+    catalog.adopt(settings, url, apply=apply, renamed=store or ())
 
 
 # --- Keys and proofs --------------------------------------------------------------------------------------------------

@@ -48,10 +48,16 @@ config_file = {paste}
 
 @dataclass(frozen=True)
 class Glance:
-    """A running image service, which is also the one in Keystone's catalogue."""
+    """A running image service, which is also the one in Keystone's catalogue. ``folder`` holds its state."""
 
     url: str
     keystone: Keystone
+    folder: Path
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of its database."""
+        return f"sqlite:///{self.folder}/glance.sqlite"
 
 
 @contextlib.contextmanager
@@ -80,7 +86,7 @@ def glance(keystone: Keystone) -> Iterator[Glance]:
         )
         with server:
             keystone.set_endpoint("image", url)
-            yield Glance(url, keystone)
+            yield Glance(url, keystone, folder)
 
 
 def _make_database(programs: Environment, folder: Path) -> None:

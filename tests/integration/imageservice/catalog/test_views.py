@@ -12,12 +12,30 @@ from pipeline.imageservice.catalog.database import Database
 from pipeline.imageservice.catalog.model import Image, ImageStatus, Visibility
 
 MOMENT = 1582001395_993652  # 2020-02-18 04:49:55.993652
-_BASE = (
-    "created_at updated_at deleted_at deleted id name disk_format container_format size virtual_size status visibility "
-    "checksum os_hash_algo os_hash_value min_disk min_ram owner protected os_hidden"
-).split()
-_PROPERTY = "created_at updated_at deleted_at deleted id image_id name value".split()
-_LOCATION = "created_at updated_at deleted_at deleted id image_id value meta_data status".split()
+_BASE = [
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "deleted",
+    "id",
+    "name",
+    "disk_format",
+    "container_format",
+    "size",
+    "virtual_size",
+    "status",
+    "visibility",
+    "checksum",
+    "os_hash_algo",
+    "os_hash_value",
+    "min_disk",
+    "min_ram",
+    "owner",
+    "protected",
+    "os_hidden",
+]
+_PROPERTY = ["created_at", "updated_at", "deleted_at", "deleted", "id", "image_id", "name", "value"]
+_LOCATION = ["created_at", "updated_at", "deleted_at", "deleted", "id", "image_id", "value", "meta_data", "status"]
 
 
 def test_the_query_of_the_trace(database: Database, make: Callable[..., Image]) -> None:
