@@ -20,7 +20,7 @@ from pipeline.base.home import Home
 from pipeline.base.owner import Owner
 from pipeline.engine import strays
 from pipeline.engine.store import Store
-from pipeline.host import process
+from pipeline.host import appliance, process
 
 TEMPORARY = "pipeline-run-"
 
@@ -30,6 +30,7 @@ def reap(home: Home, store: Store) -> list[str]:
     removed = [f"ended process {stray.pid} ({stray.command[:80]})" for stray in strays.end(_is_dead)]
     removed += [*_mounts(), *_loop_devices()]
     removed += [f"removed {path}" for path in (*store.sweep(), *_temporary_folders(), *_swept(home))]
+    removed += [f"removed {path}" for path in appliance.sweep(store.root / "appliance")]
     removed += [f"run {name} was killed" for name in _killed_runs(home)]
     return removed
 
