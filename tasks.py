@@ -484,6 +484,51 @@ def keys_certify(context: Context, name: str, chain: str) -> None:
     keys.certify(Home.default(), name, chain)
 
 
+@task(
+    "verify",
+    _KEYS,
+    help={
+        "target": "an image's name or id in a cloud, or a file, or a folder of downloaded images",
+        "cloud": "the cloud that has the image (default: the bundled service)",
+        "policy": "a YAML file that says what is required",
+        "trust": "a trust root from ./inv keys.trust (default: this installation's own keys)",
+        "json": "the verdicts as JSON on standard output",
+    },
+)
+def verify(
+    context: Context, target: str, cloud: str = "", policy: str = "", trust: str = "", json: bool = False
+) -> None:
+    """Check an image with its whole proof: digests, signature, certificate, attestations, bill of materials."""
+    from pipeline.face import verifying
+
+    verifying.run(Home.default(), target, cloud=cloud, policy=policy, trust=trust, as_json=json)
+
+
+@task(
+    "sign",
+    _KEYS,
+    help={
+        "folder": "what ./inv build made, on this machine or another",
+        "key": "the signing key",
+        "hash": "the digest that is signed",
+        "bundle": "also write sigstore bundles, with this P-256 key (made if there is none)",
+    },
+)
+def sign(context: Context, folder: str, key: str = "default", hash: str = "SHA-256", bundle: str = "") -> None:
+    """Sign a folder of images that was built elsewhere; every digest is computed anew."""
+    from pipeline.face import sealing
+
+    sealing.run(Home.default(), folder, key=key, method=hash, bundle=bundle)
+
+
+@task("keys.trust", _KEYS, help={"file": "where to write it"})
+def keys_trust(context: Context, file: str) -> None:
+    """Write the trust root that verifies offline elsewhere: public keys, authorities, revocations."""
+    from pipeline.face import verifying
+
+    verifying.export_trust(Home.default(), file)
+
+
 @task("keys.export", _KEYS, help={"name": "the key", "to": "a file (default: standard output)"})
 def keys_export(context: Context, name: str, to: str = "") -> None:
     """Write the certificates that verify what a key signed; nothing in them is secret."""

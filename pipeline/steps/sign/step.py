@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipeline.base import atomic
 from pipeline.base.home import Home
 from pipeline.image.digests import USUAL, Digests, digest_file
 from pipeline.recipes.model import Recipe
-from pipeline.signing import dsse, image_signature, provenance, sbom, seal, signer, statement
+from pipeline.signing import dsse, image_signature, proof, provenance, sbom, seal, signer, statement
 from pipeline.signing.keyring import Keyring
 from pipeline.signing.kinds import HashMethod
 from pipeline.steps.sign import about
@@ -26,8 +27,10 @@ class Sign:
     """Reads each product once, for all digests and the signature together.
 
     It also runs for recipes that are not signed, since publishing needs the digests. Its facts:
-    ``{"products": {FORMAT: {"size": …, "digests": {…}, "signature": {…}}}}``; its documents: ``FORMAT.signature.json``,
-    ``FORMAT.intoto.jsonl``, ``FORMAT.cdx.json`` and ``build.json``.
+    ``{"products": {FORMAT: {"size": …, "digests": {…}, "signature": {…}}}}``, where ``signature`` are the properties
+    that go with exactly these bytes: the four of the image signature, and the documents' digests. Its documents:
+    ``FORMAT.signature.json``, ``FORMAT.intoto.jsonl``, ``FORMAT.cdx.json``, all three as ``FORMAT.proof.tar``, and
+    ``build.json``.
     """
 
     name = "sign"
@@ -50,7 +53,7 @@ class Sign:
 
     def sources(self) -> Sequence[Path]:
         """What makes signatures and documents."""
-        modules = (about, dsse, image_signature, provenance, sbom, seal, signer, statement)
+        modules = (about, dsse, image_signature, proof, provenance, sbom, seal, signer, statement)
         return [Path(str(module.__file__)) for module in modules]
 
     def run(self, context: Context) -> Mapping[str, Any]:
@@ -73,10 +76,17 @@ class Sign:
             context.progress.say(f"signing {name} with a {key.kind} key")
             shown = f"{context.recipe.name}.{name}"
             made = seal.seal(path, shown, told, key, method, keyring.certificates, progress=context.progress)
-            for ending, data in made.documents.items():
+            packed = proof.pack(made.documents)
+            for ending, data in {**made.documents, proof.ENDING: packed}.items():
                 atomic.write_bytes(context.documents / f"{name}.{ending}", data)
-            found[name] = _facts(made.digests, made.properties)
+            found[name] = _facts(made.digests, {**made.properties, **_named(made, packed)})
         return {"products": found}
+
+
+def _named(made: seal.Sealed, packed: bytes) -> dict[str, str]:
+    """The image's documents by digest, as properties."""
+    named = {proof.SHA256: packed, proof.SBOM_SHA256: made.documents.get(seal.SBOM)}
+    return {name: hashlib.sha256(data).hexdigest() for name, data in named.items() if data is not None}
 
 
 def _facts(digests: Digests, signature: Mapping[str, str]) -> dict[str, Any]:

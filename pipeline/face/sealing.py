@@ -1,0 +1,72 @@
+"""``./inv sign``: sealing a folder that another machine built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.base import atomic
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.image.formats import FormatTap
+from pipeline.signing import proof, seal
+from pipeline.signing.keyring import Keyring
+from pipeline.signing.kinds import HashMethod, KeyKind
+
+_ABOUT = "build.json"
+_FORMATS = ("qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi")
+
+
+def run(home: Home, folder: str, *, key: str, method: str, bundle: str) -> None:
+    """Compute every digest anew from the bytes, inspect them, and write the documents beside each image."""
+    place = Path(folder)
+    if not place.is_dir():
+        raise PipelineError(f"there is no folder {folder}")
+    about = _about(place)
+    keyring = Keyring(home)
+    signer = keyring.signer(key)
+    bundler = keyring.signer(bundle, kind=KeyKind.P256) if bundle else None
+    images = list(_images(place))
+    if not images:
+        raise PipelineError(f"{folder} has no image ({', '.join(_FORMATS)})")
+    for path, disk_format in images:
+        tap = FormatTap()
+        sealed = seal.seal(
+            path, path.name, about, signer, _method(method), keyring.certificates, bundler=bundler, taps=[tap.feed]
+        )
+        tap.finish(disk_format)
+        for ending, data in {**sealed.documents, proof.ENDING: proof.pack(sealed.documents)}.items():
+            atomic.write_bytes(path.with_name(f"{path.name}.{ending}"), data)
+        print(
+            f"signed {path.name}: sha256 {sealed.digests.sha256}, {signer.kind} key, certificate {signer.certificate}"
+        )
+
+
+def _about(folder: Path) -> seal.About:
+    found = [each for each in sorted(folder.iterdir()) if each.name == _ABOUT or each.name.endswith(f".{_ABOUT}")]
+    if len(found) != 1:
+        raise PipelineError(
+            f"{folder} has {len(found)} descriptions of a build (NAME.{_ABOUT}), one is needed",
+            hint="copy the whole folder that ./inv build names",
+        )
+    try:
+        data = json.loads(found[0].read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise PipelineError(f"{found[0]} cannot be read: {error}") from None
+    return seal.About.parse(data, name=str(found[0]))
+
+
+def _images(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix.removeprefix(".") in _FORMATS:
+            yield path, path.suffix.removeprefix(".")
+
+
+def _method(text: str) -> HashMethod:
+    try:
+        return HashMethod(text.upper())
+    except ValueError:
+        raise PipelineError(
+            f"there is no digest {text!r} for signatures", hint=f"use {', '.join(HashMethod)}"
+        ) from None

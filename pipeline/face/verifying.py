@@ -1,0 +1,116 @@
+"""``./inv verify``: an image in a cloud, a file or a folder against the trust root and a policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.base import atomic
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.face.task import Exit
+from pipeline.image.digests import read_blocks
+from pipeline.signing import seal
+from pipeline.signing.certificates import LocalCertificates
+from pipeline.signing.keyring import Keyring
+from pipeline.signing.policy import Policy
+from pipeline.signing.trust import TrustRoot
+from pipeline.signing.verification import Evidence, Status, Verdict, verify
+
+_STYLES = {Status.GOOD: "green", Status.BAD: "bold red", Status.ABSENT: "yellow"}
+
+
+def run(home: Home, target: str, *, cloud: str, policy: str, trust: str, as_json: bool) -> None:
+    """Print the verdicts; end with status 1 when one is bad."""
+    demands = Policy.read(Path(policy)) if policy else Policy()
+    root = TrustRoot.read(Path(trust)) if trust else _own(home)
+    local = Path(target)
+    if not cloud and local.exists():
+        verdicts = [_file(home, each, root, demands) for each in _images(local)]
+    else:
+        verdicts = [_image(home, target, cloud, root, demands)]
+    if as_json:
+        print(json.dumps([verdict.as_data() for verdict in verdicts], indent=2))
+    else:
+        for verdict in verdicts:
+            _show(verdict)
+    if not all(verdict.is_good for verdict in verdicts):
+        raise SystemExit(Exit.FAILED)
+
+
+def export_trust(home: Home, target: str) -> None:
+    """Write what this installation trusts."""
+    root = _own(home)
+    atomic.write_text(Path(target), root.dump())
+    print(f"{target}: {len(root.keys)} keys, {len(root.authorities)} authorities, {len(root.revoked)} revoked")
+
+
+def _own(home: Home) -> TrustRoot:
+    root = TrustRoot.of(Keyring(home))
+    if not root.keys and not root.authorities:
+        raise PipelineError(
+            "there are no keys here, so nothing is trusted", hint="name a trust root: --trust FILE (./inv keys.trust)"
+        )
+    return root
+
+
+def _images(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    ending = f".{seal.SIGNATURE}"
+    found = sorted(each for each in path.iterdir() if path.joinpath(each.name + ending).is_file())
+    if not found:
+        raise PipelineError(f"{path} has no sealed image (a file with {ending} beside it)")
+    return found
+
+
+def _file(home: Home, path: Path, root: TrustRoot, policy: Policy) -> Verdict:
+    evidence = Evidence(
+        signature_document=_beside(path, seal.SIGNATURE),
+        attestations=_beside(path, seal.ATTESTATIONS),
+        bill=_beside(path, seal.SBOM),
+    )
+    certificates = LocalCertificates(home.certificates)
+    return verify(path.name, read_blocks(path), evidence, root, policy, certificates=certificates)
+
+
+def _beside(path: Path, ending: str) -> bytes | None:
+    try:
+        return path.with_name(f"{path.name}.{ending}").read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _image(home: Home, wanted: str, cloud: str, root: TrustRoot, policy: Policy) -> Verdict:
+    from pipeline.publishing import clouds, proofs
+
+    api = clouds.connect(home, cloud or clouds.BUNDLED)
+    record = proofs.find(api, wanted)
+    evidence = proofs.evidence(api, record)
+    certificates = LocalCertificates(home.certificates)
+    with api.download(record.id) as blocks:
+        return verify(f"{record.name} ({record.id})", _bytes(blocks), evidence, root, policy, certificates=certificates)
+
+
+def _bytes(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    for block in blocks:
+        yield bytes(block)
+
+
+def _show(verdict: Verdict) -> None:
+    console = Console(highlight=False)
+    console.print(Text(verdict.name, "bold"))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in verdict.findings:
+        table.add_row(f"  {finding.check}", Text(finding.status, _STYLES[finding.status]), finding.detail)
+    console.print(table)
+    good = Text("verified", "bold green") if verdict.is_good else Text("NOT verified", "bold red")
+    console.print(Text.assemble("  ", good))
