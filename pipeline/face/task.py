@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -128,8 +129,9 @@ def _explained(function: Callable[..., None]) -> Callable[..., None]:
         except OSError as error:
             if error.errno not in _MACHINE:
                 raise SystemExit(_report_bug(error)) from None
+            where = [] if error.filename else [f"state is in {Home.default().root}, scratch in {tempfile.gettempdir()}"]
             place = f"{error.filename}: " if error.filename else ""
-            show(PipelineError(f"{place}{error.strerror}", hint=_MACHINE[error.errno]))
+            show(PipelineError(f"{place}{error.strerror}", details=where, hint=_MACHINE[error.errno]))
             raise SystemExit(Exit.FAILED) from None
         except Exception as error:
             raise SystemExit(_report_bug(error)) from None

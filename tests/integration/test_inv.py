@@ -169,7 +169,7 @@ def test_a_package_that_is_not_the_locked_one_is_refused_and_nothing_is_lost(lit
     done = little.inv("build")
     assert done.status == 1
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
-    assert done.stderr.endswith("hint: a package index is needed: see pip's settings\n")
+    assert done.stderr.endswith("hint: pip needs a package index (see its settings) and room on the disk\n")
     lock.write_text(good)
     assert little.inv("build").status == 0
 

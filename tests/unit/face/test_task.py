@@ -52,6 +52,8 @@ def test_a_full_disk_is_not_a_bug(capsys: pytest.CaptureFixture[str], home: Home
     out = capsys.readouterr().err
     assert out.startswith("error: /var/x: No space left on device\nhint: free some space")
     assert not home.root.exists()
+    assert _end(OSError(errno.ENOSPC, "No space left on device")) == Exit.FAILED
+    assert f"  state is in {home.root}, scratch in " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("failure", [ZeroDivisionError("oops"), OSError(errno.EBADF, "Bad file descriptor")])
