@@ -49,7 +49,16 @@ def test_an_empty_object_makes_an_image(api: Api) -> None:
     assert image["owner"] == api.alice.project
     assert (image["protected"], image["os_hidden"], image["tags"]) == (False, False, [])
     assert (image["min_ram"], image["min_disk"]) == (0, 0)
-    empty = {"name", "disk_format", "container_format", "size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value"}
+    empty = {
+        "name",
+        "disk_format",
+        "container_format",
+        "size",
+        "virtual_size",
+        "checksum",
+        "os_hash_algo",
+        "os_hash_value",
+    }
     assert {image[name] for name in empty} == {None}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", image["created_at"])
     assert image["updated_at"] == image["created_at"]

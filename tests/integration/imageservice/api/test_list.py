@@ -42,7 +42,9 @@ def test_who_sees_what(shelf: Api) -> None:
     assert names(shelf, "rita") == names(shelf, "alice")
     assert names(shelf, "carl") == {"alice-public", "bob-public", "alice-for-carl-accepted", "bob-for-carl-accepted"}
     everything = {f"{who}-{kind}" for who in ("alice", "bob") for kind in ("private", "shared", "public")}
-    everything |= {f"{who}-for-carl-{status}" for who in ("alice", "bob") for status in ("pending", "accepted", "rejected")}
+    everything |= {
+        f"{who}-for-carl-{status}" for who in ("alice", "bob") for status in ("pending", "accepted", "rejected")
+    }
     assert names(shelf, "admin") == everything
 
 

@@ -134,7 +134,8 @@ def test_patches_that_make_no_sense(api: Api, body: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [[{"add": "/x", "remove": "/x", "value": "y"}], [{"op": "add", "path": "/x", "value": "y"}], [{"value": "x"}]]
+    "body",
+    [[{"add": "/x", "remove": "/x", "value": "y"}], [{"op": "add", "path": "/x", "value": "y"}], [{"value": "x"}]],
 )
 def test_old_patches_that_make_no_sense(api: Api, body: Any) -> None:
     assert api.alice.patch(api.alice.create(), body, kind=OLD_PATCH).status_code == 400

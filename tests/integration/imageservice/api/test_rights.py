@@ -87,7 +87,9 @@ def test_a_policy_file(make_api: Callable[..., Api], tmp_path: Path) -> None:
     assert len(api.admin.ids(f"owner={api.alice.project}")) == 2
 
 
-def test_a_policy_file_is_read_again(make_api: Callable[..., Api], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_file_is_read_again(
+    make_api: Callable[..., Api], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipeline.imageservice.access.policy._SECONDS_BETWEEN_LOOKS", 0)
     file = tmp_path / "policy.yaml"
     file.write_text('"add_image": "!"\n')

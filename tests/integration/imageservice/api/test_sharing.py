@@ -112,7 +112,18 @@ def test_members_outlast_a_change_of_visibility(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, [], ["x"], {"member": ""}, {"member": "  "}, {"member": 5}, {"member": None}, {"member": "x" * 256}, {"x": "y"}]
+    "body",
+    [
+        {},
+        [],
+        ["x"],
+        {"member": ""},
+        {"member": "  "},
+        {"member": 5},
+        {"member": None},
+        {"member": "x" * 256},
+        {"x": "y"},
+    ],
 )
 def test_members_that_are_none(api: Api, body: Any) -> None:
     assert api.alice.post(f"{api.alice.create()}/members", body).status_code == 400

@@ -113,7 +113,11 @@ def test_adoption(glance: Glance, known: dict[str, Any], ours: Database) -> None
     for name in ("active", "queued", "community", "shared ü", "deactivated", "imported"):
         image, theirs = read(ours, known[name]), demo.image.get(f"/images/{known[name]}").json()
         assert image.name == theirs["name"] == name
-        assert (image.status, image.visibility, image.owner) == (theirs["status"], theirs["visibility"], theirs["owner"])
+        assert (image.status, image.visibility, image.owner) == (
+            theirs["status"],
+            theirs["visibility"],
+            theirs["owner"],
+        )
         assert (image.size, image.checksum) == (theirs["size"], theirs["checksum"])
         assert (image.hash_algo, image.hash_value) == (theirs["os_hash_algo"], theirs["os_hash_value"])
         assert sorted(image.tags) == sorted(theirs["tags"])
@@ -156,7 +160,9 @@ def test_adopting_again_takes_what_is_new(glance: Glance, known: dict[str, Any],
 
 
 def test_stores_under_other_names(glance: Glance, known: dict[str, Any], ours: Database) -> None:
-    renamed = adopt.adopt(ours, stores(glance, second="second"), glance.database, apply=False, renamed={"mirror": "second"})
+    renamed = adopt.adopt(
+        ours, stores(glance, second="second"), glance.database, apply=False, renamed={"mirror": "second"}
+    )
     assert renamed.stores == {"main": 5, "second": 1}
     assert renamed.problems == []
 
