@@ -72,6 +72,7 @@ def prepare(settings: Settings) -> Service:
             log.warning("%s; the service starts without it", error.message)
     # A connection must not be carried into another process.
     service.database.close()
+    service.stores.close()
     return service
 
 
