@@ -11,7 +11,7 @@ from pipeline.imageservice.api import problems, schemas
 from pipeline.imageservice.api.actions import Action
 from pipeline.imageservice.api.front import Front
 from pipeline.imageservice.api.health import Health
-from pipeline.imageservice.api.image_data import ImageFile
+from pipeline.imageservice.api.image_data import ImageFile, ImageStage
 from pipeline.imageservice.api.images import Images, OneImage
 from pipeline.imageservice.api.info import ImportInfo, UsageInfo
 from pipeline.imageservice.api.locations import Locations
@@ -63,6 +63,7 @@ def routes(service: Service) -> dict[str, Resource]:
         "/v2/images/{image_id}/locations": Locations(service),
         "/v2/images/{image_id}/members": Members(service),
         "/v2/images/{image_id}/members/{member_id}": OneMember(service),
+        "/v2/images/{image_id}/stage": ImageStage(service),
         "/v2/images/{image_id}/tags/{tag}": Tag(service),
         "/v2/images/{image_id}/tasks": ImageTasks(service),
         "/v2/info/import": ImportInfo(service),

@@ -16,6 +16,7 @@ from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.api.lookup import find_image
 from pipeline.imageservice.catalog import images, locations, members, quotas, tables
 from pipeline.imageservice.catalog.model import Image, ImageStatus, Location, LocationState, now
+from pipeline.imageservice.data import staging
 from pipeline.imageservice.errors import Forbidden, NotFound, ServiceError
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.stores.errors import ObjectMissing
@@ -35,6 +36,7 @@ def delete(service: Service, caller: Caller, image_id: str) -> None:
             raise
     elif image.status is ImageStatus.DELETED:
         _sweep(service, [place for place in image.locations if place.state is LocationState.DELETING])
+    staging.forget(service, image_id)
     service.notifier.image("image.delete", image, caller)
 
 

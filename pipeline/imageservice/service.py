@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,7 +63,13 @@ class Service:
     @property
     def import_methods(self) -> tuple[str, ...]:
         """The ways of importing data that are open."""
-        return ()
+        return tuple(self.settings.imports.methods)
+
+    @property
+    def node(self) -> str | None:
+        """The name of this node, by which data staged here is found; ``None`` when every node reaches staged data."""
+        options = self.settings.imports.staging
+        return None if options.shared or options.store is not None else options.node or socket.gethostname()
 
     @property
     def hash_algorithm(self) -> str:
@@ -116,6 +123,8 @@ class Service:
 
 def _staging(settings: Settings) -> AnyStoreOptions:
     """Where staged images lie: a store like any other, but one that users never see."""
+    if settings.imports.staging.store is not None:
+        return settings.imports.staging.store
     folder = FileDirectory(path=settings.inside(settings.data.staging))
     return FileOptions(id="staging", directories=[folder], file_mode=0o600, keep_cached=True)
 

@@ -21,6 +21,7 @@ from pipeline.imageservice.access.uri_filter import FetchOptions
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.catalog.options import DatabaseOptions
 from pipeline.imageservice.data.options import DataOptions
+from pipeline.imageservice.importing.options import ImportOptions
 from pipeline.imageservice.notifications.options import NotificationOptions
 from pipeline.imageservice.server.options import ServerOptions
 from pipeline.imageservice.stores.drivers import AnyStoreOptions
@@ -49,6 +50,7 @@ class Settings(BaseModel):
     quotas: QuotaOptions = Field(default_factory=QuotaOptions, description="How much each project may have.")
     api: ApiOptions = Field(default_factory=ApiOptions, description="How the API presents itself.")
     data: DataOptions = Field(default_factory=DataOptions, description="How image data is moved and judged.")
+    imports: ImportOptions = Field(default_factory=ImportOptions, description="How images are imported.")
     server: ServerOptions = Field(default_factory=ServerOptions, description="The HTTP server.")
     fetch: FetchOptions = Field(default_factory=FetchOptions, description="What users may have the service fetch.")
     notifications: NotificationOptions = Field(

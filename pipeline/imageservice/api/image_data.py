@@ -9,9 +9,10 @@ from pipeline.imageservice.api.resource import Resource, refuse_body
 from pipeline.imageservice.data.download import Asked, Download, open_download
 from pipeline.imageservice.data.environ import SEND_FILE, SOURCE
 from pipeline.imageservice.data.sources import FromStream
+from pipeline.imageservice.data.staging import stage
 from pipeline.imageservice.data.transfer import Source
 from pipeline.imageservice.data.upload import upload
-from pipeline.imageservice.errors import Invalid, UnsupportedContent
+from pipeline.imageservice.errors import Invalid, NotFound, UnsupportedContent
 
 _OCTETS = "application/octet-stream"
 
@@ -38,6 +39,19 @@ class ImageFile(Resource):
             resp.status = 204
             return
         _answer(self, req, resp, download)
+
+
+class ImageStage(Resource):
+    """``/v2/images/{image_id}/stage``."""
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
+        """Put data into staging, for an import to take."""
+        caller = caller_of(req)
+        context_of(req).image_id = image_id
+        if "glance-direct" not in self.service.import_methods:
+            raise NotFound("Image data cannot be staged here: glance-direct is not enabled")
+        stage(self.service, caller, image_id, request_source(req))
+        resp.status = 204
 
 
 def _answer(resource: Resource, req: falcon.Request, resp: falcon.Response, download: Download) -> None:

@@ -2,7 +2,7 @@
 
 The API shows some of them with the prefix ``os_glance_``: ``import_task`` (the import lock, a task's id),
 ``importing_to_stores`` and ``failed_import`` (comma lists that stay as empty text after an import). Others are never
-shown: ``stage_host``, ``hash_op_host``. No request can write them.
+shown: ``stage_host``, ``hash_op_host``, and ``staged`` (what is known of staged data). No request can write them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ IMPORTING_TO_STORES = "importing_to_stores"
 FAILED_IMPORT = "failed_import"
 STAGE_HOST = "stage_host"
 HASH_OP_HOST = "hash_op_host"
-HIDDEN = frozenset({STAGE_HOST, HASH_OP_HOST})
+STAGED = "staged"
+HIDDEN = frozenset({STAGE_HOST, HASH_OP_HOST, STAGED})
 
 _T = tables.service_notes
 _OF_ONE = select(_T.c.name, _T.c.value).where(_T.c.image_id == bindparam("image_id"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.image.formats import FormatRefused, Limits
+from pipeline.image.formats import FormatRefused, Limits, Verdict
 from pipeline.imageservice.catalog.model import Image
 from pipeline.imageservice.data.options import DataOptions
 from pipeline.imageservice.data.taps import Digest, Inspection
@@ -22,8 +22,8 @@ class Facts:
     checksum: str
     hash_algo: str
     hash_value: str
-    virtual_size: int | None
-    format: str | None
+    virtual_size: int | None = None
+    format: str | None = None
 
     @property
     def of_image(self) -> Mapping[str, object]:
@@ -37,19 +37,26 @@ class Facts:
 
 
 class Judge:
-    """Watches the data of one image go by; made before the first byte, so that what can be refused then is.
+    """Watches the data of one image go by.
 
-    Raises ``Invalid`` when the image's signature cannot be checked at all.
+    ``verifier`` checks its signature, if it has one. With ``inspect`` the format is looked at too, where the
+    container format says that the data is a disk as it is.
     """
 
     def __init__(
-        self, image: Image, options: DataOptions, hash_algorithm: str, certificates: CertificateSource
+        self,
+        image: Image,
+        options: DataOptions,
+        hash_algorithm: str,
+        verifier: Verifier | None,
+        *,
+        inspect: bool = True,
     ) -> None:
-        self._options, self._algorithm = options, hash_algorithm
-        self._verifier = _verifier(image, certificates)
-        wanted = ["md5", hash_algorithm, *([self._verifier.algorithm] if self._verifier else [])]
+        self._options, self._algorithm, self._verifier = options, hash_algorithm, verifier
+        wanted = ["md5", hash_algorithm, *([verifier.algorithm] if verifier else [])]
         self._digests = {name: Digest(name) for name in dict.fromkeys(wanted)}
-        self._inspection = Inspection(_limits(options)) if image.container_format == "bare" else None
+        looked_at = inspect and image.container_format == "bare"
+        self._inspection = Inspection(format_limits(options)) if looked_at else None
         self._disk_format = image.disk_format
 
     @property
@@ -58,46 +65,60 @@ class Judge:
         return [*self._digests.values(), *([self._inspection] if self._inspection else [])]
 
     @property
-    def is_signed(self) -> bool:
-        """Whether the image has a signature that ``facts`` checks."""
-        return self._verifier is not None
+    def digests(self) -> dict[str, str]:
+        """Every digest so far, by algorithm."""
+        return {name: digest.hexdigest() for name, digest in self._digests.items()}
 
     def facts(self) -> Facts:
         """The verdict after the last byte. Raises ``UnsupportedContent`` or ``Invalid`` when the data is refused."""
-        found = None
-        if self._inspection is not None:
-            try:
-                found = self._inspection.verdict(self._disk_format, require_match=self._options.require_format_match)
-            except FormatRefused as refused:
-                raise UnsupportedContent(f"Image refused: {refused.message}", hint=refused.hint) from None
+        found = self._verdict(self._inspection) if self._inspection is not None else None
+        digests = self.digests
         if self._verifier is not None:
-            try:
-                self._verifier.verify(bytes.fromhex(self._digests[self._verifier.algorithm].hexdigest()))
-            except SignatureRefused as refused:
-                raise _unsigned(refused) from None
+            check_signature(self._verifier, digests[self._verifier.algorithm])
         return Facts(
-            checksum=self._digests["md5"].hexdigest(),
+            checksum=digests["md5"],
             hash_algo=self._algorithm,
-            hash_value=self._digests[self._algorithm].hexdigest(),
+            hash_value=digests[self._algorithm],
             virtual_size=found.virtual_size if found else None,
             format=found.format if found else None,
         )
 
+    def _verdict(self, inspection: Inspection) -> Verdict:
+        try:
+            return inspection.verdict(self._disk_format, require_match=self._options.require_format_match)
+        except FormatRefused as refused:
+            raise unsupported(refused) from None
 
-def _verifier(image: Image, certificates: CertificateSource) -> Verifier | None:
+
+def verifier_for(image: Image, certificates: CertificateSource) -> Verifier | None:
+    """What checks the image's signature; ``None`` when it has none. Raises ``Invalid`` when it can't be checked."""
     try:
         return Verifier.create(image.properties, certificates)
     except SignatureRefused as refused:
         raise _unsigned(refused) from None
 
 
-def _unsigned(refused: SignatureRefused) -> Invalid:
-    return Invalid(f"Signature verification failed: {refused.message}", hint=refused.hint)
+def check_signature(verifier: Verifier, digest: str) -> None:
+    """Raise ``Invalid`` unless ``digest`` (hex, of the verifier's algorithm) was signed."""
+    try:
+        verifier.verify(bytes.fromhex(digest))
+    except SignatureRefused as refused:
+        raise _unsigned(refused) from None
 
 
-def _limits(options: DataOptions) -> Limits:
+def unsupported(refused: FormatRefused) -> UnsupportedContent:
+    """A refusal of an image's content as the service's error."""
+    return UnsupportedContent(f"Image refused: {refused.message}", hint=refused.hint)
+
+
+def format_limits(options: DataOptions) -> Limits:
+    """What an image may claim."""
     return Limits(
         max_virtual_size=options.max_virtual_size,
         allow_encrypted=options.allow_encrypted,
         tolerated=frozenset(options.tolerated_checks),
     )
+
+
+def _unsigned(refused: SignatureRefused) -> Invalid:
+    return Invalid(f"Signature verification failed: {refused.message}", hint=refused.hint)

@@ -1,7 +1,7 @@
-"""Keeping the leases of this process's transfers.
+"""Keeping the leases of this process's work.
 
-A transfer holds a lease on its image. One thread renews all of them, in one short transaction; a transfer whose lease
-can't be renewed is stopped before the lease ends, so that nobody else's clean-up meets it at work.
+An upload holds a lease on its image, a worker one on its task. One thread renews all of them, in one short transaction;
+work whose lease can't be renewed is stopped before the lease ends, so that nobody else's clean-up meets it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ _LONGEST_PAUSE = 5.0
 
 @dataclass(eq=False)
 class _Held:
-    lease: Lease
+    renew: Callable[[Connection], object]
     control: Control
-    check: Callable[[Connection], None]
     ends: float  # monotonic
 
 
@@ -56,14 +55,12 @@ class LeaseKeeper:
         return f"{socket.gethostname()}:{os.getpid()}:{self._token}"
 
     @contextlib.contextmanager
-    def kept(
-        self, lease: Lease, control: Control, check: Callable[[Connection], None] = lambda connection: None
-    ) -> Iterator[None]:
-        """Renew ``lease`` while the block runs.
+    def kept(self, renew: Callable[[Connection], object], control: Control) -> Iterator[None]:
+        """Call ``renew`` again and again while the block runs; it gives what is held another ``seconds``.
 
-        ``check`` is called with each renewal; what it raises, and the loss of the lease, stops ``control``.
+        What it raises, and that it can't be called in time, stops ``control``.
         """
-        held = _Held(lease, control, check, time.monotonic() + self.seconds)
+        held = _Held(renew, control, time.monotonic() + self.seconds)
         with self._changed:
             self._held.add(held)
             self._start()
@@ -73,6 +70,15 @@ class LeaseKeeper:
         finally:
             with self._changed:
                 self._held.discard(held)
+
+    def renewal(self, lease: Lease, check: Callable[[Connection], object]) -> Callable[[Connection], object]:
+        """How to renew ``lease``, as long as ``check`` does not raise."""
+
+        def renew(connection: Connection) -> None:
+            check(connection)
+            leases.renew(connection, lease, self.seconds)
+
+        return renew
 
     def _start(self) -> None:
         """Threads do not survive a fork, so the first lease of a process starts its own."""
@@ -111,8 +117,7 @@ class LeaseKeeper:
         lost: dict[_Held, ServiceError] = {}
         for one in held:
             try:
-                one.check(connection)
-                leases.renew(connection, one.lease, self.seconds)
+                one.renew(connection)
             except ServiceError as error:
                 lost[one] = error if isinstance(error, Gone) else Gone(f"The data was given up: {error.message}")
         return lost

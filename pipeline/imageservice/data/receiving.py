@@ -17,15 +17,15 @@ from sqlalchemy import Connection
 
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.api.lookup import find_image
-from pipeline.imageservice.catalog import images, leases, locations, quotas
+from pipeline.imageservice.catalog import images, leases, quotas
 from pipeline.imageservice.catalog.leases import Lease
 from pipeline.imageservice.catalog.model import Image, ImageStatus
 from pipeline.imageservice.catalog.quotas import MEBIBYTE, Reservation, Resource
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.data.running import running
-from pipeline.imageservice.errors import Conflict, Gone, Invalid, LimitExceeded, NotFound, ServiceError
+from pipeline.imageservice.errors import Conflict, Gone, Invalid, LimitExceeded, NotFound, ServiceError, Unavailable
 from pipeline.imageservice.service import Service
-from pipeline.imageservice.stores.store import Stored, Writer
+from pipeline.imageservice.stores.store import Writer
 
 log = logging.getLogger("imageservice.data")
 
@@ -38,7 +38,8 @@ NO_DATA = {"size": None, "virtual_size": None, "checksum": None, "hash_algo": No
 class Claim:
     """The right to give ``image`` its data.
 
-    ``attempt`` names this try in stores. ``committed`` is what the try has made appear in a store, once it has.
+    ``attempt`` names this try in stores. ``committed`` is the writer that has made the data appear in a store, once it
+    has; ``settled`` tells whether the catalog knows of that data.
     """
 
     image: Image
@@ -47,7 +48,8 @@ class Claim:
     status: ImageStatus
     control: Control
     reservation: Reservation
-    committed: tuple[Writer, Stored] | None = None
+    committed: Writer | None = None
+    settled: Callable[[Connection], bool] = lambda connection: False
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def claimed(service: Service, caller: Caller, wanted: Wanted) -> Iterator[Claim]
     with running.listed(control):
         claim = service.database.write(lambda connection: _begin(connection, service, caller, wanted, attempt, control))
         try:
-            with service.leases.kept(claim.lease, control, lambda connection: _still(connection, claim)):
+            renew = service.leases.renewal(claim.lease, lambda connection: _still(connection, claim))
+            with service.leases.kept(renew, control):
                 yield claim
         except BaseException:
             _fail(service, claim)
@@ -109,6 +112,8 @@ def _begin(
     before.require(ImageStatus.QUEUED, doing="staged" if staged else "uploaded")
     if not staged and not before.has_formats:
         raise Invalid("Properties disk_format, container_format must be set prior to saving data.")
+    if any(place.store == wanted.store for place in before.locations):
+        raise Unavailable(f"Store {wanted.store} still holds data of this image that is about to be removed")
     data = {"attempt": attempt, "store": wanted.store}
     lease = leases.acquire(connection, PREFIX + before.id, service.leases.holder, service.leases.seconds, data)
     if lease is None:
@@ -145,10 +150,10 @@ def _fail(service: Service, claim: Claim) -> None:
     """
     try:
         with service.database.read() as connection:
-            if claim.committed is not None and locations.with_url(connection, claim.committed[1].uri):
+            if claim.committed is not None and claim.settled(connection):
                 return
         if claim.committed is not None:
-            claim.committed[0].undo()
+            claim.committed.undo()
         service.database.write(lambda connection: _give_up(connection, claim))
     except Conflict:
         log.info("image %s: the claim on it was lost", claim.image.id)
@@ -189,7 +194,8 @@ class QuotaWatch:
 
         def work(connection: Connection) -> Reservation:
             quotas.check_bytes(connection, claim.image.owner, self._quota, further)
-            return quotas.grow(connection, claim.reservation, stored=further)
+            kind = "staged" if claim.status is ImageStatus.UPLOADING else "stored"
+            return quotas.grow(connection, claim.reservation, **{kind: further})
 
         claim.reservation = self._service.database.write(work)
         self._counted += further

@@ -8,7 +8,7 @@ from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog import images, locations
 from pipeline.imageservice.catalog.model import Image, ImageStatus
 from pipeline.imageservice.data.certificates import Certificates
-from pipeline.imageservice.data.judge import Facts, Judge
+from pipeline.imageservice.data.judge import Facts, Judge, verifier_for
 from pipeline.imageservice.data.receiving import Claim, QuotaWatch, Wanted, claimed, succeed
 from pipeline.imageservice.data.transfer import Source, transfer
 from pipeline.imageservice.errors import Gone, Invalid, StoreFailed
@@ -27,7 +27,8 @@ def upload(service: Service, caller: Caller, image_id: str, source: Source, *, s
     wanted = Wanted(image_id, "upload_image", ImageStatus.SAVING, source.size, store.id)
     with claimed(service, caller, wanted) as claim:
         certificates = Certificates(service.certificates, service.settings.data.key_manager, caller)
-        judge = Judge(claim.image, service.settings.data, service.hash_algorithm, certificates)
+        verifier = verifier_for(claim.image, certificates)
+        judge = Judge(claim.image, service.settings.data, service.hash_algorithm, verifier)
         service.notifier.image("image.prepare", claim.image, caller)
         with store.writer(image_id, size=source.size, attempt=claim.attempt) as writer:
             moved = transfer(
@@ -78,7 +79,7 @@ def commit(service: Service, store: Store, writer: Writer, image_id: str) -> Sto
 
 def _keep(service: Service, claim: Claim, store: Store, writer: Writer, size: int, facts: Facts) -> Image:
     stored = commit(service, store, writer, claim.image.id)
-    claim.committed = (writer, stored)
+    claim.committed, claim.settled = writer, lambda connection: bool(locations.with_url(connection, stored.uri))
     if stored.size != size:
         raise StoreFailed(f"Store {store.id} kept {stored.size} of {size} bytes")
 
