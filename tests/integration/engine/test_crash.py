@@ -37,6 +37,7 @@ def _recipes(number: int) -> tuple[object, object]:
     return light.recipe("one", disk=size), light.recipe("two", disk=size, customize={"hostname": "other"})
 
 
+@pytest.mark.slow
 def test_fifty_kills_at_random_moments(bench: Bench) -> None:
     chance = random.Random(1)
     begun = time.monotonic()

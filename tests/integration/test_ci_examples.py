@@ -1,0 +1,81 @@
+"""The examples in docs/ci: they parse, and what they call exists."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.base.home import CHECKOUT
+from pipeline.face import task
+from pipeline.host import process
+
+EXAMPLES = sorted((CHECKOUT / "docs" / "ci").iterdir())
+
+
+def _text(name: str) -> str:
+    return (CHECKOUT / "docs" / "ci" / name).read_text()
+
+
+def test_every_example_is_told_of_and_every_one_told_of_is_there() -> None:
+    told = set(re.findall(r"\]\(ci/([^)]+)\)", (CHECKOUT / "docs" / "ci.md").read_text()))
+    assert told == {path.name for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_tasks_that_are_called_exist_with_their_options(path: Path) -> None:
+    made = {name: each for _, name, each in task.chapters()}
+    calls = re.findall(r"(?:\./|/)inv ((?:[a-z][\w.]*)(?: [-\w./]+)*)", path.read_text())
+    if path.name not in ("golden-images.timer", "zuul.yaml"):
+        assert calls
+    for call in calls:
+        name, *words = call.split()
+        texts = dict(made[name].help)
+        options = {f"--{argument.name}" for argument in made[name].get_arguments()}
+        made[name].help = texts  # invoke takes them away as it goes
+        assert {word for word in words if word.startswith("--")} <= options
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.suffix == ".yaml"], ids=lambda path: path.name)
+def test_yaml_parses(path: Path) -> None:
+    assert yaml.safe_load(path.read_text())
+
+
+def test_github_runs_one_night_at_a_time_and_keeps_the_evidence() -> None:
+    # YAML 1.1 takes the key "on" for a truth.
+    workflow: dict[Any, Any] = yaml.safe_load(_text("github.yaml"))
+    assert workflow[True]["schedule"] and workflow["concurrency"]
+    steps = workflow["jobs"]["nightly"]["steps"]
+    assert steps[-1]["if"] == "always()"
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
+
+
+def test_gitlab_reads_the_report() -> None:
+    job = yaml.safe_load(_text("gitlab.yaml"))["nightly"]
+    assert job["artifacts"]["reports"]["junit"] == ".pipeline/last-run/junit.xml"
+
+
+def test_units_have_what_systemd_knows(tmp_path: Path) -> None:
+    for name in ("golden-images.service", "golden-images.timer"):
+        unit = configparser.ConfigParser(strict=True, interpolation=None)
+        unit.optionxform = str  # type: ignore[method-assign,assignment]
+        unit.read_string(_text(name))
+        assert {"Unit", "Install"} < set(unit.sections())
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed; only the form was checked")
+    units = [str(CHECKOUT / "docs" / "ci" / f"golden-images.{kind}") for kind in ("service", "timer")]
+    done = process.run(["systemd-analyze", "verify", "--man=no", *units], check=False)
+    # The program it starts lies where the operator puts it.
+    complaints = [line for line in done.stderr.splitlines() if "golden-images" in line and "not executable" not in line]
+    assert not complaints
+
+
+def test_cron_line() -> None:
+    (line,) = [line for line in _text("golden-images.cron").splitlines() if not line.startswith("#")]
+    assert re.match(r"\d+ \d+ \* \* \* golden-images \S", line)
+    assert "%" not in line, "cron would take it for a line break"
