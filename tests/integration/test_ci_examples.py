@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+import tasks  # noqa: F401  (makes the tasks)
 from pipeline.base.home import CHECKOUT
 from pipeline.face import task
 from pipeline.host import process
