@@ -14,6 +14,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.host import accelerator, doctor, kernel, packages, process, sandbox
 from pipeline.host.doctor import Verdict
+from pipeline.host.packages import Package
 
 _GIB = 1 << 30
 # What a run may need: below the first number it will most likely fail, below the second it may.
@@ -36,14 +37,12 @@ def system_packages(home: Home) -> Iterator[Verdict]:
         return
     lacking = packages.missing(("core", "build"), column)
     if lacking:
-        names = [str(row.name_for(column)) for row in lacking]
-        reasons = "; ".join(f"{name} ({row.why})" for name, row in zip(names, lacking, strict=True))
-        yield doctor.failure(f"not installed: {reasons}", packages.install_command(names, column))
+        yield doctor.failure(f"not installed: {_reasons(lacking, column)}", _installing(lacking, column))
     else:
         yield doctor.good("all that a build needs are installed")
-    for row in packages.missing(("optional",), column):
-        name = str(row.name_for(column))
-        yield doctor.note(f"{name} is not installed (optional): {row.why}", packages.install_command([name], column))
+    optional = packages.missing(("optional",), column)
+    if optional:
+        yield doctor.note(f"optional, not installed: {_reasons(optional, column)}", _installing(optional, column))
 
 
 @doctor.rule("Python bindings")
@@ -156,6 +155,14 @@ def appliance_launches(home: Home) -> Iterator[Verdict]:
         hint="libguestfs-test-tool shows more; see the rules guest kernel and disk space",
     )
     yield doctor.good("the appliance launches")
+
+
+def _reasons(rows: list[Package], column: str) -> str:
+    return "; ".join(f"{row.name_for(column)} ({row.why})" for row in rows)
+
+
+def _installing(rows: list[Package], column: str) -> str:
+    return packages.install_command([str(row.name_for(column)) for row in rows], column)
 
 
 def _existing(folder: Path) -> Path:
