@@ -54,4 +54,4 @@ class Framing:
 
 
 def _malformed(what: str) -> Invalid:
-    return Invalid(f"The chunks of the request's body are malformed: {what}")
+    return Invalid(f"The chunks of the body are malformed: {what}")

@@ -1,0 +1,193 @@
+"""A message's body as it comes from a connection, of a client or of a server we fetch from.
+
+The kernel fills the caller's memory, what has come is handed out when the other side pauses, so that a slow one holds
+no memory, and while it waits the reader looks for a reason to give up.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import ssl
+import struct
+import time
+from typing import Any, Protocol
+
+from pipeline.imageservice.data.chunks import LONGEST_LINE, Framing
+from pipeline.imageservice.data.control import Control
+from pipeline.imageservice.errors import ServiceError
+
+_PAUSE = 0.02  # when the other side sends nothing for so long, its bytes move on before the block is full
+_SCRATCH = 64 << 10
+
+
+class Ahead(Protocol):
+    """What was read from the connection before the body began."""
+
+    def take_buffered(self) -> bytes:
+        """Take it."""
+
+    def unread(self, data: bytes) -> None:
+        """Put back what does not belong to the body."""
+
+
+class WireBody(io.RawIOBase):
+    """A file, and a source for transfers.
+
+    ``length``: of the body, ``None`` when it is chunked. ``idle``: seconds without a byte after which the other side is
+    given up. Subclasses say what is raised when it is, or when it leaves.
+    """
+
+    def __init__(self, connection: socket.socket, ahead: Ahead, length: int | None, *, idle: float) -> None:
+        super().__init__()
+        self._socket, self._ahead, self._idle = connection, ahead, idle
+        self.size = length
+        self._left = length
+        self._framing = Framing()
+        self._scratch = memoryview(b"")  # received and not yet delivered, of a chunked body
+
+    def gone(self) -> ServiceError:
+        """What is raised when the connection ends before the body does."""
+        raise NotImplementedError
+
+    def stalled(self) -> ServiceError:
+        """What is raised when nothing comes for too long."""
+        raise NotImplementedError
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last byte has been delivered."""
+        return self._framing.finished if self._left is None else self._left == 0
+
+    def readable(self) -> bool:
+        """As a file's."""
+        return True
+
+    def readinto(self, view: Any, control: Control | None = None) -> int:
+        """See ``Source.readinto``. Raises also ``Invalid`` for malformed chunks."""
+        view = memoryview(view).cast("B")
+        if self.ended or not view:
+            return 0
+        return (self._fill_chunked if self._left is None else self._fill_known)(view, control or Control())
+
+    def _fill_known(self, view: memoryview, control: Control) -> int:
+        view = view[: self._left]
+        ahead = self._ahead.take_buffered()
+        done = min(len(ahead), len(view))
+        view[:done] = ahead[:done]
+        if len(ahead) > done:
+            self._ahead.unread(ahead[done:])
+        elif done < len(view):
+            done += self._receive(view[done:], control, have=done > 0)
+        self._left = (self._left or 0) - done
+        return done
+
+    def _fill_chunked(self, view: memoryview, control: Control) -> int:
+        done = 0
+        while done < len(view) and not self._framing.finished:
+            if self._framing.left:
+                part = view[done : done + self._framing.left]
+                count = self._data(part, control, have=done > 0)
+                if not count:
+                    break
+                done += count
+                self._framing.took(count)
+                continue
+            line = self._line(control, have=done > 0)
+            if line is None:
+                break
+            self._framing.line(line)
+        if self._framing.finished and self._scratch:
+            self._ahead.unread(bytes(self._scratch))  # the next message
+            self._scratch = memoryview(b"")
+        return done
+
+    def _data(self, view: memoryview, control: Control, *, have: bool) -> int:
+        if not self._scratch:
+            if len(view) >= _SCRATCH:
+                return self._receive(view, control, have=have)
+            if not self._more(control, have=have):
+                return 0
+        count = min(len(view), len(self._scratch))
+        view[:count] = self._scratch[:count]
+        self._scratch = self._scratch[count:]
+        return count
+
+    def _line(self, control: Control, *, have: bool) -> bytes | None:
+        """The next line of the framing; ``None`` when it has not come yet and the caller ``have``s something to do."""
+        while True:
+            end = bytes(self._scratch[: LONGEST_LINE + 2]).find(b"\r\n")
+            if end >= 0:
+                line = bytes(self._scratch[:end])
+                self._scratch = self._scratch[end + 2 :]
+                return line
+            if len(self._scratch) > LONGEST_LINE:
+                return bytes(self._scratch[: LONGEST_LINE + 2])  # not a line: the framing refuses it
+            if not self._more(control, have=have):
+                return None
+
+    def _more(self, control: Control, *, have: bool) -> bool:
+        data = self._ahead.take_buffered()
+        if not data:
+            fresh = bytearray(_SCRATCH)
+            count = self._receive(memoryview(fresh), control, have=have, whole=False)
+            data = bytes(memoryview(fresh)[:count])
+        self._scratch = memoryview(bytes(self._scratch) + data)
+        return bool(data)
+
+    def _receive(self, view: memoryview, control: Control, *, have: bool, whole: bool = True) -> int:
+        """Bytes from the connection; ``whole``: as many as fit, as long as the other side keeps sending.
+
+        With ``have``, 0 when nothing comes at once; otherwise waits for the first byte.
+        """
+        timeout = self._socket.gettimeout()
+        receive = self._receive_tls if isinstance(self._socket, ssl.SSLSocket) else self._receive_plain
+        until = time.monotonic() + self._idle
+        try:
+            while (count := receive(view, _PAUSE if have else Control.PATIENCE, whole)) is None:
+                if have:
+                    return 0
+                control.check()
+                if time.monotonic() >= until:
+                    raise self.stalled()
+        except (ConnectionError, ssl.SSLError) as error:
+            raise self.gone() from error
+        finally:
+            self._socket.settimeout(timeout)
+        if not count:
+            raise self.gone()
+        return count
+
+    def _receive_plain(self, view: memoryview, patience: float, whole: bool) -> int | None:
+        # The kernel waits until the block is full, or for as long as SO_RCVTIMEO says: one call for a block when the
+        # other side is fast, and a partial block soon when it isn't. Python's own timeouts would make the socket
+        # non-blocking, and each call return with a few kilobytes.
+        self._socket.settimeout(None)
+        _set_timeout(self._socket, patience)
+        try:
+            return self._socket.recv_into(view, len(view), socket.MSG_WAITALL if whole else 0)
+        except BlockingIOError:
+            return None
+        finally:
+            _set_timeout(self._socket, 0)
+
+    def _receive_tls(self, view: memoryview, patience: float, whole: bool) -> int | None:
+        """TLS delivers records of 16 KiB at the most: collect them."""
+        done = 0
+        while done < len(view):
+            self._socket.settimeout(_PAUSE if done else patience)
+            try:
+                count = self._socket.recv_into(view[done:])
+            except TimeoutError:
+                return done or None
+            if not count:
+                return done
+            done += count
+            if not whole:
+                break
+        return done
+
+
+def _set_timeout(connection: socket.socket, seconds: float) -> None:
+    micro = int(seconds * 1_000_000)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", *divmod(micro, 1_000_000)))
