@@ -1,0 +1,110 @@
+"""What Nova does with a signed image before it boots it, against a real Barbican."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import castellan.options
+import pytest
+from castellan import key_manager as castellan_manager
+from cryptography.exceptions import InvalidSignature
+from cursive import certificate_utils, signature_utils
+from cursive import exception as cursive_exception
+from oslo_config import cfg
+from oslo_context.context import RequestContext
+
+from pipeline.base.home import Home
+from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.data.certificates import Certificates
+from pipeline.signing import image_signature
+from pipeline.signing.certificates import CertificateMissing
+from pipeline.signing.image_signature import Reason, SignatureRefused
+from pipeline.signing.key_manager import KeyManager
+from pipeline.signing.keyring import AUTHORITY, Keyring
+from tests.environments import barbican as environment
+from tests.environments.barbican import Barbican
+from tests.environments.fixtures import installed
+from tests.environments.keystone import Keystone
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def barbican(keystone: Keystone) -> Iterator[Barbican]:
+    with installed(environment.barbican(keystone)) as server:
+        yield server
+
+
+def manager(keystone: Keystone, user: str = "demo") -> KeyManager:
+    connection = keystone.connect(user)
+    return KeyManager(connection.session.auth, project=connection.current_project_id)
+
+
+class Nova:
+    """A booting user's side: cursive, with castellan as Nova sets it up."""
+
+    def __init__(self, keystone: Keystone, monkeypatch: pytest.MonkeyPatch) -> None:
+        conf = cfg.ConfigOpts()
+        conf([], project="nova", default_config_files=[])
+        castellan.options.set_defaults(conf, backend="barbican", auth_endpoint=keystone.url)
+        real = castellan_manager.API
+        monkeypatch.setattr(signature_utils.key_manager, "API", lambda given=None: real(given or conf))
+        with keystone.connect("demo") as connection:
+            self.context = RequestContext(auth_token=connection.auth_token, project_id=connection.current_project_id)
+
+    def boot(self, properties: dict[str, str], data: bytes, trusted: list[str]) -> None:
+        """The order of nova/image/glance.py: verifier from the properties, the chain, then the bytes."""
+        verifier = signature_utils.get_verifier(
+            self.context, **{name: properties[name] for name in image_signature.PROPERTIES}
+        )
+        certificate_utils.verify_certificate(self.context, properties[image_signature.CERTIFICATE], trusted)
+        verifier.update(data)
+        verifier.verify()
+
+
+def test_nova_boots_what_we_sign_and_nothing_else(
+    barbican: Barbican, keystone: Keystone, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring = Keyring(home, passphrases=lambda _: None)
+    signer = keyring.signer("default")
+    ours = manager(keystone)
+    leaf = ours.store(keyring.certificates.get(signer.certificate), "image signing key")
+    root = ours.store(keyring.certificates.get(keyring.record(AUTHORITY).active.certificate), "authority")
+    image = tmp_path / "image"
+    image.write_bytes(b"image" * 1000)
+    signed = dict(image_signature.sign(image, signer).properties)
+    properties = {**signed, image_signature.CERTIFICATE: leaf.rpartition("/")[2]}
+
+    nova = Nova(keystone, monkeypatch)
+    nova.boot(properties, image.read_bytes(), [root.rpartition("/")[2]])
+    with pytest.raises(InvalidSignature):
+        nova.boot(properties, b"other" * 1000, [root.rpartition("/")[2]])
+    with pytest.raises(cursive_exception.SignatureVerificationError):
+        nova.boot(properties, image.read_bytes(), [])
+
+    image_signature.verify_file(image, properties, ours)
+    with pytest.raises(CertificateMissing, match="no certificate"):
+        manager(keystone, "alt").get(properties[image_signature.CERTIFICATE])
+    absent = {**properties, image_signature.CERTIFICATE: "00000000-0000-4000-8000-000000000000"}
+    with pytest.raises(SignatureRefused, match="key manager has no certificate"):
+        image_signature.verify_file(image, absent, ours)
+
+
+def test_the_image_service_fetches_with_the_callers_token(
+    barbican: Barbican, keystone: Keystone, home: Home, tmp_path: Path
+) -> None:
+    keyring = Keyring(home, passphrases=lambda _: None)
+    signer = keyring.signer("default")
+    identity = manager(keystone).store(keyring.certificates.get(signer.certificate), "image signing key")
+    image = tmp_path / "image"
+    image.write_bytes(b"image" * 1000)
+    properties = {**image_signature.sign(image, signer).properties, image_signature.CERTIFICATE: identity}
+
+    def source(user: str) -> Certificates:
+        return Certificates(tmp_path / "none", barbican.url, Caller(project="p", token=keystone.token(user)))
+
+    image_signature.verify_file(image, properties, source("demo"))
+    with pytest.raises(SignatureRefused) as refused:
+        image_signature.verify_file(image, properties, source("alt"))
+    assert refused.value.reason is Reason.NO_CERTIFICATE
