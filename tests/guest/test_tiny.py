@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import re
 import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +186,40 @@ def test_without_a_seed_it_starts_all_the_same(bench: Bench) -> None:
     boot = bench.boot("bare", empty, Hardware(video_model="none"), until="datasource none")
     assert boot.powered_off
     assert "user-data" not in boot.said
+
+
+class _Metadata(http.server.BaseHTTPRequestHandler):
+    """OpenStack's metadata service, as far as a guest asks it. Connections stay open: QEMU has one for them all."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        found = {
+            "/openstack/latest/meta_data.json": json.dumps({"uuid": "u-3", "hostname": "from-service"}).encode(),
+            "/openstack/latest/user_data": LOOK,
+        }.get(self.path, b"")
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(found)))
+        self.end_headers()
+        self.wfile.write(found)
+        self.close_connection = False
+
+    def log_message(self, format: str, *words: object) -> None:
+        pass
+
+
+def test_the_metadata_service_is_asked_last(bench: Bench) -> None:
+    empty = bench.folder / "none.iso"
+    iso.write(empty, "nothing", {"readme": b"x"})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Metadata) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        forward = f"guestfwd=tcp:169.254.169.254:80-tcp:127.0.0.1:{server.server_port}"
+        network = qemu.Network(options=("net=169.254.169.0/24", "dhcpstart=169.254.169.15", forward))
+        boot = bench.boot("service", empty, Hardware(video_model="none"), network=network)
+        server.shutdown()
+    assert "datasource openstack" in boot.said
+    assert "host from-service, address 169.254.169.15/24" in boot.said
+    assert "user-data ended with status 3" in boot.said
 
 
 def _host_key(boot: Boot) -> str:
