@@ -62,11 +62,12 @@ class FaultyProxy:
     dead: bool = False
     log: list[str] = field(default_factory=list)
     url: str = ""
+    failures: list[AssertionError] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[FaultyProxy]:
-        """The proxy while the block runs."""
+        """The proxy while the block runs. At its end, what ``watch`` found wrong first is raised."""
         proxy = self
 
         class Handler(_Handler):
@@ -83,6 +84,15 @@ class FaultyProxy:
             server.shutdown()
             server.server_close()
             thread.join()
+        if self.failures:
+            raise AssertionError(f"{self.failures[0]} (after {self.log})")
+
+    def look(self) -> None:
+        """Let ``watch`` look; in a handler's thread its complaint would get lost."""
+        try:
+            self.watch()
+        except AssertionError as error:
+            self.failures.append(error)
 
     def fault(self, method: str, path: str) -> Fault:
         """What happens to the next request."""
@@ -101,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         owner = self.owner
         fault = owner.fault(self.command, self.path)
-        owner.watch()
+        owner.look()
         if fault in (Fault.CONFLICT, Fault.TROUBLE):
             self._drain()
             self._answer(409 if fault is Fault.CONFLICT else 500, b"injected")
@@ -112,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._break(fault)
         else:
             self._pass_on(fault)
-        owner.watch()
+        owner.look()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import openstack
 
 from pipeline.base.errors import PipelineError
-from pipeline.publishing import marks, publication
+from pipeline.publishing import marks, publication, retention, withdrawal
 from pipeline.publishing.chain_publication import ChainPublication
 from pipeline.publishing.http import Http
 from pipeline.publishing.image_api import ImageApi
@@ -24,8 +25,10 @@ from pipeline.publishing.journal import Journal
 from pipeline.publishing.marks import Chain, State
 from pipeline.publishing.patience import Patience
 from pipeline.publishing.publication import Outcome, Terms
-from pipeline.publishing.situation import Viewpoint
+from pipeline.publishing.rotation import Rotation
+from pipeline.publishing.situation import Viewpoint, look
 from pipeline.publishing.wanted import Wanted
+from pipeline.recipes.upkeep import Retention
 from pipeline.signing.certificates import LocalCertificates
 from tests.integration.publishing.faulty_proxy import Fault, FaultyProxy, Killed
 
@@ -84,6 +87,7 @@ class World:
     may_go: set[str] = field(default_factory=set)  # ids that retention may delete
     seen: list[str] = field(default_factory=list)  # contents a consumer got, in order of change
     began: bool = False
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
     _runs: Any = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -172,14 +176,11 @@ class World:
         properties: Mapping[str, str] | None = None,
     ) -> Outcome | None:
         """One run of one runner; ``None`` when it was killed, ``Outcome.FAILED`` when it gave up with an error."""
-        image = self.wanted(content, **({"properties": properties} if properties else {}))
-        adapter = self.peer.connection(proxy.url if proxy else None).image
-        http = Http(_MortalAdapter(adapter, proxy) if proxy else adapter, "test", hurried())
         part = ChainPublication(
-            api=ImageApi(http),
-            wanted=image,
-            journal=Journal(self.folder / f"{runner}.jsonl", f"{runner}-{next(self._runs)}"),
-            view=Viewpoint(runner, datetime.now(UTC)),
+            api=self._api(proxy),
+            wanted=self.wanted(content, **({"properties": properties} if properties else {})),
+            journal=self._journal(runner),
+            view=Viewpoint(runner, self.now),
             certificates=LocalCertificates(self.folder),
             stores=self.peer.stores,
         )
@@ -189,6 +190,37 @@ class World:
             return Outcome.FAILED
         except Killed:
             return None
+
+    def rotate(self, limits: Retention, *, proxy: FaultyProxy | None = None, runner: str = "one") -> None:
+        """Delete what ``limits`` let go; what that may be is worked out here, from what is there, beforehand."""
+        view = Viewpoint(runner, self.now)
+        situation = look(self.chain, self.images(), view)
+        self.may_go |= {each.record.id for each in retention.decide(situation, limits, self.now) if not each.stays}
+        rotation = Rotation(self._api(proxy), self.chain.publisher, self.recipe, limits, view, self._journal(runner))
+        with contextlib.suppress(PipelineError, Killed):
+            rotation.run(delete=True)
+
+    def withdraw(self, *, proxy: FaultyProxy | None = None, runner: str = "one") -> bool:
+        """Take the newest image back; whether that was done."""
+        try:
+            withdrawal.withdraw(
+                self._api(proxy),
+                self.chain,
+                Viewpoint(runner, self.now),
+                self._journal(runner),
+                why="a test",
+                protected=False,
+            )
+        except (PipelineError, Killed):
+            return False
+        return True
+
+    def _api(self, proxy: FaultyProxy | None) -> ImageApi:
+        adapter = self.peer.connection(proxy.url if proxy else None).image
+        return ImageApi(Http(_MortalAdapter(adapter, proxy) if proxy else adapter, "test", hurried()))
+
+    def _journal(self, runner: str) -> Journal:
+        return Journal(self.folder / f"{runner}.jsonl", f"{runner}-{next(self._runs)}")
 
 
 class Faults:
