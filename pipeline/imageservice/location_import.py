@@ -2,7 +2,8 @@
 
 Attaching is one look at the store, so it happens within the request, where Compute waits for its snapshot. Reading
 everything takes a worker: until then an image without digests to compare with is active without any, one that has
-to be compared is ``importing``. A task tells of both, and its lock keeps imports away meanwhile.
+to be compared is ``importing``. A task tells of both, and its lock keeps imports away meanwhile. No worker takes the
+task before the attaching is done, or should have been.
 """
 
 from __future__ import annotations
@@ -60,10 +61,17 @@ def _attach(connection: Connection, service: Service, task: Task, store: Store, 
         return
     status = ImageStatus.IMPORTING if validation else ImageStatus.ACTIVE
     images.change(connection, before, status=status, size=size, hash_algo=algorithm)
+    tasks.put_back(connection, task, delay=0)
 
 
 def run(service: Service, task: Task, buffers: Buffers, control: Control) -> None:
     """What a worker does about a claimed task: read the data, compare or note its digests, end the task."""
+    with service.database.read() as connection:
+        image = images.find(connection, _input(task)["image_id"])
+    if image is not None and image.status is ImageStatus.QUEUED:
+        # The process that took the request died before it came to this.
+        attach(service, task)
+        return
     attempts = service.settings.api.hash_attempts
     for attempt in range(1, attempts + 1):
         try:

@@ -60,6 +60,7 @@ class Locations(Resource):
                 image_id=image.id,
                 user_id=caller.user,
                 request_id=context.request_id,
+                delay=location_import.LEASE_SECONDS,
             )
             if not service_notes.put_if_absent(connection, image.id, service_notes.IMPORT_TASK, task.id):
                 raise Conflict("Image has active task")

@@ -89,8 +89,9 @@ def create(
     task_id: str | None = None,
     node: str | None = None,
     state: Mapping[str, Any] | None = None,
+    delay: float = 0,
 ) -> Task:
-    """Write down a new, pending task that a worker may claim at once."""
+    """Write down a new, pending task that a worker may claim ``delay`` seconds from now."""
     moment = now()
     task = Task(
         id=task_id or str(uuid.uuid4()),
@@ -109,7 +110,7 @@ def create(
         expires_at=None,
         deleted_at=None,
         attempt=0,
-        not_before=moment,
+        not_before=moment + int(delay * 1_000_000),
         holder=None,
         fence=0,
         lease_until=None,

@@ -143,10 +143,28 @@ def test_old_patches_that_make_no_sense(api: Api, body: Any) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    (
-        "id created_at updated_at status checksum size virtual_size os_hash_algo os_hash_value direct_url self file schema "
-        "stores location deleted deleted_at os_glance_foo os_glance_import_task os_glance_importing_to_stores"
-    ).split(),
+    [
+        "id",
+        "created_at",
+        "updated_at",
+        "status",
+        "checksum",
+        "size",
+        "virtual_size",
+        "os_hash_algo",
+        "os_hash_value",
+        "direct_url",
+        "self",
+        "file",
+        "schema",
+        "stores",
+        "location",
+        "deleted",
+        "deleted_at",
+        "os_glance_foo",
+        "os_glance_import_task",
+        "os_glance_importing_to_stores",
+    ],
 )
 def test_names_that_are_not_the_clients(api: Api, name: str) -> None:
     path = api.alice.create()
