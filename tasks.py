@@ -529,6 +529,14 @@ def keys_trust(context: Context, file: str) -> None:
     verifying.export_trust(Home.default(), file)
 
 
+@task("keys.publish", _KEYS, help={"name": "the key", "cloud": "the cloud whose key manager (Barbican) keeps it"})
+def keys_publish(context: Context, name: str, cloud: str) -> None:
+    """Put a key's certificate where Nova and Glance fetch it, and sign with the id it has there."""
+    from pipeline.face import keys
+
+    keys.publish(Home.default(), name, cloud)
+
+
 @task("keys.export", _KEYS, help={"name": "the key", "to": "a file (default: standard output)"})
 def keys_export(context: Context, name: str, to: str = "") -> None:
     """Write the certificates that verify what a key signed; nothing in them is secret."""

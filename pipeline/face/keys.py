@@ -84,6 +84,17 @@ def certify(home: Home, name: str, chain: str) -> None:
     _tell(Keyring(home).certify(name, data), "certified")
 
 
+def publish(home: Home, name: str, cloud: str) -> None:
+    """Put a key's certificate into a cloud's key manager."""
+    from pipeline.publishing import clouds
+    from pipeline.signing.key_manager import KeyManager
+
+    auth, project = clouds.session(home, cloud)
+    for what, identity in Keyring(home).publish(name, KeyManager(auth, project=project).store).items():
+        print(f"{what}: {identity}")
+    print("give the projects that boot the images read access to both (their ACL), and Nova the authority's id")
+
+
 def export(home: Home, name: str, target: str | None) -> None:
     """Write a key's certificate and its issuer's: what whoever verifies needs, nothing secret."""
     keyring = Keyring(home)

@@ -13,6 +13,7 @@ from typing import Any
 import openstack
 import openstack.exceptions
 import yaml
+from keystoneauth1.exceptions import ClientException
 from openstack.config import OpenStackConfig
 
 from pipeline.base import atomic
@@ -57,6 +58,18 @@ def connect(home: Home, cloud: str, *, patience: Patience | None = None) -> Imag
             f"cloud {cloud} cannot be used: {_first_line(error)}", hint=f"check its entry: {_where(home)}"
         ) from None
     return ImageApi(Http(adapter, cloud, patience or Patience()))
+
+
+def session(home: Home, cloud: str) -> tuple[Any, str | None]:
+    """Who we are on ``cloud``: the keystoneauth plugin and the project's id, for its other services."""
+    region = _region(home, cloud)
+    try:
+        connection = openstack.connection.Connection(config=region)
+        return connection.session.auth, connection.current_project_id
+    except (openstack.exceptions.SDKException, ClientException, ValueError, TypeError) as error:
+        raise PipelineError(
+            f"cloud {cloud} cannot be used: {_first_line(error)}", hint=f"check its entry: {_where(home)}"
+        ) from None
 
 
 def is_operators(cloud: str) -> bool:

@@ -53,6 +53,11 @@ class LocalCertificates:
         atomic.write_bytes(self.folder / f"{identity}.pem", certificate.public_bytes(serialization.Encoding.PEM))
         return identity
 
+    def add_as(self, identity: str, certificate: x509.Certificate) -> None:
+        """Keep a certificate under the id that a key manager gave it."""
+        path = self.folder / f"{_require_uuid(identity)}.pem"
+        atomic.write_bytes(path, certificate.public_bytes(serialization.Encoding.PEM))
+
     def get(self, identity: str) -> x509.Certificate:
         """The certificate under ``identity``. Raises ``CertificateMissing``, also when it was exchanged."""
         name = _require_uuid(identity)
@@ -65,7 +70,7 @@ class LocalCertificates:
                 hint=f"put it there as {name}.pem, or name the key manager that has it",
             ) from None
         certificate = parse(data, name=path.name)
-        if uuid.UUID(name).version == 5 and identity_of(certificate) != name:
+        if is_derived(name) and identity_of(certificate) != name:
             raise CertificateMissing(f"{path} is not the certificate {name}: it was exchanged or changed")
         return certificate
 
@@ -142,6 +147,23 @@ def parse_chain(data: bytes, *, name: str) -> Sequence[x509.Certificate]:
 def identity_of(certificate: x509.Certificate) -> str:
     """The id a certificate has in a local store."""
     return str(uuid.uuid5(_NAMESPACE, certificate.fingerprint(hashes.SHA256()).hex()))
+
+
+def is_derived(identity: str) -> bool:
+    """Whether an id was made from its certificate."""
+    return _version(identity) == 5
+
+
+def is_random(identity: str) -> bool:
+    """Whether an id is one that key managers give, which says nothing of its certificate."""
+    return _version(identity) == 4
+
+
+def _version(identity: str) -> int | None:
+    try:
+        return uuid.UUID(identity).version
+    except ValueError:
+        return None
 
 
 def key_id(public: object) -> str:

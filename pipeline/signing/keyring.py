@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from cryptography import x509
+
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
@@ -147,6 +149,25 @@ class Keyring:
             ]
             self._write(self._of(name), replace(record, generations=tuple(changed)))
         return self.record(name)
+
+    def publish(self, name: str, store: Callable[[x509.Certificate, str], str]) -> dict[str, str]:
+        """Hand a key's certificate and its authority's to a key manager, and sign with the id given there from now on.
+
+        ``store`` keeps a certificate under a name and returns its id. Returns what was kept: name → id.
+        """
+        leaf = self.certificates.get(self.record(name).active.certificate)
+        kept = {f"image signing key {name}": (store(leaf, f"image signing key {name}"), leaf)}
+        root = self.authority().certificate
+        if leaf.issuer == root.subject:
+            kept["authority"] = (store(root, "image signing authority"), root)
+        for identity, certificate in kept.values():
+            self.certificates.add_as(identity, certificate)
+        with self._locked():
+            record = self.record(name)
+            new = replace(record.active, certificate=kept[f"image signing key {name}"][0])
+            changed = [new if each.number == new.number else each for each in record.generations]
+            self._write(self._of(name), replace(record, generations=tuple(changed)))
+        return {name: identity for name, (identity, _) in kept.items()}
 
     def authority(self) -> Authority:
         """The local authority that issues the keys' certificates; made on first use."""

@@ -7,9 +7,11 @@ Whoever seals computes every digest from the bytes; what the build says of itsel
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +127,11 @@ def seal(
     bill = about.bill(digests.values)
     if bill is not None:
         documents[SBOM] = bill
-    statements = list(_statements(about, subject, bill))
+    byproducts = [
+        Dependency(ending, f"{name}.{ending}", {"sha256": hashlib.sha256(data).hexdigest()})
+        for ending, data in documents.items()
+    ]
+    statements = list(_statements(about, subject, bill, byproducts))
     envelopes = [Envelope.sign(statement.dump(), [signer]) for statement in statements]
     documents[ATTESTATIONS] = "".join(f"{envelope.dump()}\n" for envelope in envelopes).encode()
     if bundler is not None:
@@ -133,9 +139,11 @@ def seal(
     return Sealed(digests, signed.properties, documents)
 
 
-def _statements(about: About, subject: Subject, bill: bytes | None) -> Iterable[Statement]:
+def _statements(
+    about: About, subject: Subject, bill: bytes | None, byproducts: Sequence[Dependency]
+) -> Iterable[Statement]:
     subjects = [subject]
-    yield about.build().statement(subjects)
+    yield dataclasses.replace(about.build(), byproducts=byproducts).statement(subjects)
     if about.boot_test is not None:
         yield boot_test(subjects, about.boot_test)
     if about.scan is not None:

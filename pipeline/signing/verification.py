@@ -7,6 +7,7 @@ envelopes only with a trusted key, statements only about exactly these bytes.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from cryptography import x509
 from pipeline.base.errors import PipelineError
 from pipeline.image.digests import USUAL, Digests, Hasher
 from pipeline.signing import chain, image_signature, sbom, seal
-from pipeline.signing.certificates import CertificateMissing, CertificateSource, identity_of, key_id, parse
+from pipeline.signing.certificates import CertificateMissing, CertificateSource, identity_of, is_random, key_id, parse
 from pipeline.signing.chain import ChainRefused
 from pipeline.signing.dsse import Envelope, EnvelopeRefused
 from pipeline.signing.image_signature import Claim, SignatureRefused, Verifier
@@ -201,7 +202,9 @@ def _signature(work: _Work) -> str:
 def _find_certificate(work: _Work, claim: Claim) -> x509.Certificate:
     if work.document:
         brought = parse(work.document["certificate"].encode(), name="the certificate that came with the image")
-        if identity_of(brought) == claim.certificate:
+        own = work.document["properties"].get(image_signature.CERTIFICATE)
+        # A random id says nothing of its certificate; the provenance vouches for the document that joins the two.
+        if identity_of(brought) == claim.certificate or (own == claim.certificate and is_random(own)):
             return brought
     if work.certificates is None:
         raise CertificateMissing(f"the certificate {claim.certificate} did not come with the image")
@@ -299,7 +302,16 @@ def _provenance(work: _Work) -> str:
     for name, wanted in policy.materials.items():
         if any(found.get(name, {}).get(algorithm) != value for algorithm, value in wanted.items()):
             raise Refused(f"the material {name} is not the one that the policy names")
+    _require_byproducts(work, details)
     return f"recipe {recipe}, builder {builder}, {finished:%Y-%m-%d %H:%M} UTC, {len(found)} materials"
+
+
+def _require_byproducts(work: _Work, details: Mapping[str, Any]) -> None:
+    documents = {seal.SIGNATURE: work.evidence.signature_document, seal.SBOM: work.evidence.bill}
+    for each in details.get("byproducts") or ():
+        data = documents.get(each.get("name", ""))
+        if data is not None and each.get("digest", {}).get("sha256") != hashlib.sha256(data).hexdigest():
+            raise Refused(f"the document {each['name']} is not the one that was made with the image")
 
 
 def _boot_test(work: _Work) -> str:

@@ -108,3 +108,17 @@ def test_the_image_service_fetches_with_the_callers_token(
     with pytest.raises(SignatureRefused) as refused:
         image_signature.verify_file(image, properties, source("alt"))
     assert refused.value.reason is Reason.NO_CERTIFICATE
+
+
+def test_a_published_certificate_is_signed_with_its_id_there(
+    barbican: Barbican, keystone: Keystone, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring = Keyring(home, passphrases=lambda _: None)
+    keyring.signer("default")
+    kept = keyring.publish("default", manager(keystone).store)
+    image = tmp_path / "image"
+    image.write_bytes(b"image" * 1000)
+    properties = dict(image_signature.sign(image, keyring.signer("default")).properties)
+    assert properties[image_signature.CERTIFICATE] == kept["image signing key default"]
+    Nova(keystone, monkeypatch).boot(properties, image.read_bytes(), [kept["authority"]])
+    image_signature.verify_file(image, properties, keyring.certificates)

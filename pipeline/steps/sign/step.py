@@ -14,6 +14,7 @@ from pipeline.base.home import Home
 from pipeline.image.digests import USUAL, Digests, digest_file
 from pipeline.recipes.model import Recipe
 from pipeline.signing import dsse, image_signature, proof, provenance, sbom, seal, signer, statement
+from pipeline.signing.certificates import is_derived
 from pipeline.signing.keyring import Keyring
 from pipeline.signing.kinds import HashMethod
 from pipeline.steps.sign import about
@@ -48,8 +49,11 @@ class Sign:
             return {"signed": False, "recipe": options}
         keyring = Keyring(Home.default())
         known = recipe.signing.key in keyring.names()
-        number = keyring.record(recipe.signing.key).active.number if known else 1
-        return {"signed": True, "generation": number, "recipe": options}
+        if not known:
+            return {"signed": True, "generation": 1, "certificate": "local", "recipe": options}
+        active = keyring.record(recipe.signing.key).active
+        certificate = "local" if is_derived(active.certificate) else active.certificate
+        return {"signed": True, "generation": active.number, "certificate": certificate, "recipe": options}
 
     def sources(self) -> Sequence[Path]:
         """What makes signatures and documents."""

@@ -134,7 +134,10 @@ def test_one_byte_of_the_attestations(proof: Proof, place: float, change: int) -
 @SETTINGS
 @given(PLACE, st.integers(1, 255))
 def test_one_byte_of_the_bill_of_materials(proof: Proof, place: float, change: int) -> None:
-    assert failed(proof.verify(bill=changed(proof.sealed.documents[seal.SBOM], place, change))) == {Check.SBOM}
+    assert failed(proof.verify(bill=changed(proof.sealed.documents[seal.SBOM], place, change))) == {
+        Check.SBOM,
+        Check.PROVENANCE,  # which names the bill by its digest
+    }
 
 
 @SETTINGS
@@ -142,7 +145,7 @@ def test_one_byte_of_the_bill_of_materials(proof: Proof, place: float, change: i
 def test_one_byte_of_the_signature_document(proof: Proof, place: float, change: int) -> None:
     data = changed(proof.sealed.documents[seal.SIGNATURE], place, change)
     bad = failed(proof.verify(signature_document=data, properties={}))
-    assert bad and bad <= {Check.DIGESTS, Check.SIGNATURE, Check.CERTIFICATE, Check.ATTESTATIONS}
+    assert bad & {Check.DIGESTS, Check.SIGNATURE, Check.CERTIFICATE, Check.ATTESTATIONS, Check.PROVENANCE}
 
 
 @SETTINGS
@@ -292,3 +295,14 @@ def test_descriptions_of_builds_from_elsewhere(data: dict[str, Any]) -> None:
     with pytest.raises(PipelineError, match="does not describe a build"):
         About.parse(data, name="build.json")
     assert About.parse(json.loads(json.dumps(dataclasses.asdict(ABOUT))), name="x").recipe == "debian-12"
+
+
+def test_a_key_managers_id_is_bound_to_its_certificate_by_the_provenance(tmp_path: Path) -> None:
+    mine = Proof(tmp_path)
+    ids = iter(["6a1b6d0e-0000-4000-8000-000000000001", "6a1b6d0e-0000-4000-8000-000000000002"])
+    mine.keyring.publish("default", lambda certificate, name: next(ids))
+    again = Proof(tmp_path)
+    assert again.sealed.properties["img_signature_certificate_uuid"] == "6a1b6d0e-0000-4000-8000-000000000001"
+    assert again.verify().is_good and again.verify(properties={}).is_good
+    text = again.sealed.documents[seal.SIGNATURE].replace(b"000000000001", b"000000000003")
+    assert failed(again.verify(signature_document=text, properties={})) == {Check.PROVENANCE}
