@@ -62,37 +62,42 @@ class UriFilter:
         self._options = options
         self._networks = [ipaddress.ip_network(text) for text in options.allowed_networks]
 
-    def check(self, uri: object, *, what: str = "web-download") -> Checked:
-        """Pass ``uri`` or raise ``Invalid``. Every refusal reads alike, so that nobody can scan a network with it."""
-        refusal = Invalid(f"URI for {what} does not pass filtering: {str(uri)[:255]}")
+    def check(self, uri: object, *, what: str = "web-download", resolve: bool = True) -> Checked:
+        """Pass ``uri`` or raise ``Invalid``, which names the rule.
+
+        Whether a host does not exist or leads to an inner address reads alike, so that nobody can look around with it.
+        Without ``resolve`` the host's addresses are left to a proxy.
+        """
         if not isinstance(uri, str) or not uri.isprintable() or " " in uri:
-            raise refusal
+            raise _refusal(what, uri, "it is not a URI")
         try:
             parts = urlsplit(uri)
             port = parts.port
         except ValueError:
-            raise refusal from None
-        host = parts.hostname or ""
-        if not host or not self._allows(parts, host, port):
-            raise refusal
-        number = port if port is not None else _DEFAULT_PORTS.get(parts.scheme.lower(), 0)
-        addresses = self._addresses(host, number)
-        if not addresses:
-            raise refusal
+            raise _refusal(what, uri, "it is not a URI") from None
+        scheme, host = parts.scheme.lower(), parts.hostname or ""
+        number = port if port is not None else _DEFAULT_PORTS.get(scheme, 0)
+        rule = self._broken_rule(parts, scheme, host, number)
+        if rule is not None:
+            raise _refusal(what, uri, rule)
+        addresses = self._addresses(host, number) if resolve else []
+        if resolve and not addresses:
+            raise _refusal(what, uri, "its host has no address that may be reached (fetch.allowed_networks)")
         return Checked(uri, host, number, tuple(addresses))
 
-    def _allows(self, parts: SplitResult, host: str, port: int | None) -> bool:
+    def _broken_rule(self, parts: SplitResult, scheme: str, host: str, port: int) -> str | None:
         options = self._options
-        scheme = parts.scheme.lower()
-        number = port if port is not None else _DEFAULT_PORTS.get(scheme)
-        return (
-            bool(scheme)
-            and "@" not in parts.netloc
-            and _passes(scheme, options.allowed_schemes, options.disallowed_schemes)
-            and _passes(host, [one.lower() for one in options.allowed_hosts], options.disallowed_hosts)
-            and number is not None
-            and _passes(number, options.allowed_ports, options.disallowed_ports)
-        )
+        if not scheme or not _passes(scheme, options.allowed_schemes, options.disallowed_schemes):
+            return "its scheme is not allowed (fetch.allowed_schemes)"
+        if not host:
+            return "it names no host"
+        if "@" in parts.netloc:
+            return "it holds credentials"
+        if not _passes(host, [one.lower() for one in options.allowed_hosts], options.disallowed_hosts):
+            return "its host is not allowed (fetch.allowed_hosts)"
+        if not port or not _passes(port, options.allowed_ports, options.disallowed_ports):
+            return "its port is not allowed (fetch.allowed_ports)"
+        return None
 
     def _addresses(self, host: str, port: int) -> list[str]:
         """The host's addresses; none when one of them must not be reached, or it has none."""
@@ -110,6 +115,10 @@ class UriFilter:
         if any(address in network or inner in network for network in self._networks):
             return True
         return all(one.is_global and not one.is_multicast for one in (address, inner))
+
+
+def _refusal(what: str, uri: object, rule: str) -> Invalid:
+    return Invalid(f"URI for {what} does not pass filtering: {str(uri)[:255]}: {rule}")
 
 
 def _passes(value: object, allowed: Sequence[object], disallowed: Sequence[object]) -> bool:

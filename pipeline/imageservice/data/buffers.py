@@ -20,6 +20,7 @@ from pipeline.imageservice.errors import Unavailable
 
 BLOCK = 1 << 20
 DEFAULT_LIMIT = 256 << 20
+_ZEROS = memoryview(bytes(BLOCK))
 _IDLE_BLOCKS = 32  # kept for the next transfer; page faults cost more than filling a block
 
 
@@ -53,6 +54,26 @@ class Block:
             if self._holders:
                 return
         self._buffers._give_back(self.memory)
+
+
+class Zeros:
+    """A block of nothing but zeros, known to be such: it takes no memory of its own."""
+
+    __slots__ = ("length",)
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes."""
+        return _ZEROS[: self.length]
+
+    def hold(self) -> None:
+        """Nothing is held."""
+
+    def release(self) -> None:
+        """Nothing is released."""
 
 
 class Buffers:

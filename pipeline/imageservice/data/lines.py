@@ -11,9 +11,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from pipeline.imageservice.data.buffers import Block
+from pipeline.imageservice.data.buffers import Block, Zeros
 from pipeline.imageservice.data.control import Control
 
+AnyBlock = Block | Zeros
 DEPTH = 4
 _LAST_WORDS = 5.0  # seconds that a line stuck in a store gets before it is left behind
 
@@ -24,17 +25,17 @@ class Line:
     ``error`` is what the consumer raised; from then on blocks pass by unseen.
     """
 
-    def __init__(self, work: Callable[[memoryview], object], name: str) -> None:
+    def __init__(self, work: Callable[[AnyBlock], object], name: str) -> None:
         self._work = work
         self._name = name
         self.error: Exception | None = None
-        self._blocks: deque[Block] = deque()
+        self._blocks: deque[AnyBlock] = deque()
         self._changed = threading.Condition()
         self._running = False
         self._closed = False
         self._afterwards: Callable[[], object] | None = None
 
-    def put(self, block: Block, control: Control) -> None:
+    def put(self, block: AnyBlock, control: Control) -> None:
         """Queue a block. Raises what ``control`` raises while waiting for a place."""
         with self._changed:
             while len(self._blocks) >= DEPTH and self.error is None:
@@ -49,7 +50,7 @@ class Line:
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
             self._changed.notify_all()
 
-    def do(self, block: Block) -> None:
+    def do(self, block: AnyBlock) -> None:
         """Work on a block at once, in the caller's thread: for streams too short to be worth a thread."""
         if self.error is None:
             self._attempt(block)
@@ -91,7 +92,7 @@ class Line:
         if afterwards is not None:
             afterwards()
 
-    def _next(self) -> Block | None:
+    def _next(self) -> AnyBlock | None:
         with self._changed:
             while not self._blocks and not self._closed:
                 self._changed.wait()
@@ -101,9 +102,9 @@ class Line:
             self._changed.notify_all()
             return block
 
-    def _attempt(self, block: Block) -> None:
+    def _attempt(self, block: AnyBlock) -> None:
         try:
-            self._work(block.view)
+            self._work(block)
         except Exception as error:  # the reader raises it, or drops the consumer
             with self._changed:
                 self.error = error

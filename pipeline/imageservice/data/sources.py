@@ -27,6 +27,12 @@ class FromStore:
         self._left -= count
         return count
 
+    def hole(self, limit: int) -> int:
+        """See ``Sparse.hole``."""
+        count = self._reader.hole(limit)
+        self._left -= count
+        return count
+
 
 class Readable(Protocol):
     """Anything with a file's ``read``."""

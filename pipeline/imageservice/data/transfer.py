@@ -11,14 +11,15 @@ The transfer neither commits nor judges: afterwards the caller asks the taps, th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.base.progress import Progress, nothing
-from pipeline.imageservice.data.buffers import Block, Buffers
+from pipeline.imageservice.data.buffers import BLOCK, Buffers, Zeros
 from pipeline.imageservice.data.control import Control
-from pipeline.imageservice.data.lines import Line
+from pipeline.imageservice.data.lines import AnyBlock, Line
 from pipeline.imageservice.errors import Invalid, LimitExceeded
 from pipeline.imageservice.stores.store import Writer
 
@@ -40,6 +41,13 @@ class Source(Protocol):
 
         Raises the service's errors, and what ``control`` raises while waiting.
         """
+
+
+class Sparse(Protocol):
+    """A source that knows where its holes are."""
+
+    def hole(self, limit: int) -> int:
+        """How many zero bytes come next, at most ``limit``, without reading them; they count as delivered."""
 
 
 class Tap(Protocol):
@@ -101,9 +109,13 @@ def _too_large(limit: int) -> LimitExceeded:
     return LimitExceeded(f"The image is larger than {limit} bytes, the most the service takes")
 
 
-def _blocks(source: Source, buffers: Buffers, control: Control) -> Iterator[Block]:
+def _blocks(source: Source, buffers: Buffers, control: Control) -> Iterator[AnyBlock]:
     """Filled blocks; each is the loop's until it asks for the next one."""
+    hole: Callable[[int], int] = getattr(source, "hole", lambda limit: 0)
     while True:
+        while zeros := hole(BLOCK):
+            control.check()
+            yield Zeros(zeros)
         block = buffers.take(control.deadline)
         try:
             control.check()
@@ -120,8 +132,8 @@ class _Work:
 
     def __init__(self, sinks: Sequence[Writer], taps: Sequence[Tap], drop_failing: bool) -> None:
         self.dropped: dict[Writer, Exception] = {}
-        self._sinks = {sink: Line(sink.write, "sink") for sink in sinks}
-        self._beside = [Line(tap.update, "tap") for tap in taps if tap.own_thread]
+        self._sinks = {sink: Line(functools.partial(_write, sink), "sink") for sink in sinks}
+        self._beside = [Line(functools.partial(_show, tap), "tap") for tap in taps if tap.own_thread]
         self._inline = [tap for tap in taps if not tap.own_thread]
         self._drop_failing = drop_failing
         self._threaded = False
@@ -138,7 +150,7 @@ class _Work:
                 line.cancel(sink.abort)
             raise
 
-    def feed(self, block: Block, control: Control, *, last: bool) -> None:
+    def feed(self, block: AnyBlock, control: Control, *, last: bool) -> None:
         """Hand a block to everybody; ``last``: none follows."""
         for tap in self._inline:
             tap.update(block.view)
@@ -168,3 +180,14 @@ class _Work:
             del self._sinks[sink]
             self.dropped[sink] = line.error
             line.cancel(sink.abort)
+
+
+def _write(sink: Writer, block: AnyBlock) -> None:
+    if isinstance(block, Zeros):
+        sink.hole(block.length)
+    else:
+        sink.write(block.view)
+
+
+def _show(tap: Tap, block: AnyBlock) -> None:
+    tap.update(block.view)

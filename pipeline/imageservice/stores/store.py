@@ -135,6 +135,10 @@ class Reader(ABC):
         view[: len(data)] = data
         return len(data)
 
+    def hole(self, limit: int) -> int:
+        """How many zero bytes come next, at most ``limit``, as far as the back end knows; they count as read."""
+        return 0
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the connection or file. May be called at any time and again."""
