@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.engine.entry import Entry
 from pipeline.engine.history import History, Usual
+from pipeline.host.stall import Policy
 
 # Deadlines are set for an emulated processor; a real one needs at most this share of them.
 _KVM_SHARE = 0.25
@@ -27,6 +28,15 @@ def deadlines(entry: Entry, recipe: str, history: History) -> dict[str, float]:
             longest = min(longest, learned)
         found[accelerator] = longest
     return found
+
+
+# How long nothing in a guest may move before it is taken for stuck. Installers think for minutes when emulated.
+_PATIENCE = {"kvm": Policy(300.0), "tcg": Policy(900.0)}
+
+
+def patience(accelerator: str) -> Policy:
+    """How long a guest may get nowhere."""
+    return _PATIENCE[accelerator]
 
 
 @dataclass

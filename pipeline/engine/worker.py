@@ -29,6 +29,7 @@ from pipeline.base.home import Home
 from pipeline.engine import overlay
 from pipeline.engine.entry import Entry
 from pipeline.engine.graph import Unit
+from pipeline.engine.pace import patience
 from pipeline.engine.store import Blob, Outcome, Store
 from pipeline.engine.workplace import Workplace
 from pipeline.host import accelerator
@@ -228,6 +229,7 @@ class _Worker:
             origins=task.origins,
             locked=task.locked,
             offline=task.offline,
+            patience=patience(str(self._accelerator)),
         )
 
     def _frozen(self) -> list[Path]:

@@ -19,6 +19,7 @@ class Console:
         self.path = path
         self.text = ""
         self._offset = 0
+        self._fresh = ""
         self._changed = time.monotonic()
 
     def poll(self) -> bool:
@@ -33,10 +34,22 @@ class Console:
             return False
         self._offset += len(added)
         self._changed = time.monotonic()
-        self.text = (self.text + added.decode(errors="replace"))[-_KEPT:]
+        said = added.decode(errors="replace")
+        self.text = (self.text + said)[-_KEPT:]
+        self._fresh = (self._fresh + said)[-_KEPT:]
         if self._offset > _LIMIT:
             raise PipelineError(f"the guest wrote more than {_LIMIT >> 20} MiB to its serial line")
         return True
+
+    @property
+    def size(self) -> int:
+        """How many bytes were read so far."""
+        return self._offset
+
+    def take(self) -> str:
+        """What was said since the last call."""
+        fresh, self._fresh = self._fresh, ""
+        return fresh
 
     @property
     def silence(self) -> float:

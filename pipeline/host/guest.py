@@ -6,10 +6,12 @@ Whatever happens to us, no guest stays: it ends with the block, and by the kerne
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
@@ -17,7 +19,10 @@ from pipeline.base.owner import Owner
 from pipeline.base.progress import Progress, nothing
 from pipeline.host import privileges, process, qemu, triage
 from pipeline.host.console import Console
+from pipeline.host.phases import phase
 from pipeline.host.qmp import Monitor, MonitorError
+from pipeline.host.stall import Policy, StallWatch
+from pipeline.host.vitals import Vitals
 
 _POLL = 0.1
 # How long a lost guest may go on talking, so that the log has what followed.
@@ -36,14 +41,23 @@ class Guest:
     """A running guest."""
 
     def __init__(
-        self, machine: qemu.Machine, child: subprocess.Popen[bytes], monitor: Monitor, folder: Path, name: str
+        self,
+        machine: qemu.Machine,
+        child: subprocess.Popen[bytes],
+        monitor: Monitor,
+        folder: Path,
+        name: str,
+        policy: Policy,
     ) -> None:
+        self.name = name
         self.machine = machine
+        self.watch = StallWatch(policy)
         self.monitor = monitor
         self.console = Console(folder / f"{name}-serial.log")
         self.firmware = Console(folder / f"{name}-firmware.log")
         self._child = child
         self._started = time.monotonic()
+        self._vitals = Vitals(self, has_screen=machine.hardware.has_screen)
 
     @property
     def pid(self) -> int:
@@ -65,7 +79,7 @@ class Guest:
         """Wait until ``reached`` says so; return the seconds since the guest's start.
 
         Raises ``GuestFailed`` as soon as that can't happen any more: the guest ended, panicked, found nothing to
-        boot; or when ``timeout`` seconds have passed since the start.
+        boot, is stuck; or when ``timeout`` seconds have passed since the start.
         """
         lost_since: float | None = None
         while True:
@@ -78,6 +92,8 @@ class Guest:
                 lost_since = time.monotonic()
             if lost_since is not None and time.monotonic() - lost_since > _GRACE:
                 raise self.failure(f"the guest failed before {what}")
+            if (stuck := self._stuck()) is not None:
+                raise self.failure(f"the guest is stuck before {what} ({stuck})")
             if self.seconds > timeout:
                 raise self.failure(f"{what} did not happen within {timeout:.0f} s")
             progress.advance(int(self.seconds), int(timeout), "s")
@@ -121,9 +137,25 @@ class Guest:
             return False
         return True
 
+    def write_evidence(self, folder: Path) -> None:
+        """Leave all that is known of a guest that failed: its screen, its phase, what moved when, its last events."""
+        self.screenshot(folder / f"{self.name}-screen.png")
+        diagnosis = triage.diagnose(self.console.text, self.firmware.text)
+        known = {
+            "phase": phase(self.console.text),
+            "diagnosis": asdict(diagnosis) if diagnosis else None,
+            "seconds": round(self.seconds, 1),
+            "signals": self.watch.as_dict(),
+            "serial": self.console.tail(),
+            "events": [{"time": each.time, "name": each.name, "data": each.data} for each in self.monitor.events],
+        }
+        (folder / f"{self.name}-triage.json").write_text(json.dumps(known, indent=1))
+
     def failure(self, message: str) -> GuestFailed:
         """The error for what was waited for in vain: with the cause if it is known, and the guest's last words."""
         self._poll()
+        reached = phase(self.console.text)
+        message = f"{message}, in the phase {reached!r}" if reached else message
         diagnosis = triage.diagnose(self.console.text, self.firmware.text)
         if diagnosis is not None:
             said = f"{message}: {diagnosis.cause}"
@@ -145,14 +177,22 @@ class Guest:
         self.console.poll()
         self.firmware.poll()
 
+    def _stuck(self) -> str | None:
+        if self._vitals.due():
+            self.watch.note(self._vitals.sample(self.console.size), self.console.take())
+        return self.watch.stalled()
+
     def _is_lost(self) -> bool:
         diagnosis = triage.diagnose(self.console.text, self.firmware.text)
         return diagnosis is not None and diagnosis.fatal
 
 
 @contextlib.contextmanager
-def running(machine: qemu.Machine, folder: Path, name: str = "guest") -> Iterator[Guest]:
+def running(
+    machine: qemu.Machine, folder: Path, name: str = "guest", *, policy: Policy | None = None
+) -> Iterator[Guest]:
     """Start ``machine``; its logs are ``NAME-serial.log``, ``NAME-firmware.log`` and ``NAME-qemu.log`` in ``folder``.
+    ``policy`` says how long nothing in it may move.
 
     Raises ``PipelineError`` with QEMU's own words when it doesn't start.
     """
@@ -183,7 +223,7 @@ def running(machine: qemu.Machine, folder: Path, name: str = "guest") -> Iterato
         except MonitorError:
             raise _not_started(child, log_path) from None
         stack.callback(monitor.close)
-        yield Guest(machine, child, monitor, folder, name)
+        yield Guest(machine, child, monitor, folder, name, policy or Policy())
 
 
 def _not_started(child: subprocess.Popen[bytes], log: Path) -> PipelineError:

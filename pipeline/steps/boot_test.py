@@ -5,7 +5,6 @@ The product is opened read-only and lies below a throwaway overlay, so that what
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +87,10 @@ def _boot(context: Context, product: qemu.Disk, size: int, kind: Firmware) -> di
         cdroms=[qemu.Disk(seed, "raw", read_only=True)],
     )
     what = "user-data's report on ttyS0"
-    with guest.running(machine, context.evidence, str(kind)) as running, _evidence(context, running, kind):
+    with (
+        guest.running(machine, context.evidence, str(kind), policy=context.patience) as running,
+        _evidence(context, running),
+    ):
         seconds = running.wait_for_text(token, wanted.timeout, what, progress=context.progress)
         running.screenshot(context.evidence / f"{kind}-screen.png")
         context.progress.say("pressing the power button")
@@ -113,14 +115,12 @@ def _write_seed(target: Path, token: str, recipe: Recipe) -> None:
 
 
 @contextmanager
-def _evidence(context: Context, running: guest.Guest, kind: Firmware) -> Iterator[None]:
-    """When the block fails: the screen as it is then, and the last events, beside the logs."""
+def _evidence(context: Context, running: guest.Guest) -> Iterator[None]:
+    """When the block fails: what the guest shows and what is known of it then, beside the logs."""
     try:
         yield
     except PipelineError:
-        running.screenshot(context.evidence / f"{kind}-screen.png")
-        events = [{"time": event.time, "name": event.name, "data": event.data} for event in running.monitor.events]
-        (context.evidence / f"{kind}-events.json").write_text(json.dumps(events, indent=1))
+        running.write_evidence(context.evidence)
         raise
 
 

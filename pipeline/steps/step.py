@@ -14,6 +14,7 @@ from typing import IO, Any, Protocol
 
 from pipeline.base.home import Home
 from pipeline.base.progress import Progress
+from pipeline.host.stall import Policy
 from pipeline.recipes.model import Recipe
 
 
@@ -101,6 +102,7 @@ class Context:
     origins: Sequence[Origin] = ()
     locked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     offline: bool = False
+    patience: Policy = field(default_factory=Policy)
 
 
 class Step(Protocol):

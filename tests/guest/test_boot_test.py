@@ -70,8 +70,9 @@ def test_a_panic_is_named_and_its_evidence_kept(make_tiny: Callable[..., Path], 
     assert "hw_disk_bus" in str(caught.value.hint)
     assert any("Kernel panic" in line for line in caught.value.details)
     evidence = {file.name for file in context.evidence.iterdir()}
-    assert {"bios-serial.log", "bios-screen.png", "bios-events.json", "bios-firmware.log"} <= evidence
-    assert isinstance(json.loads((context.evidence / "bios-events.json").read_text()), list)
+    assert {"bios-serial.log", "bios-screen.png", "bios-triage.json", "bios-firmware.log"} <= evidence
+    known = json.loads((context.evidence / "bios-triage.json").read_text())
+    assert known["diagnosis"]["action"] and known["serial"] and isinstance(known["events"], list)
 
 
 def test_a_product_on_a_bus_it_has_no_driver_for_fails(tiny_disk: Path, tmp_path: Path) -> None:
