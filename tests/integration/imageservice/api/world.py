@@ -34,8 +34,9 @@ class Person:
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
         query: str | None = None,
+        chunked: bool = False,
     ) -> testing.Result:
-        """One request; ``body`` is sent as JSON, ``data`` as it is."""
+        """One request; ``body`` is sent as JSON, ``data`` as it is (``chunked``: without its length)."""
         sent = {"X-Auth-Token": self.token} if self.token else {}
         sent |= {"Accept": "application/json"}
         if body is not None:
@@ -44,7 +45,12 @@ class Person:
         sent |= headers or {}
         path, _, found = path.partition("?")
         return self.api.client.simulate_request(
-            method, path, query_string=query or found or None, headers=sent, body=data
+            method,
+            path,
+            query_string=query or found or None,
+            headers=sent,
+            body=data,
+            extras={"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"} if chunked else None,
         )
 
     def get(self, path: str, **more: Any) -> testing.Result:

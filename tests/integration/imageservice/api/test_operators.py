@@ -1,0 +1,249 @@
+"""What operators see: the log, health, numbers, notifications."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.imageservice.api.world import Api, image_id
+
+
+def lines(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
+    return [json.loads(record.getMessage()) for record in caplog.records if record.name == name]
+
+
+def test_one_line_a_request(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        path = api.alice.create(name="secret name")
+        api.bob.get(f"{path}?x=y", headers={"X-Openstack-Request-Id": "req-mine"})
+        api.nobody.get(path)
+    made, missed, refused = lines(caplog, "imageservice.access")
+    assert made["image"] == image_id(path)
+    assert (made["method"], made["path"], made["status"]) == ("POST", "/v2/images", 201)
+    assert (made["user"], made["project"]) == ("alice", api.alice.project)
+    assert (missed["request"], missed["status"], missed["query"]) == ("req-mine", 404, "x=y")
+    assert "No image found" in missed["why"]
+    assert refused["status"] == 401
+    assert "user" not in refused
+    assert "secret name" not in caplog.text
+    assert str(api.alice.token) not in caplog.text
+
+
+def test_a_clients_mistake_is_that_line_and_no_more(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    mistakes: list[tuple[Any, ...]] = [
+        ("POST", "/v2/images", []),
+        ("POST", "/v2/images", {"status": "active"}),
+        ("GET", "/v2/images?limit=x"),
+        ("GET", "/v2/images/%F0%9F%98%80"),
+        ("PUT", "/v2/images/x/file"),
+        ("GET", "/v2/nothing"),
+        ("HEAD", "/v2/images"),
+        ("DELETE", "/v2/images/x"),
+    ]
+    with caplog.at_level(logging.DEBUG, logger="imageservice"):
+        for mistake in mistakes:
+            assert 400 <= api.alice.call(*mistake).status_code < 500
+    ours = [record for record in caplog.records if record.name.startswith("imageservice")]
+    assert [(record.name, record.levelno) for record in ours] == [("imageservice.access", logging.INFO)] * len(mistakes)
+    assert all(json.loads(record.getMessage())["why"] for record in ours)
+
+
+def test_a_line_cannot_be_forged(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        api.alice.get("/v2/images/x%0AFORGED", headers={"X-Openstack-Request-Id": "req-a\x1b[31m"})
+    [record] = [record for record in caplog.records if record.name == "imageservice.access"]
+    assert "\n" not in record.getMessage()
+    assert "\x1b" not in record.getMessage()
+    assert json.loads(record.getMessage())["path"].endswith("x\nFORGED")
+
+
+def test_a_fault_of_ours_is_an_error_with_its_cause(
+    api: Api, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any) -> None:
+        raise RuntimeError("a fault within")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.imageservice.api.images.listing.page", fail)
+        answer = api.alice.get("/v2/images")
+    assert answer.status_code == 500
+    assert "a fault within" not in answer.text
+    assert "a fault within" in caplog.text
+
+
+def test_health(make_api: Callable[..., Api], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.imageservice.api.health._SECONDS", 0)
+    mark = tmp_path / "out"
+    api = make_api(
+        stores=[
+            {"id": "main", "directories": [str(tmp_path / "a")]},
+            {"id": "other", "directories": [str(tmp_path / "b")]},
+        ],
+        api={"disable_file": str(mark)},
+    )
+    answer = api.nobody.get("/healthcheck", headers={"Accept": "*/*"})
+    assert (answer.status_code, answer.text) == (200, "OK")
+    assert api.nobody.call("HEAD", "/healthcheck").status_code == 200
+    found = api.nobody.get("/healthcheck").json
+    assert found == {"status": "OK", "checks": {"database": "OK", "store main": "OK", "store other": "OK"}}
+    mark.touch()
+    assert api.nobody.get("/healthcheck").status_code == 503
+    mark.unlink()
+    (tmp_path / "b").rmdir()
+    (tmp_path / "b").touch()
+    found = api.nobody.get("/healthcheck")
+    assert found.status_code == 200
+    assert found.json["checks"]["store other"] != "OK"
+    (tmp_path / "a").rmdir()
+    (tmp_path / "a").touch()
+    broken = api.nobody.get("/healthcheck", headers={"Accept": "text/plain"})
+    assert broken.status_code == 503
+    assert broken.text.startswith("store main: ")
+    assert str(tmp_path) not in broken.text
+
+
+def test_metrics(make_api: Callable[..., Api]) -> None:
+    api = make_api(api={"metrics_networks": ["127.0.0.0/8"]})
+    path = api.alice.active(b"12345")
+    api.bob.get(path)
+    text = api.nobody.get("/metrics").text
+    assert 'image_service_requests_total{method="POST",path="/v2/images",status="201"} 1.0' in text
+    assert 'image_service_requests_total{method="GET",path="/v2/images/{image_id}",status="404"} 1.0' in text
+    assert 'image_service_request_seconds_count{method="POST",path="/v2/images"} 1.0' in text
+    numbers = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("image_service_"))
+    assert int(numbers["image_service_images"]) >= 1
+    assert int(numbers["image_service_stored_bytes"]) >= 5
+    assert 'image_service_tasks{status="pending"}' in numbers
+    closed = make_api(api={"metrics_networks": ["10.0.0.0/8"]})
+    assert closed.nobody.get("/metrics").status_code == 404
+    assert make_api(api={"metrics": False}).nobody.get("/metrics").status_code == 404
+
+
+class Hook:
+    """A receiver of notifications that can be made to fail."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[dict[str, str], bytes]] = []
+        self.failures = 0
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if hook.failures:
+                    hook.failures -= 1
+                    self.send_response(503)
+                else:
+                    hook.received.append((dict(self.headers), body))
+                    self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/events"
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for _headers, body in self.received]
+
+    def wait(self, count: int) -> list[dict[str, Any]]:
+        end = time.monotonic() + 20
+        while len(self.received) < count and time.monotonic() < end:
+            time.sleep(0.02)
+        assert len(self.received) == count, [event["event_type"] for event in self.events]
+        return self.events
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    hook = Hook()
+    threading.Thread(target=hook.server.serve_forever, daemon=True).start()
+    yield hook
+    hook.server.shutdown()
+    hook.server.server_close()
+
+
+def test_events(make_api: Callable[..., Api], hook: Hook) -> None:
+    target = {"kind": "webhook", "url": hook.url, "secret": "shared secret"}
+    api = make_api(notifications={"targets": [target]})
+    path = api.alice.create(name="x", os_distro="debian", tags=["t"], disk_format="raw", container_format="bare")
+    api.alice.upload(path, b"data")
+    api.alice.patch(path, [{"op": "replace", "path": "/name", "value": "y"}])
+    api.alice.get(f"{path}/file")
+    api.alice.post(f"{path}/members", {"member": api.bob.project})
+    api.bob.put(f"{path}/members/{api.bob.project}", {"status": "accepted"})
+    api.alice.delete(f"{path}/members/{api.bob.project}")
+    api.alice.delete(path)
+    api.alice.get(path)
+    expected = [
+        "image.create",
+        "image.prepare",
+        "image.upload",
+        "image.activate",
+        "image.update",
+        "image.send",
+        "image.member.create",
+        "image.member.update",
+        "image.member.delete",
+        "image.delete",
+    ]
+    events = hook.wait(len(expected))
+    assert [event["event_type"] for event in events] == expected
+    assert {event["priority"] for event in events} == {"INFO"}
+    assert {event["project_id"] for event in events} == {api.alice.project, api.bob.project}
+    payload = events[0]["payload"]
+    assert (payload["id"], payload["name"], payload["status"]) == (image_id(path), "x", "queued")
+    assert payload["properties"] == {"os_distro": "debian"}
+    assert set(payload) >= {
+        *(
+            "id",
+            "name",
+            "status",
+            "created_at",
+            "updated_at",
+            "deleted",
+            "min_disk",
+            "min_ram",
+            "protected",
+            "checksum",
+        ),
+        *("owner", "disk_format", "container_format", "size", "tags", "visibility", "properties"),
+    }
+    assert (events[-1]["payload"]["status"], events[-1]["payload"]["deleted"]) == ("deleted", True)
+    sent = next(event for event in events if event["event_type"] == "image.send")["payload"]
+    assert (sent["bytes_sent"], sent["receiver_tenant_id"]) == (4, api.alice.project)
+    headers, body = hook.received[0]
+    assert headers["X-Signature-SHA256"] == hmac.new(b"shared secret", body, hashlib.sha256).hexdigest()
+    assert b"file:///" not in b"".join(body for _headers, body in hook.received)
+
+
+def test_a_hook_that_fails_is_tried_again(make_api: Callable[..., Api], hook: Hook) -> None:
+    hook.failures = 1
+    api = make_api(notifications={"targets": [{"kind": "webhook", "url": hook.url}], "disabled": ["image.update"]})
+    path = api.alice.create()
+    api.alice.patch(path, [{"op": "replace", "path": "/name", "value": "y"}])
+    api.alice.delete(path)
+    assert [event["event_type"] for event in hook.wait(2)] == ["image.create", "image.delete"]
+
+
+def test_a_hook_that_is_gone_holds_nothing_up(make_api: Callable[..., Api], caplog: pytest.LogCaptureFixture) -> None:
+    target = {"kind": "webhook", "url": "http://127.0.0.1:9/x", "attempts": 1}
+    api = make_api(notifications={"targets": [target, {"kind": "log"}]})
+    with caplog.at_level(logging.INFO):
+        path = api.alice.create()
+        assert api.service.notifier.drain(10)
+    assert "image.create was not sent to the web hook on 127.0.0.1: ConnectionError" in caplog.text
+    [event] = lines(caplog, "imageservice.events")
+    assert event["payload"]["id"] == image_id(path)
