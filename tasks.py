@@ -266,6 +266,59 @@ def nightly(context: Context, ci: bool = False, locked: bool = False) -> None:
     publishing.run_nightly(ci=ci, locked=locked)
 
 
+@task(
+    "upload",
+    _PUBLISH,
+    help={
+        "name": "what the image is called in the cloud",
+        "disk": "the disk's file",
+        "kernel": "its kernel, published as NAME-vmlinuz and linked to the disk",
+        "ramdisk": "its ramdisk, published as NAME-initrd and linked to the disk",
+        "folder": "a folder with NAME.qcow2 (or .raw) and, if it has them, NAME.vmlinuz and NAME.initrd",
+        "property": "an image property, as name=value (may be repeated)",
+        "visibility": "private, shared, community or public",
+        "update-existing": "take the place of images of this name that hold other bytes",
+        "unsigned": "do not sign the files",
+        "cloud": _CLOUD,
+        "stores": "stores to put the images in, separated by commas, or all",
+    },
+    iterable=["property"],
+)
+def upload(
+    context: Context,
+    name: str,
+    disk: str = "",
+    kernel: str = "",
+    ramdisk: str = "",
+    folder: str = "",
+    property: list[str] | None = None,
+    visibility: str = "private",
+    update_existing: bool = False,
+    unsigned: bool = False,
+    cloud: str = "",
+    stores: str = "",
+) -> None:
+    """Publish images made elsewhere: a disk, alone or with its kernel and ramdisk."""
+    from pathlib import Path
+
+    from pipeline.face import publishing
+    from pipeline.publishing.marks import Part
+
+    named = {Part.DISK: disk, Part.KERNEL: kernel, Part.RAMDISK: ramdisk}
+    files = publishing.files_in(Path(folder), name) if folder else {}
+    files.update({part: Path(file) for part, file in named.items() if file})
+    publishing.upload(
+        name,
+        files,
+        cloud=cloud,
+        stores=stores,
+        visibility=visibility,
+        properties=property or (),
+        unsigned=unsigned,
+        update_existing=update_existing,
+    )
+
+
 @task("images", _PUBLISH, help={"cloud": _CLOUD, "json": "as JSON on standard output"})
 def images(context: Context, cloud: str = "", json: bool = False) -> None:
     """List what is published where: state, age, digest, signature, stores."""

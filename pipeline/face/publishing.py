@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -20,10 +21,17 @@ from pipeline.face import building, task
 from pipeline.face.task import Exit
 from pipeline.publishing import campaign, delivery, nightly, release, tables
 from pipeline.publishing.delivery import Choice, Delivery, Preview, Sender
-from pipeline.publishing.report import files, messages
+from pipeline.publishing.marks import Part
+from pipeline.publishing.publication import Outcome
+from pipeline.publishing.ready_files import ReadyFiles
+from pipeline.publishing.report import files as reports
+from pipeline.publishing.report import messages
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.nightly import Nightly, Target
+from pipeline.recipes.product import Visibility
+from pipeline.signing.keyring import Keyring
 
+_ENDINGS = {Part.DISK: ("qcow2", "raw"), Part.KERNEL: ("vmlinuz",), Part.RAMDISK: ("initrd",)}
 SETTINGS = building.RECIPES / "nightly.yaml"
 
 
@@ -53,6 +61,56 @@ def publish(
     _tell(campaign.publish_all(builds, targets, sender(home), monitors=monitors, choice=choice))
 
 
+def upload(
+    name: str,
+    files: Mapping[Part, Path],
+    *,
+    cloud: str = "",
+    stores: str = "",
+    visibility: str = "private",
+    properties: Sequence[str] = (),
+    unsigned: bool = False,
+    update_existing: bool = False,
+    ci: bool = False,
+) -> None:
+    """Publish files that were made elsewhere; what exists with other bytes stays unless ``update_existing``."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", name):
+        raise PipelineError(f"{name[:80]!r} is not a name for an image", hint="letters, digits and ._-")
+    if visibility not in set(Visibility):
+        raise PipelineError(f"--visibility {visibility}: it is one of {', '.join(Visibility)}")
+    given = dict(each.split("=", 1) for each in properties if "=" in each)
+    if len(given) < len(properties):
+        raise PipelineError("--property: write each as name=value, each name once")
+    home = Home.default()
+    targets = chosen_targets(cloud, stores)
+    nightly.prepare(home, targets)
+    who = sender(home)
+    signer = None if unsigned else Keyring(home).signer("default")
+    ready = ReadyFiles(home, name, files, given, visibility, signer=signer)
+    offer = ready.offer(who.publisher, who.now)
+    choice = Choice(only_new=not update_existing)
+    deliveries = campaign.publish_offer(offer, targets, who, monitors=(choose(ci=ci),), choice=choice)
+    _tell(deliveries)
+    if any(each.outcome is Outcome.LEFT_ALONE for each in deliveries):
+        print(f"other images named {name} exist already and were left alone; --update-existing takes their place")
+
+
+def files_in(folder: Path, name: str) -> dict[Part, Path]:
+    """The disk, kernel and ramdisk of image ``name`` in a folder, by the names that image builders give them."""
+    found = {}
+    for part, endings in _ENDINGS.items():
+        there = [folder / f"{name}.{ending}" for ending in endings if (folder / f"{name}.{ending}").is_file()]
+        if len(there) > 1:
+            raise PipelineError(
+                f"{folder} has several: {', '.join(path.name for path in there)}", hint="name the files"
+            )
+        if there:
+            found[part] = there[0]
+    if Part.DISK not in found:
+        raise PipelineError(f"there is no disk of {name} in {folder}", hint=f"it would be {name}.qcow2 or {name}.raw")
+    return found
+
+
 def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
     """Build and publish what ``recipes/nightly.yaml`` lists; end with status 1 when something failed.
 
@@ -62,7 +120,7 @@ def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
     recipes = building.load(settings.recipes)
     options = BuildOptions(monitors=(choose(ci=ci),), fresh=not locked, locked=locked)
     night = nightly.run(recipes, settings, options)
-    folder, told = files.write(night, options.home, keep=settings.report.keep)
+    folder, told = reports.write(night, options.home, keep=settings.report.keep)
     tables.show(night.deliveries)
     console = Console(highlight=False)
     for note in night.notes:
@@ -81,7 +139,7 @@ def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
 
 def report(run: str = "", *, open_it: bool = False, markdown: bool = False) -> None:
     """Say where the report of a nightly run (the newest) lies, print it, or show it in a browser."""
-    folder = files.newest(Home.default(), run)
+    folder = reports.newest(Home.default(), run)
     if markdown:
         print((folder / "report.md").read_text(), end="")
         return

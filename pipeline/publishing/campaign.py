@@ -12,6 +12,7 @@ from pipeline.engine.result import BuildResult
 from pipeline.publishing import release
 from pipeline.publishing.delivery import Choice, Delivery, Sender, deliver
 from pipeline.publishing.publication import Outcome
+from pipeline.publishing.release import Offer
 from pipeline.publishing.watching import Shown, Watch
 from pipeline.recipes.nightly import Target
 
@@ -31,13 +32,39 @@ def publish_all(
     A failure on one cloud leaves the others alone. ``KeyboardInterrupt`` and ``SystemExit`` end all publications at
     their next step, let each clean up, and go on.
     """
+    offers = [
+        release.of_build(build, sender.home, sender.publisher, sender.now) if build.is_good else build
+        for build in builds
+    ]
+    return _in_parallel(offers, targets, sender, monitors, choice)
+
+
+def publish_offer(
+    offer: Offer,
+    targets: Sequence[Target],
+    sender: Sender,
+    *,
+    monitors: Sequence[Monitor] = (),
+    choice: Choice | None = None,
+) -> list[Delivery]:
+    """Publish one offer to every target, as ``publish_all`` does."""
+    return _in_parallel([offer], targets, sender, monitors, choice)
+
+
+def _in_parallel(
+    offers: Sequence[Offer | BuildResult],
+    targets: Sequence[Target],
+    sender: Sender,
+    monitors: Sequence[Monitor],
+    choice: Choice | None,
+) -> list[Delivery]:
     watch = Watch(monitors)
     sender = replace(sender, patience=watch.patience(sender.patience))
     results: dict[tuple[int, int], Delivery] = {}
 
     def to_cloud(number: int) -> None:
-        for position, build in enumerate(builds):
-            results[position, number] = _one(build, targets[number], sender, choice, watch)
+        for position, offer in enumerate(offers):
+            results[position, number] = _one(offer, targets[number], sender, choice, watch)
 
     with ThreadPoolExecutor(max(1, len(targets)), thread_name_prefix="cloud") as pool:
         futures = [pool.submit(to_cloud, number) for number in range(len(targets))]
@@ -61,12 +88,12 @@ def _wait(futures: Iterable[Future[None]], watch: Watch) -> None:
             future.result()
 
 
-def _one(build: BuildResult, target: Target, sender: Sender, choice: Choice | None, watch: Watch) -> Delivery:
-    if build.error is not None:
-        error = PipelineError(f"the build failed: {build.error.message}", hint=build.error.hint)
-        return Delivery(build.recipe.name, target.cloud, Outcome.NOT_BUILT, error=error)
-    shown = Shown(watch, build.recipe.name, target.cloud)
-    offer = release.of_build(build, sender.home, sender.publisher, sender.now)
+def _one(offer: Offer | BuildResult, target: Target, sender: Sender, choice: Choice | None, watch: Watch) -> Delivery:
+    if isinstance(offer, BuildResult):
+        failure = offer.error or PipelineError("there is nothing to publish")
+        error = PipelineError(f"the build failed: {failure.message}", hint=failure.hint)
+        return Delivery(offer.recipe.name, target.cloud, Outcome.NOT_BUILT, error=error)
+    shown = Shown(watch, offer.recipe, target.cloud)
     delivery = deliver(offer, target, sender, choice, shown)
     shown.ended(delivery.error)
     return delivery

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from cryptography import x509
+
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
@@ -25,15 +27,18 @@ from pipeline.publishing.release import Offer
 from pipeline.publishing.situation import Viewpoint
 from pipeline.publishing.wanted import Wanted
 from pipeline.recipes.nightly import Target
-from pipeline.signing.certificates import LocalCertificates
+from pipeline.signing.certificates import CertificateSource, LocalCertificates
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person decided: to show an image although a gate tripped, to publish again what was taken back."""
+    """What a person decided: to show an image although a gate tripped, to publish again what was taken back, to leave
+    alone what exists with other bytes.
+    """
 
     let_through: bool = False
     again: bool = False
+    only_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class _Attempt:
         api = self.sender.connect(cloud)
         with lock.held(lock_file(self.sender.home, cloud, recipe), f"publishing {recipe} to cloud {cloud}"):
             disk = self._assemble(api)
-            terms = Terms(self._gates(disk), self.choice.let_through, self.choice.again)
+            terms = Terms(self._gates(disk), self.choice.let_through, self.choice.again, self.choice.only_new)
             return publication.publish(self.parts, terms)
 
     def preview(self) -> list[Step]:
@@ -183,10 +188,16 @@ class _Attempt:
             wanted=wanted,
             journal=Journal(journal_file(self.sender.home, self.target.cloud, self.offer.recipe), self.sender.run),
             view=self.sender.viewpoint(),
-            certificates=LocalCertificates(self.sender.home.certificates),
+            certificates=self._certificates(wanted),
             stores=chosen,
             progress=self.progress,
         )
+
+    def _certificates(self, wanted: Wanted) -> CertificateSource:
+        local = LocalCertificates(self.sender.home.certificates)
+        if not wanted.certificate:
+            return local
+        return _Renamed(local, {self.target.certificate or "": wanted.certificate})
 
     def _gates(self, disk: Wanted) -> Callable[[ImageRecord | None], tuple[str, ...]]:
         def reasons(newest: ImageRecord | None) -> tuple[str, ...]:
@@ -195,6 +206,17 @@ class _Attempt:
             return self.held
 
         return reasons
+
+
+@dataclass(frozen=True)
+class _Renamed:
+    """Certificates that a cloud knows by other ids: its id → ours."""
+
+    local: LocalCertificates
+    ids: Mapping[str, str]
+
+    def get(self, identity: str) -> x509.Certificate:
+        return self.local.get(self.ids.get(identity, identity))
 
 
 def _with_notes(error: PipelineError) -> PipelineError:

@@ -20,6 +20,7 @@ class Outcome(StrEnum):
     """How a publication ended; of several parts the last in this order tells."""
 
     UNCHANGED = "unchanged"
+    LEFT_ALONE = "left alone"  # another image of this name exists, and only new ones were to be published
     CHANGED = "changed"  # the same bytes, another record
     PUBLISHED = "published"  # a new image is the newest
     HELD = "held back"  # a gate tripped; the previous image is still the newest
@@ -30,7 +31,7 @@ class Outcome(StrEnum):
     @property
     def is_good(self) -> bool:
         """Whether consumers have what the recipe makes."""
-        return self in (Outcome.PUBLISHED, Outcome.CHANGED, Outcome.UNCHANGED)
+        return self in (Outcome.PUBLISHED, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.LEFT_ALONE)
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ class PartResult:
 class Terms:
     """``gates`` gives the reasons to hold a new image back, seeing the newest one.
 
-    ``let_through``: show it all the same. ``again``: publish bytes that a person took back.
+    ``let_through``: show it all the same. ``again``: publish bytes that a person took back. ``only_new``: leave alone
+    what exists with other bytes.
     """
 
     gates: Callable[[ImageRecord | None], tuple[str, ...]] = lambda newest: ()
     let_through: bool = False
     again: bool = False
+    only_new: bool = False
 
 
 def publish(parts: Sequence[ChainPublication], terms: Terms) -> list[PartResult]:
@@ -83,9 +86,10 @@ class _Transaction:
             part.survey()
         for part in self.parts:
             part.tidy()
-        withdrawn = [part for part in self.parts if self._is_withdrawn(part)]
-        if withdrawn:
-            return [_nothing_done(part) for part in self.parts]
+        if any(self._is_withdrawn(part) for part in self.parts):
+            return [_nothing_done(part, Outcome.WITHDRAWN) for part in self.parts]
+        if self.terms.only_new and any(_would_replace(part) for part in self.parts):
+            return [_nothing_done(part, Outcome.LEFT_ALONE) for part in self.parts]
         prepared = self._prepare()
         held = self._gates(prepared)
         if held:
@@ -165,6 +169,12 @@ def _result(
     return PartResult(part.wanted.chain.part, outcome, record, previous, tuple(part.read), part.seconds, tuple(changed))
 
 
-def _nothing_done(part: ChainPublication) -> PartResult:
+def _would_replace(part: ChainPublication) -> bool:
+    """Whether other bytes are published under this name."""
     situation = part.situation
-    return _result(part, Outcome.WITHDRAWN, situation.candidate or situation.newest if situation else None)
+    return situation is not None and situation.newest is not None and situation.course is not Course.REFRESH
+
+
+def _nothing_done(part: ChainPublication, outcome: Outcome) -> PartResult:
+    situation = part.situation
+    return _result(part, outcome, situation.candidate or situation.newest if situation else None)

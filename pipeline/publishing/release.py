@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from pipeline.publishing.stores import Store
 from pipeline.publishing.wanted import Wanted
 from pipeline.recipes.nightly import Target
 from pipeline.recipes.product import ProductFormat
+from pipeline.signing.image_signature import CERTIFICATE
 
 _RESERVED = (marks.PREFIX, "os_glance")
 
@@ -45,7 +46,7 @@ def of_build(build: BuildResult, home: Home, publisher: str, now: datetime) -> O
         inventory.keep(home, product.digests["sha512"], contents)
 
     def parts(target: Target, stores: Sequence[Store]) -> list[Wanted]:
-        return [disk(build, choose_product(build, stores, target.format), publisher, now)]
+        return [disk(build, choose_product(build, stores, target.format), target, publisher, now)]
 
     def difference(newest: ImageRecord | None) -> Difference | None:
         before = inventory.recall(home, newest.sha512) if newest else None
@@ -72,15 +73,13 @@ def choose_product(build: BuildResult, stores: Sequence[Store], asked: ProductFo
     return raw[0] if on_ceph and raw else build.products[0]
 
 
-def disk(build: BuildResult, product: ProductResult, publisher: str, now: datetime) -> Wanted:
-    """The disk image that ``product`` should become. Raises ``PipelineError`` when it must not be published."""
+def disk(build: BuildResult, product: ProductResult, target: Target, publisher: str, now: datetime) -> Wanted:
+    """The disk image that ``product`` should become on ``target``.
+
+    Raises ``PipelineError`` when it must not be published.
+    """
     recipe = build.recipe
-    reserved = sorted(name for name in build.properties if name.startswith(_RESERVED))
-    if reserved:
-        raise PipelineError(
-            f"recipe {recipe.name}: {', '.join(reserved)}: these names are publishing's and the service's own",
-            hint=f"properties cannot start with {' or '.join(_RESERVED)}",
-        )
+    without_reserved(build.properties, f"recipe {recipe.name}")
     tested = recipe.boot_test.memory if recipe.boot_test.enabled else None
     return Wanted(
         chain=Chain(publisher, recipe.name),
@@ -97,6 +96,25 @@ def disk(build: BuildResult, product: ProductResult, publisher: str, now: dateti
         tags=frozenset(recipe.publish.tags),
         min_disk=properties.min_disk(recipe.disk.size, recipe.publish.min_disk),
         min_ram=properties.min_ram(recipe.publish.min_ram, tested),
-        properties={**build.properties, **product.signature},
+        properties={**build.properties, **_signature(product, target)},
         members=frozenset(recipe.publish.members),
+        certificate=product.signature.get(CERTIFICATE, "") if target.certificate else "",
     )
+
+
+def without_reserved(properties: Mapping[str, str], what: str) -> None:
+    """Raise ``PipelineError`` when ``properties`` claim names that are publishing's and the service's own."""
+    reserved = sorted(name for name in properties if name.startswith(_RESERVED))
+    if reserved:
+        raise PipelineError(
+            f"{what}: {', '.join(reserved)}: these names are publishing's and the service's own",
+            hint=f"properties cannot start with {' or '.join(_RESERVED)}",
+        )
+
+
+def _signature(product: ProductResult, target: Target) -> dict[str, str]:
+    """The signature's properties as ``target`` can check them."""
+    if not target.signed or not product.signature:
+        return {}
+    renamed = {CERTIFICATE: target.certificate} if target.certificate else {}
+    return {**product.signature, **renamed}

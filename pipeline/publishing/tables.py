@@ -17,6 +17,7 @@ _COLOURS = {
     Outcome.PUBLISHED: "green",
     Outcome.CHANGED: "green",
     Outcome.UNCHANGED: "dim",
+    Outcome.LEFT_ALONE: "dim",
     Outcome.HELD: "yellow",
     Outcome.WITHDRAWN: "yellow",
     Outcome.NOT_BUILT: "bold red",
@@ -61,7 +62,7 @@ def details(delivery: Delivery, part: PartResult) -> Table:
         "tags": ", ".join(sorted(record.tags)),
         "properties": ", ".join(f"{name}={value}" for name, value in sorted(shown.items())),
         "signature": _signature(part),
-        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in delivery.timings.items()),
+        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in part.seconds.items()),
     }
     for name, value in rows.items():
         table.add_row(name, Text(value))
@@ -73,9 +74,10 @@ def show(deliveries: Iterable[Delivery], console: Console | None = None) -> None
     found = list(deliveries)
     terminal = console or Console()
     for delivery in found:
-        if delivery.outcome is not Outcome.UNCHANGED:
+        if delivery.outcome not in (Outcome.UNCHANGED, Outcome.LEFT_ALONE):
             for part in delivery.parts:
-                terminal.print(details(delivery, part))
+                if part.outcome is not Outcome.UNCHANGED:
+                    terminal.print(details(delivery, part))
     terminal.print(overview(found))
     for delivery in found:
         if delivery.error is not None:

@@ -21,7 +21,8 @@ class Wanted:
 
     ``path`` holds ``size`` bytes with digest ``sha512``; ``properties`` are those to publish, the signature over
     exactly these bytes among them. ``version`` stands in the dated name the image bears before and after it is the
-    newest. ``members`` are the projects a shared image is for.
+    newest. ``members`` are the projects a shared image is for. ``certificate`` is the id under which this machine has
+    the signature's certificate, when the cloud knows it by another.
     """
 
     chain: Chain
@@ -40,6 +41,7 @@ class Wanted:
     min_ram: int = 0
     properties: Mapping[str, str] = field(default_factory=dict)
     members: frozenset[str] = frozenset()
+    certificate: str = ""
 
     @property
     def dated_name(self) -> str:
