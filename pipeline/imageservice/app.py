@@ -17,6 +17,7 @@ from pipeline.imageservice.api.info import ImportInfo, UsageInfo
 from pipeline.imageservice.api.locations import Locations
 from pipeline.imageservice.api.members import Members, OneMember
 from pipeline.imageservice.api.metrics import Metrics, MetricsPage
+from pipeline.imageservice.api.openapi import OpenApi
 from pipeline.imageservice.api.resource import Resource
 from pipeline.imageservice.api.stores import StoredImage, StoresDetail, StoresInfo
 from pipeline.imageservice.api.tags import Tag
@@ -53,6 +54,7 @@ def routes(service: Service) -> dict[str, Resource]:
     return {
         "/": Versions(service, 300),
         "/versions": Versions(service, 200),
+        "/openapi.json": OpenApi(service),
         "/v2": Versions(service, 200),
         "/v2/": Versions(service, 200),
         "/v2/images": Images(service),

@@ -13,6 +13,7 @@ from pipeline.imageservice.service import Service
 
 _ALWAYS = tuple(f"2.{minor}" for minor in range(7, -1, -1))
 _SEVERAL_STORES = ("2.13", "2.12", "2.11", "2.10", "2.9", "2.8")
+_OURS = ("/", "/versions", "/healthcheck", "/metrics", "/openapi.json")
 _VERSION_TYPE = "application/vnd.openstack.images-"
 
 
@@ -70,7 +71,7 @@ class Prefixes:
     def resolve(self, path: str, accept: str | None) -> str | None:
         """The path as our routes know it; ``None`` when its version is none that we speak."""
         first, slash, rest = path[1:].partition("/")
-        if first == "v2" or path in ("/", "/versions", "/healthcheck", "/metrics"):
+        if first == "v2" or path in _OURS:
             return path
         if first in self._aliases:
             return f"/v2{slash}{rest}"
