@@ -95,15 +95,8 @@ def _catalog_numbers(service: Service) -> bytes:
     sums = select(*(func.coalesce(func.sum(column), 0) for column in (usage.images, usage.receiving, usage.stored)))
     with service.database.read() as connection:
         images, receiving, stored = connection.execute(sums).one()
-        waiting = dict[str, Any](
-            connection.execute(
-                select(tasks.c.status, func.count())
-                .where(tasks.c.status.in_(("pending", "processing")))
-                .group_by(tasks.c.status)
-            )
-            .tuples()
-            .all()
-        )
+        query = select(tasks.c.status, func.count()).where(tasks.c.status.in_(("pending", "processing")))
+        waiting = {row[0]: row[1] for row in connection.execute(query.group_by(tasks.c.status))}
     lines = [
         *_gauge("images", "Images that are not deleted.", {"": images}),
         *_gauge("images_receiving", "Images whose data is on its way.", {"": receiving}),

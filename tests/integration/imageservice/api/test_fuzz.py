@@ -28,7 +28,9 @@ MANY = int(os.environ.get("PIPELINE_FUZZ", "0"))  # requests; for a long search
 _SECONDS = 10.0
 
 
-@schemathesis.serializer("application/openstack-images-v2.1-json-patch", "application/openstack-images-v2.0-json-patch")
+@schemathesis.serializer(  # type: ignore[untyped-decorator]
+    "application/openstack-images-v2.1-json-patch", "application/openstack-images-v2.0-json-patch"
+)
 def _patch_as_json(_context: Any, value: Any) -> bytes:
     return json.dumps(value).encode()
 
@@ -62,7 +64,7 @@ def judge(watch: Watch, status: int, headers: Any, seconds: float, what: object)
 
 def test_the_description_names_every_route(api: Api) -> None:
     paths = api.nobody.get("/openapi.json").json["paths"]
-    known = {path: resource for path, resource in routes(api.service).items()}
+    known = routes(api.service)
     described = {(path, method) for path, methods in paths.items() for method in methods}
     real = {
         (path, method.lower())
@@ -87,9 +89,11 @@ def test_described_requests(make_api: Callable[..., Api], watch: Watch) -> None:
     schema = schemathesis.openapi.from_dict(documents)
     operations = [result.ok() for result in schema.get_all_operations()]
     cases = st.one_of(
-        operation.as_strategy(generation_mode=mode)
-        for operation in operations
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+        [
+            operation.as_strategy(generation_mode=mode)
+            for operation in operations
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+        ]
     )
     choose = random.Random(1)
     counts: dict[int, int] = {}
