@@ -25,6 +25,7 @@ _JSON = "as JSON on standard output"
     help={
         "recipes": "names of recipes",
         "set": _SET,
+        "source": "a file to install from, instead of what the recipe would fetch",
         "json": "every event as a line of JSON",
         "ci": "in groups, as GitHub, GitLab and plain logs show them",
         "keep": "set the disk of a failed step aside, and say how to look into it",
@@ -39,6 +40,7 @@ def build(
     context: Context,
     recipes: list[str] | None = None,
     set: list[str] | None = None,
+    source: str = "",
     json: bool = False,
     ci: bool = False,
     keep: bool = False,
@@ -53,6 +55,7 @@ def build(
     building.build(
         recipes or (),
         set or (),
+        source=source,
         as_json=json,
         ci=ci,
         keep=keep,

@@ -11,6 +11,7 @@ from pipeline.engine.entry import HOUR, MINUTE, Entry
 from pipeline.engine.resources import MIB, Needs
 from pipeline.recipes.model import Recipe
 from pipeline.steps.boot_test import BootTest
+from pipeline.steps.image import InstallImage
 from pipeline.steps.offline.step import Offline
 from pipeline.steps.products import Products
 from pipeline.steps.scan import Scan
@@ -37,6 +38,7 @@ def _booted(recipe: Recipe) -> Needs:
 
 STEPS: Sequence[Entry] = (
     Entry(InstallTiny(), deadline=10 * MINUTE, needs=_written),
+    Entry(InstallImage(), deadline=4 * HOUR, needs=_written),
     Entry(Offline(), deadline=2 * HOUR, needs=_appliance),
     Entry(Products(), deadline=4 * HOUR, needs=_written),
     Entry(BootTest(), deadline=2 * HOUR, needs=_booted),

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -30,6 +31,7 @@ from pipeline.face.task import Exit
 from pipeline.recipes import nightly
 from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
+from pipeline.recipes.source import with_source
 
 RECIPES = CHECKOUT / "recipes"
 _STYLES = {Verdict.CACHED: "dim", Verdict.RUN: "yellow", Verdict.BLOCKED: "bold red"}
@@ -53,6 +55,7 @@ def build(
     names: Sequence[str],
     settings: Sequence[str] = (),
     *,
+    source: str = "",
     as_json: bool = False,
     ci: bool = False,
     keep: bool = False,
@@ -63,6 +66,8 @@ def build(
 ) -> None:
     """Build; end with status 1 when a recipe failed."""
     recipes = load(names, settings)
+    if source:
+        recipes = [with_source(recipe, Path(source)) for recipe in recipes]
     monitor = choose(as_json=as_json, ci=ci)
     options = BuildOptions(
         monitors=(monitor,), keep=keep, jobs=jobs or None, guests=guests or None, locked=locked, offline=offline

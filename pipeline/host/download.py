@@ -1,0 +1,204 @@
+"""Files from the network whose digest is known: resumed where they broke, from whichever mirror answers.
+
+A file is kept under its digest, so that it is fetched once; what was fetched of it survives a killed run. Since the
+digest decides, any mirror may continue what another one began, and a page that says "not found" is never taken for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.progress import Progress, nothing
+
+if TYPE_CHECKING:
+    import requests
+
+_CONNECT, _SILENCE = 20, 60  # seconds
+_TRIES = 4
+_PAUSE = 1.0
+_BLOCK = 128 << 10
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+HASHES = ("md5", "sha1", "sha256", "sha384", "sha512")
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a file must be: its sha256, further digests by the name of their hash, its ``size`` in bytes if known."""
+
+    sha256: str
+    others: Mapping[str, str] = field(default_factory=dict)
+    size: int | None = None
+
+    def problem(self, file: Path) -> str | None:
+        """What is wrong with ``file``, in words, or ``None``."""
+        if self.size is not None and file.stat().st_size != self.size:
+            return f"has {file.stat().st_size} bytes instead of {self.size}"
+        hashes = {name: hashlib.new(name, usedforsecurity=False) for name in ("sha256", *self.others)}
+        with file.open("rb") as opened:
+            while block := opened.read(_BLOCK):
+                for each in hashes.values():
+                    each.update(block)
+        for name, wanted in {"sha256": self.sha256, **self.others}.items():
+            if hashes[name].hexdigest() != wanted.lower():
+                return f"has {name} {hashes[name].hexdigest()} instead of {wanted}"
+        return None
+
+
+def fetch(urls: Sequence[str], pin: Pin, folder: Path, *, progress: Progress = nothing, offline: bool = False) -> Path:
+    """The file that ``pin`` names, from ``folder`` if it is there, else from the first of ``urls`` that has it.
+
+    Raises ``PipelineError`` that says of every mirror why it was of no use.
+    """
+    target = folder / pin.sha256
+    if target.is_file():
+        return target
+    if offline:
+        raise PipelineError(
+            f"{_file_name(urls[0])} is not in the cache, and the network is not to be used", hint="leave out --offline"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    reasons = []
+    with _locked(folder / f"{pin.sha256}.lock", progress):
+        if target.is_file():  # another run was faster
+            return target
+        part = folder / f"{pin.sha256}.part"
+        for url in urls:
+            try:
+                _fetch_from(url, part, pin, progress)
+            except PipelineError as error:
+                reasons.append(f"{_shown(url)}: {error.message}")
+                continue
+            os.chmod(part, 0o444)  # noqa: PTH101
+            part.replace(target)
+            return target
+    raise PipelineError(
+        f"{_file_name(urls[0])} cannot be fetched",
+        details=reasons,
+        hint="check the network and the addresses in the recipe, or give the file with --source FILE",
+    )
+
+
+def _fetch_from(url: str, part: Path, pin: Pin, progress: Progress) -> None:
+    """Fetch what is missing of ``part`` and check the whole. Raises ``PipelineError`` when this mirror won't do."""
+    resumed = part.exists() and part.stat().st_size > 0
+    _complete(url, part, pin, progress)
+    problem = pin.problem(part)
+    if problem and resumed:
+        # What an earlier run left may have been wrong: this mirror gets its chance from the start.
+        part.unlink()
+        _complete(url, part, pin, progress)
+        problem = pin.problem(part)
+    if problem:
+        part.unlink()
+        raise PipelineError(f"the file {problem}")
+
+
+def _complete(url: str, part: Path, pin: Pin, progress: Progress) -> None:
+    import requests
+
+    tries = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            with part.open("ab") as out:
+                _request(url, out, pin, progress)
+            return
+        except (requests.RequestException, OSError) as error:
+            if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+                raise PipelineError(f"cannot be written to {part.parent}: {error.strerror}") from None
+            # As long as a broken connection brings something, it is worth another one.
+            tries = 0 if part.stat().st_size > before else tries + 1
+            if tries >= _TRIES or _is_final(error):
+                raise PipelineError(_reason(error)) from None
+            time.sleep(_PAUSE * tries)
+
+
+def _request(url: str, out: IO[bytes], pin: Pin, progress: Progress) -> None:
+    import requests
+
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise PipelineError("only http and https addresses are fetched")
+    have = out.seek(0, os.SEEK_END)
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    with requests.get(url, headers=headers, stream=True, timeout=(_CONNECT, _SILENCE)) as answer:
+        if answer.status_code == 416:
+            # Nothing behind what we have: either it is all there, or it is not this file.
+            return
+        answer.raise_for_status()
+        total = _place(answer, out, have)
+        if pin.size is not None and total is not None and total != pin.size:
+            raise PipelineError(f"the file has {total} bytes instead of {pin.size}")
+        done = out.tell()
+        for block in answer.iter_content(_BLOCK):
+            done += len(block)
+            if pin.size is not None and done > pin.size:
+                raise PipelineError(f"the file has more than {pin.size} bytes")
+            out.write(block)
+            progress.advance(done, total)
+        if total is not None and done < total:
+            raise requests.ConnectionError(f"the connection broke after {done} of {total} bytes")
+
+
+def _place(answer: requests.Response, out: IO[bytes], have: int) -> int | None:
+    """Put ``out`` where the answer begins; return the size of the whole, if it is told."""
+    if answer.status_code == 206:
+        match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        if match is None or int(match[1]) != have:
+            raise PipelineError("the server answered with another part than was asked for")
+        return int(match[2]) if match[2] != "*" else None
+    out.truncate(0)
+    out.seek(0)
+    length = answer.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() else None
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether asking again is pointless: refused by the server with a status that won't change in a minute."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status is not None and status < 500 and status not in (408, 429)
+
+
+def _reason(error: Exception) -> str:
+    answer = getattr(error, "response", None)
+    if answer is not None:
+        return f"the server answered {answer.status_code} {answer.reason}"
+    name = type(error).__name__
+    if "Timeout" in name:
+        return f"no answer within {_CONNECT if 'Connect' in name else _SILENCE} s"
+    if name == "SSLError":
+        return "its certificate is not trusted here"
+    text = str(error)
+    return text if text.startswith("the connection broke") else "no connection"
+
+
+@contextlib.contextmanager
+def _locked(file: Path, progress: Progress) -> Iterator[None]:
+    """Held by one process at a time; ends with it, however it ends."""
+    with file.open("w") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("waiting for another run that fetches the same file")
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+
+
+def _file_name(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2] or url
+
+
+def _shown(url: str) -> str:
+    """An address without what it may hold of a password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

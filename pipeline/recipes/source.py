@@ -1,0 +1,22 @@
+"""A file that a person gives for a build instead of what the recipe would fetch (``--source FILE``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.base.errors import PipelineError
+from pipeline.recipes.model import Recipe
+from pipeline.recipes.source_file import SourceFile
+
+
+def with_source(recipe: Recipe, file: Path) -> Recipe:
+    """``recipe`` with its installation taken from ``file``. Raises ``PipelineError`` where that makes no sense."""
+    if "file" not in type(recipe.install).model_fields:
+        raise PipelineError(
+            f"recipe {recipe.name} takes no file: it is installed by the method {recipe.install.method}",
+            hint="--source is for recipes that start from an image or from installation media",
+        )
+    if not file.is_file():
+        raise PipelineError(f"--source {file}: there is no such file")
+    install = recipe.install.model_copy(update={"file": SourceFile(str(file), file.resolve())})
+    return recipe.model_copy(update={"install": install})

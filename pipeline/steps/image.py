@@ -1,0 +1,82 @@
+"""The install step of recipes that start from a ready-made image: fetch it, check it, lay it on the recipe's disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.host import download, process
+from pipeline.image import convert, formats
+from pipeline.recipes.install import ImageInstall
+from pipeline.recipes.model import Recipe
+from pipeline.steps.step import Context, Stage
+
+
+class InstallImage:
+    """Makes the disk of a recipe from an image that somebody else made.
+
+    The image is hostile until it was judged: its format is the one the recipe names, it names no other files, and
+    its digest is the pinned one.
+    """
+
+    name = "install"
+    stage = Stage.INSTALL
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """For recipes whose install method is ``image``."""
+        return isinstance(recipe.install, ImageInstall)
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """The image by its digest, from wherever it comes."""
+        install = _options(recipe)
+        digest = install.file.sha256 if install.file else install.download.sha256 if install.download else ""
+        return {"sha256": digest, "format": str(install.format), "size": recipe.disk.size}
+
+    def sources(self) -> Sequence[Path]:
+        """What judges and converts."""
+        return [Path(str(module.__file__)) for module in (convert, formats)]
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Fetch, judge and convert the image; then give the disk its size."""
+        recipe, install = context.recipe, _options(context.recipe)
+        source = _source(context, install)
+        context.progress.say("judging the image and laying it on the disk")
+        verdict = convert.convert(
+            source, str(install.format), context.disk, convert.Options(format="qcow2"), progress=context.progress
+        )
+        virtual_size = verdict.virtual_size or 0
+        if virtual_size > recipe.disk.size:
+            raise PipelineError(
+                f"recipe {recipe.name}: the image has a disk of {virtual_size >> 20} MiB, disk.size is "
+                f"{recipe.disk.size >> 20} MiB",
+                hint="a disk cannot shrink: set disk.size to at least that",
+            )
+        if virtual_size < recipe.disk.size:
+            process.run(["qemu-img", "resize", "-q", "-f", "qcow2", context.disk, str(recipe.disk.size)])
+        return {"source": install.file.given if install.file else source.name, "virtual_size": virtual_size}
+
+
+def _options(recipe: Recipe) -> ImageInstall:
+    if not isinstance(recipe.install, ImageInstall):
+        raise TypeError(f"recipe {recipe.name} does not start from an image")
+    return recipe.install
+
+
+def _source(context: Context, install: ImageInstall) -> Path:
+    wanted = install.download
+    pin = None
+    if wanted is not None:
+        others = {name: value for name in ("md5", "sha512") if (value := getattr(wanted, name))}
+        pin = download.Pin(wanted.sha256, others, wanted.size)
+    if install.file is not None:
+        problem = pin.problem(install.file.path) if pin else None
+        if problem:
+            raise PipelineError(f"{install.file.given} is not the image that the recipe names: it {problem}")
+        return install.file.path
+    if wanted is None or pin is None:
+        raise PipelineError(f"recipe {context.recipe.name} names no image")
+    context.progress.say(f"fetching {wanted.urls[0].rpartition('/')[2]}")
+    folder = context.home.cache / "downloads"
+    return download.fetch(wanted.urls, pin, folder, progress=context.progress, offline=context.offline)
