@@ -122,12 +122,13 @@ class ChainPublication:
         """Bring the newest image's record in line; also return the names of what changed."""
         change = self.wanted.refreshed(record)
         changed = [operation["path"].removeprefix("/") for operation in change.operations(record)]
-        if not changed:
-            return record, []
-        self.journal.note("change", record.id, ", ".join(changed))
         with self._visibility_explained():
-            share(self.api, record, self.wanted)
-            return self.api.change(record.id, change), changed
+            if changed:
+                self.journal.note("change", record.id, ", ".join(changed))
+                record = self.api.change(record.id, change)
+            if share(self.api, record, self.wanted):
+                changed.append("members")
+        return record, changed
 
     def hold(self, record: ImageRecord, why: str) -> ImageRecord:
         """Keep a verified image hidden, and write on it why."""

@@ -85,7 +85,9 @@ class ImageRecords:
         for path in ("/info/stores/detail", "/info/stores"):
             try:
                 document = self._http.patiently("GET", path, "list stores").json()
-            except Refused:
+            except Refused as refusal:
+                if refusal.status == 401:
+                    raise
                 continue  # the details are for administrators; a cloud with one store answers 404
             return [Store.parse(each) for each in document.get("stores", ()) if isinstance(each, dict)]
         return []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.base.errors import PipelineError
 from pipeline.publishing import marks
 from pipeline.publishing.change import Change
+from pipeline.publishing.cloud_errors import Contended
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.journal import Journal
@@ -31,7 +32,7 @@ def withdraw(api: ImageApi, chain: Chain, view: Viewpoint, journal: Journal, *, 
     publication, or saying it again, goes on. ``protected``: the recipe protects its newest image. Raises
     ``PipelineError`` when there is none before.
     """
-    situation = look(chain, api.images(**chain.filters), view)
+    situation = _tidied(api, chain, view, protected=protected)
     gone = _going(situation)
     back = _coming_back(situation, gone)
     journal.note("withdraw", gone.id, why, back=back.id)
@@ -47,6 +48,19 @@ def withdraw(api: ImageApi, chain: Chain, view: Viewpoint, journal: Journal, *, 
     back = api.change(back.id, Change(shown, {marks.STATE: str(State.NEWEST)}, frozenset({marks.SUPERSEDED_AT})))
     hidden = retired(gone, State.WITHDRAWN, marks.time_text(view.now), drop_protection=protected)
     return Withdrawn(chain.part, api.change(gone.id, hidden), back)
+
+
+def _tidied(api: ImageApi, chain: Chain, view: Viewpoint, *, protected: bool) -> Situation:
+    """The situation once no image is left that should have been retired before; else consumers would find three."""
+    situation = look(chain, api.images(**chain.filters), view)
+    if situation.others_at_work:
+        raise Contended(
+            f"another machine is publishing {chain.recipe} to cloud {api.cloud}", hint="let it finish first"
+        )
+    for record in situation.stale_newest:
+        moment = marks.time_text(view.now)
+        api.change(record.id, retired(record, State.SUPERSEDED, moment, drop_protection=protected))
+    return look(chain, api.images(**chain.filters), view) if situation.stale_newest else situation
 
 
 def unfinished(situation: Situation) -> ImageRecord | None:

@@ -1,0 +1,242 @@
+"""Publishing builds to a real service: what consumers get, what is held back, and what bad days leave."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipeline.host import process
+from pipeline.publishing import clouds, lock, marks, tables, withdrawal
+from pipeline.publishing.delivery import Choice, preview
+from pipeline.publishing.journal import Journal, journal_file, lock_file
+from pipeline.publishing.marks import Chain, State
+from pipeline.publishing.plan import Act
+from pipeline.publishing.publication import Outcome
+from pipeline.publishing.release import of_build
+from pipeline.recipes.nightly import Target
+from pipeline.recipes.upkeep import Gates
+from pipeline.signing.image_signature import CERTIFICATE
+from tests.integration.publishing import made
+from tests.integration.publishing.conftest import STORES, Desk, write_clouds
+from tests.integration.publishing.faulty_proxy import Fault, FaultyProxy
+
+pytestmark = pytest.mark.server
+
+
+def test_a_signed_build_is_published_to_every_store_and_told_of_in_a_table(desk: Desk) -> None:
+    build = desk.build("a")
+    delivery = desk.publish(build)
+    assert (delivery.outcome, delivery.error) == (Outcome.PUBLISHED, None)
+    assert delivery.disk is not None
+    assert [read.store for read in delivery.disk.read] == list(STORES)
+    assert all("ECC_SECP384R1" in read.signature for read in delivery.disk.read)
+    image = desk.newest()
+    assert set(image.stores) == set(STORES)
+    assert image.sha512 == build.products[0].digests["sha512"]
+    assert image.min_disk == 1
+    shown = io.StringIO()
+    tables.show([delivery], Console(file=shown, width=100))
+    for words in (
+        image.id,
+        image.name,
+        "one, two",
+        image.sha512,
+        "os_distro=cirros",
+        "read back and verified",
+        "upload",
+    ):
+        assert words in shown.getvalue()
+
+
+def test_the_published_bytes_verify_with_openssl(desk: Desk, tmp_path: Path) -> None:
+    desk.publish(desk.build("a"))
+    image = desk.newest()
+    with desk.api().download(image.id) as blocks:
+        (tmp_path / "image").write_bytes(b"".join(blocks))
+    certificate = desk.home.certificates / f"{image.properties[CERTIFICATE]}.pem"
+    key = process.run(["openssl", "x509", "-in", certificate, "-noout", "-pubkey"]).stdout
+    (tmp_path / "key.pem").write_text(key)
+    (tmp_path / "signature").write_bytes(base64.b64decode(image.properties["img_signature"]))
+    words: list[str | Path] = ["-sha256", "-verify", tmp_path / "key.pem", "-signature", tmp_path / "signature"]
+    assert "Verified OK" in process.run(["openssl", "dgst", *words, tmp_path / "image"]).stdout
+
+
+def test_bytes_that_change_in_the_store_are_never_shown(desk: Desk) -> None:
+    desk.publish(desk.build("before"))
+    build = desk.build("after")
+    service = desk.services["here"]
+
+    def choose(method: str, path: str) -> Fault:
+        if method == "GET" and path.partition("?")[0].endswith("/file"):
+            for file in service.files("two"):
+                if file.name in path:
+                    data = bytearray(file.read_bytes())
+                    data[100] ^= 1
+                    file.chmod(0o600)
+                    file.write_bytes(bytes(data))
+        return Fault.NONE
+
+    with FaultyProxy(service.url, choose=choose).running() as proxy:
+        write_clouds(Path(desk.home.root.parent / "clouds.yaml"), {"here": (proxy.url, "admin-token")})
+        delivery = desk.publish(build)
+    write_clouds(Path(desk.home.root.parent / "clouds.yaml"), {"here": (service.url, "admin-token")})
+    assert delivery.outcome is Outcome.FAILED
+    assert delivery.error is not None and "store two" in delivery.error.message
+    assert [each.state for each in desk.images()] == [State.NEWEST]
+    assert desk.newest().sha512 == desk.build("before").products[0].digests["sha512"]
+
+
+def test_a_signature_that_the_cloud_cannot_check_leaves_nothing(desk: Desk) -> None:
+    build = made.build(desk.home, desk.recipe, "a")
+    product = dataclasses.replace(
+        build.products[0],
+        signature={
+            **build.products[0].signature,
+            "img_signature_certificate_uuid": "0" * 8 + "-0000-4000-8000-" + "0" * 12,
+        },
+    )
+    delivery = desk.publish(dataclasses.replace(build, products=[product]))
+    assert delivery.outcome is Outcome.FAILED
+    assert desk.images() == []
+
+
+def test_a_visibility_that_is_not_allowed_is_told_before_a_byte_is_sent(desk: Desk) -> None:
+    service = desk.services["here"]
+    with FaultyProxy(service.url).running() as proxy:
+        entries = {"as-alice": (proxy.url, "alice-token"), "here": (service.url, "admin-token")}
+        write_clouds(Path(desk.home.root.parent / "clouds.yaml"), entries)
+        delivery = desk.publish(desk.build("a"), "as-alice")
+    assert delivery.error is not None
+    assert "does not let this user show" in delivery.error.message and "visibility" in (delivery.error.hint or "")
+    assert not [line for line in proxy.log if line.startswith("PUT")]
+    assert desk.images() == []
+
+
+def test_a_member_publishes_to_several_stores_without_an_administrators_rights(desk: Desk) -> None:
+    desk.recipe = made.recipe(desk.recipe.name, visibility="private")
+    assert desk.publish(desk.build("a"), "as-alice").outcome is Outcome.PUBLISHED
+    assert set(desk.images("as-alice")[0].stores) == set(STORES)
+    assert desk.publish(desk.build("b"), "as-alice").outcome is Outcome.PUBLISHED
+    assert [each.state for each in desk.images("as-alice")] == [State.SUPERSEDED, State.NEWEST]
+
+
+def test_members_get_a_shared_image_and_lose_it_when_the_recipe_drops_them(desk: Desk) -> None:
+    desk.recipe = made.recipe(desk.recipe.name, visibility="shared", members=("bob", "carol"))
+    desk.publish(desk.build("a"))
+    image = desk.newest()
+    assert desk.api().members(image.id) == {"bob": "accepted", "carol": "accepted"}
+    desk.services["here"].request("POST", f"/v2/images/{image.id}/members", "admin", json={"member": "by-hand"})
+    desk.recipe = made.recipe(desk.recipe.name, visibility="shared", members=("bob",))
+    assert desk.publish(desk.build("a")).outcome is Outcome.CHANGED
+    assert set(desk.api().members(image.id)) == {"bob", "by-hand"}
+
+
+def test_a_tripped_gate_holds_back_until_somebody_lets_it_through(desk: Desk) -> None:
+    desk.publish(desk.build("small", blocks=1024))
+    big = desk.build("big", blocks=4096)
+    held = desk.publish(big)
+    assert held.outcome is Outcome.HELD
+    assert "grew by 300 %" in held.held[0]
+    assert [each.state for each in desk.images()] == [State.NEWEST, State.HELD]
+    waiting = desk.images()[1]
+    assert (waiting.is_hidden, waiting.visibility) == (True, "private")
+    assert "grew by" in waiting.properties[marks.HELD_BECAUSE]
+    again = desk.publish(big)
+    assert again.outcome is Outcome.HELD
+    assert again.disk is not None and again.disk.read == ()
+    through = desk.publish(big, choice=Choice(let_through=True))
+    assert through.outcome is Outcome.PUBLISHED
+    assert desk.newest().id == waiting.id
+    assert marks.HELD_BECAUSE not in desk.newest().properties
+
+
+def test_a_later_build_within_the_limits_overtakes_the_one_held_back(desk: Desk) -> None:
+    desk.publish(desk.build("small", blocks=1024))
+    desk.publish(desk.build("big", blocks=4096))
+    assert desk.publish(desk.build("fair", blocks=1100)).outcome is Outcome.PUBLISHED
+    assert [each.state for each in desk.images()] == [State.SUPERSEDED, State.SUPERSEDED, State.NEWEST]
+
+
+def test_the_difference_to_the_image_before_is_told_and_guards_packages(desk: Desk) -> None:
+    desk.recipe = made.recipe(desk.recipe.name, gates=Gates(max_removed_packages=2))
+    desk.publish(desk.build("a"))
+    fewer = {name: version for name, version in made.PACKAGES.items() if not name.endswith(("1", "2"))}
+    changed = desk.publish(desk.build("b", packages={**fewer, "new": "2"}))
+    assert changed.outcome is Outcome.HELD
+    assert changed.difference is not None
+    assert changed.difference.packages.added == {"new": "2"}
+    assert len(changed.difference.packages.removed) == 6
+
+
+def test_what_a_person_took_back_is_not_published_again_by_itself(desk: Desk) -> None:
+    desk.publish(desk.build("a"))
+    desk.publish(desk.build("b"))
+    first, second = desk.images()
+    sender = desk.sender
+    chain = Chain(sender.publisher, desk.recipe.name)
+    journal = Journal(journal_file(desk.home, "here", desk.recipe.name), sender.run)
+    withdrawal.withdraw(desk.api(), chain, sender.viewpoint(), journal, why="it does not boot", protected=False)
+    assert desk.newest().id == first.id
+    assert [each.state for each in desk.images()] == [State.NEWEST, State.WITHDRAWN]
+    assert desk.publish(desk.build("b")).outcome is Outcome.WITHDRAWN
+    assert desk.publish(desk.build("a")).outcome is Outcome.UNCHANGED
+    assert desk.publish(desk.build("b"), choice=Choice(again=True)).outcome is Outcome.PUBLISHED
+    assert desk.newest().id not in (first.id, second.id)
+
+
+def test_the_plan_is_what_apply_does_and_changes_nothing(desk: Desk) -> None:
+    sender = desk.sender
+
+    def acts(content: str) -> list[Act]:
+        offer = of_build(desk.build(content), desk.home, sender.publisher, sender.now)
+        found = preview(offer, Target(cloud="here", stores=STORES), sender)
+        assert found.error is None
+        return [step.act for step in found.steps]
+
+    assert acts("a") == [Act.CREATE, Act.CHECK, Act.SWITCH]
+    assert desk.images() == []
+    desk.publish(desk.build("a"))
+    assert acts("a") == [Act.NOTHING]
+    assert acts("b") == [Act.CREATE, Act.CHECK, Act.SWITCH, Act.RETIRE]
+
+
+def test_another_run_on_this_machine_is_told_and_nothing_is_done(desk: Desk) -> None:
+    with lock.held(lock_file(desk.home, "here", desk.recipe.name), "a test"):
+        delivery = desk.publish(desk.build("a"))
+    assert delivery.error is not None and "another run on this machine" in delivery.error.message
+    assert desk.images() == []
+
+
+def test_an_upload_of_another_machine_is_left_alone_until_it_is_a_day_old(desk: Desk) -> None:
+    desk.publish(desk.build("a"))
+    chain = Chain(desk.sender.publisher, desk.recipe.name)
+    theirs = {**chain.filters, "id": chain.image_id(2), marks.STATE: "uploading", marks.RUNNER: "they", "name": "x"}
+    desk.services["here"].request("POST", "/v2/images", "admin", json={**theirs, "os_hidden": True, marks.SERIAL: "2"})
+    refused = desk.publish(desk.build("b"))
+    assert refused.error is not None and "another machine" in refused.error.message
+    desk.now += timedelta(hours=25)
+    assert desk.publish(desk.build("b")).outcome is Outcome.PUBLISHED
+    assert [each.state for each in desk.images()] == [State.SUPERSEDED, State.NEWEST]
+
+
+def test_the_operators_own_entry_goes_before_ours_and_tokens_are_not_shown(desk: Desk) -> None:
+    secret = "very-secret-token"
+    clouds.write_entry(desk.home, "http://127.0.0.1:1", secret)
+    assert clouds.entry_file(desk.home).stat().st_mode & 0o077 == 0
+    failing = desk.publish(desk.build("a"), "bundled")
+    assert failing.error is not None
+    assert "does not answer" in str(failing.error) and secret not in str(failing.error)
+    file = Path(desk.home.root.parent / "clouds.yaml")
+    write_clouds(file, {"bundled": (desk.services["here"].url, "admin-token")})
+    assert desk.publish(desk.build("a"), "bundled").outcome is Outcome.PUBLISHED
+    write_clouds(file, {"bundled": (desk.services["here"].url, secret)})
+    refused = desk.publish(desk.build("a"), "bundled")
+    assert refused.error is not None and "401" in str(refused.error) and secret not in str(refused.error)
+    unknown = desk.publish(desk.build("a"), "nowhere")
+    assert unknown.error is not None and "there is no cloud named nowhere (known: bundled)" in unknown.error.message
