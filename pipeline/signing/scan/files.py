@@ -13,15 +13,23 @@ _HEAD = 1 << 20
 
 
 class FileScan:
-    """One file of the guest, fed block by block."""
+    """One file of the guest, fed block by block. ``file_system`` tells where it is, if not in the guest's own tree."""
 
-    def __init__(self, path: str, needles: Sequence[Needle], expected_keys: frozenset[str] = frozenset()) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: str,
+        needles: Sequence[Needle],
+        expected_keys: frozenset[str] = frozenset(),
+        *,
+        file_system: str = "",
+    ) -> None:
+        self.inside = path
+        self.path = f"{file_system}{path}"
         self.hits: list[Hit] = []
         self.not_covered: list[str] = []
         self._needles = needles
         self._expected_keys = expected_keys
-        self._content = _Content(path, needles, 0)
+        self._content = _Content(self.path, needles, 0)
         self._head = bytearray()
         self._hash = hashlib.sha256()
 
@@ -51,11 +59,11 @@ class FileScan:
 
     def _by_path(self) -> Iterator[Finding]:
         head = bytes(self._head)
-        for rule in paths.matching(self.path):
+        for rule in paths.matching(self.inside):
             detail = rule.condition(head)
             if detail:
                 yield Finding(self.path, rule.name, detail, rule.fix, self._hash.hexdigest())
-        strange = paths.unexpected_keys(self.path, head, self._expected_keys)
+        strange = paths.unexpected_keys(self.inside, head, self._expected_keys)
         if strange:
             fix = "name them in the recipe (customize.ssh_keys), or remove them"
             yield Finding(self.path, paths.AUTHORIZED_KEYS, strange, fix, self._hash.hexdigest())

@@ -108,7 +108,7 @@ def walk(
     for device, kind in sorted(systems.items()):
         if device not in mounted and kind not in _NO_FILES and _mount(handle, device, "/", seen):
             # A data disk or an EFI partition that the system doesn't mount; its paths are its own.
-            walker.read(handle, f"{device}:" if roots else "")
+            walker.read(handle, f"{device}:" if roots or len(systems) > 1 else "")
             handle.umount_all()
             mounted.add(device)
     seen.filesystems = [f"{device} {systems.get(device, '')}".strip() for device in sorted(mounted)]
@@ -155,8 +155,8 @@ class _Walker:
 
     def _file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, prefix: str) -> None:
         inside = "/" + member.name.removeprefix("./").lstrip("/")
-        path = prefix + inside.encode(errors="surrogateescape").decode(errors="replace")
-        scan = FileScan(path, self.needles, self.expected_keys)
+        path = inside.encode(errors="surrogateescape").decode(errors="replace")
+        scan = FileScan(path, self.needles, self.expected_keys, file_system=prefix)
         source = archive.extractfile(member)
         while source is not None and (block := source.read(_BLOCK)):
             scan.feed(block)
