@@ -22,7 +22,8 @@ FAILED_IMPORT = "failed_import"
 STAGE_HOST = "stage_host"
 HASH_OP_HOST = "hash_op_host"
 STAGED = "staged"
-HIDDEN = frozenset({STAGE_HOST, HASH_OP_HOST, STAGED})
+CANCEL = "cancel_import"
+HIDDEN = frozenset({STAGE_HOST, HASH_OP_HOST, STAGED, CANCEL})
 
 _T = tables.service_notes
 _OF_ONE = select(_T.c.name, _T.c.value).where(_T.c.image_id == bindparam("image_id"))

@@ -13,8 +13,10 @@ class Control:
 
     PATIENCE = 0.5
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, *, parent: Control | None = None) -> None:
+        """``seconds`` until the work has to be done; what stops ``parent`` stops this, too."""
         self.deadline = None if seconds is None else time.monotonic() + seconds
+        self._parent = parent
         self._reason: BaseException | None = None
         self._stopped = threading.Event()
 
@@ -26,6 +28,8 @@ class Control:
 
     def check(self) -> None:
         """Raise the reason to give up, if there is one."""
+        if self._parent is not None:
+            self._parent.check()
         if self._stopped.is_set() and self._reason is not None:
             raise self._reason
         if self.deadline is not None and time.monotonic() > self.deadline:
@@ -33,5 +37,8 @@ class Control:
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not beyond a reason to give up, which is raised."""
-        self._stopped.wait(seconds)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._stopped.wait(min(left, self.PATIENCE))
+            self.check()
         self.check()

@@ -35,20 +35,27 @@ class Line:
         self._closed = False
         self._afterwards: Callable[[], object] | None = None
 
-    def put(self, block: AnyBlock, control: Control) -> None:
-        """Queue a block. Raises what ``control`` raises while waiting for a place."""
+    def put(self, block: AnyBlock, control: Control, *, patience: float | None = None) -> bool:
+        """Queue a block; false when there is no place for it within ``patience`` seconds.
+
+        Raises what ``control`` raises while waiting.
+        """
+        until = None if patience is None else time.monotonic() + patience
         with self._changed:
             while len(self._blocks) >= DEPTH and self.error is None:
                 if not self._changed.wait(Control.PATIENCE):
                     control.check()
+                if until is not None and len(self._blocks) >= DEPTH and time.monotonic() >= until:
+                    return False
             if self.error is not None:
-                return
+                return True
             block.hold()
             self._blocks.append(block)
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
             self._changed.notify_all()
+            return True
 
     def do(self, block: AnyBlock) -> None:
         """Work on a block at once, in the caller's thread: for streams too short to be worth a thread."""

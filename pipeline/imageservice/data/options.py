@@ -18,7 +18,7 @@ class DataOptions(BaseModel):
         description="Memory of a process for image data on its way, however large the images.",
     )
     upload_lease: float = Field(
-        60, ge=1, description="An upload whose process died is given up after so long; running ones renew it."
+        60, ge=1, description="An upload or import whose process died is taken for dead after so long."
     )
     staging: Path = Field(
         Path("staging"), description="Where staged images lie, in the service's folder unless it is absolute."

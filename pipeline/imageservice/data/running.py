@@ -11,6 +11,13 @@ from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.errors import Unavailable
 
 
+class Stopping(Unavailable):
+    """The service is stopping."""
+
+    def __init__(self) -> None:
+        super().__init__("The service is stopping")
+
+
 class Running:
     """The transfers of a process."""
 
@@ -21,10 +28,10 @@ class Running:
 
     @contextlib.contextmanager
     def listed(self, control: Control) -> Iterator[None]:
-        """While the block runs, ``stop`` reaches ``control``. Raises ``Unavailable`` once the service is stopping."""
+        """While the block runs, ``stop`` reaches ``control``. Raises ``Stopping`` once the service is."""
         with self._changed:
             if self._stopped:
-                raise Unavailable("The service is stopping")
+                raise Stopping
             self._controls.add(control)
         try:
             yield
@@ -41,7 +48,7 @@ class Running:
         with self._changed:
             self._stopped = True
             for control in self._controls:
-                control.stop(Unavailable("The service is stopping"))
+                control.stop(Stopping())
 
     def wait(self, seconds: float) -> bool:
         """Whether everything has ended within ``seconds``."""

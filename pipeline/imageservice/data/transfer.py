@@ -60,11 +60,26 @@ class Tap(Protocol):
 
 
 @dataclass(frozen=True)
+class Behind:
+    """A sink that was too slow for the others and has to go on by itself, from ``offset``."""
+
+    offset: int
+    line: Line
+
+    def settle(self, control: Control) -> None:
+        """Wait until the sink has done what it was given. Raises what it, or ``control``, raises."""
+        self.line.drain(control)
+        if self.line.error is not None:
+            raise self.line.error
+
+
+@dataclass(frozen=True)
 class Moved:
-    """What went through: bytes, and the sinks that failed on the way, with what they raised."""
+    """What went through: bytes; the sinks that failed on the way, with what they raised; those that fell behind."""
 
     size: int
     dropped: dict[Writer, Exception]
+    behind: dict[Writer, Behind]
 
 
 def transfer(
@@ -77,18 +92,21 @@ def transfer(
     control: Control | None = None,
     progress: Progress = nothing,
     drop_failing: bool = False,
+    patience: float | None = None,
 ) -> Moved:
     """Move all bytes of ``source``.
 
     ``limit``: the most bytes to take. With ``drop_failing`` a sink that fails is aborted and left out as long as
-    another one is left; otherwise its error ends the transfer. Raises ``Invalid`` when the source delivers other than
-    ``source.size`` bytes, ``LimitExceeded`` above ``limit``, and what source, taps, sinks and ``control`` raise; every
-    sink has then been aborted.
+    another one is left; otherwise its error ends the transfer. ``patience``: a sink that holds up others for so many
+    seconds falls behind: it gets no more blocks, and the caller goes on with it from where it was.
+
+    Raises ``Invalid`` when the source delivers other than ``source.size`` bytes, ``LimitExceeded`` above ``limit``, and
+    what source, taps, sinks and ``control`` raise; every sink has then been aborted.
     """
     if limit is not None and source.size is not None and source.size > limit:
         raise _too_large(limit)
     control = control or Control()
-    work = _Work(sinks, taps, drop_failing)
+    work = _Work(sinks, taps, drop_failing, patience)
     with work.aborted_on_error():
         size = 0
         for block in _blocks(source, buffers, control):
@@ -102,7 +120,7 @@ def transfer(
         if source.size is not None and size < source.size:
             raise Invalid(f"The data ended after {size} of the {source.size} bytes that were announced")
         work.drain(control)
-    return Moved(size, work.dropped)
+    return Moved(size, work.dropped, work.behind)
 
 
 def _too_large(limit: int) -> LimitExceeded:
@@ -130,8 +148,13 @@ def _blocks(source: Source, buffers: Buffers, control: Control) -> Iterator[AnyB
 class _Work:
     """The lines of one transfer. A stream of a single block is worked on in the reader's own thread."""
 
-    def __init__(self, sinks: Sequence[Writer], taps: Sequence[Tap], drop_failing: bool) -> None:
+    def __init__(
+        self, sinks: Sequence[Writer], taps: Sequence[Tap], drop_failing: bool, patience: float | None
+    ) -> None:
         self.dropped: dict[Writer, Exception] = {}
+        self.behind: dict[Writer, Behind] = {}
+        self._patience = patience
+        self._fed = 0
         self._sinks = {sink: Line(functools.partial(_write, sink), "sink") for sink in sinks}
         self._beside = [Line(functools.partial(_show, tap), "tap") for tap in taps if tap.own_thread]
         self._inline = [tap for tap in taps if not tap.own_thread]
@@ -146,7 +169,8 @@ class _Work:
         except BaseException:
             for line in self._beside:
                 line.cancel(lambda: None)
-            for sink, line in self._sinks.items():
+            left_behind = {sink: slow.line for sink, slow in self.behind.items()}
+            for sink, line in {**self._sinks, **left_behind}.items():
                 line.cancel(sink.abort)
             raise
 
@@ -156,11 +180,21 @@ class _Work:
             tap.update(block.view)
         self._threaded = self._threaded or not last
         for line in [*self._beside, *self._sinks.values()]:
-            if self._threaded:
-                line.put(block, control)
-            else:
+            if not self._threaded:
                 line.do(block)
+            elif not line.put(block, control, patience=self._patience_with(line)):
+                self._leave_behind(line)
+        self._fed += block.length
         self._settle()
+
+    def _patience_with(self, line: Line) -> float | None:
+        """How long a line may hold up the others: the last sink may do so for ever, and so may a tap."""
+        return None if len(self._sinks) < 2 or line in self._beside else self._patience
+
+    def _leave_behind(self, line: Line) -> None:
+        sink = next(sink for sink, its in self._sinks.items() if its is line)
+        del self._sinks[sink]
+        self.behind[sink] = Behind(self._fed, line)
 
     def drain(self, control: Control) -> None:
         """Let everybody finish."""

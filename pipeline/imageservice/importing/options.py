@@ -94,6 +94,5 @@ class ImportOptions(_Options):
         description="Properties (beginnings of their names) that glance-download takes over from the source.",
     )
     jobs: int = Field(4, ge=1, le=64, description="Imports a worker process does at once.")
-    lease: float = Field(60, ge=1, description="An import whose worker died is taken over by another after so long.")
     worker_attempts: int = Field(20, ge=1, description="Workers an import may outlive before it is given up.")
     store_attempts: int = Field(3, ge=1, description="Attempts to write to a store that does not answer.")
