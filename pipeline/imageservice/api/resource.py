@@ -45,7 +45,7 @@ def answer_json(resp: falcon.Response, document: Any, status: int = 200) -> None
     """Answer with a JSON document."""
     resp.status = status
     resp.content_type = "application/json"
-    resp.data = json.dumps(document, separators=(", ", ": ")).encode()
+    resp.data = json.dumps(document).encode()
 
 
 def has_body(req: falcon.Request) -> bool:

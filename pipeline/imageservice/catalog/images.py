@@ -24,6 +24,9 @@ _NAMES = tuple(column.name for column in _COLUMNS)
 _ONE = select(*_COLUMNS).where(tables.images.c.id == bindparam("id"))
 _LOCK = _ONE.with_for_update()
 _INSERT = insert(tables.images)
+# To call an enum costs more than all the rest of making an image from its row.
+_STATUSES = {str(status): status for status in ImageStatus}
+_VISIBILITIES = {str(visibility): visibility for visibility in Visibility}
 
 
 def insert_image(connection: Connection, image: Image) -> Image:
@@ -32,7 +35,7 @@ def insert_image(connection: Connection, image: Image) -> Image:
     if connection.execute(taken).scalar():
         raise Duplicate(f"Image ID {image.id} already exists!")
     try:
-        connection.execute(_INSERT, _row(image))
+        connection.execute(_INSERT, row_of(image))
     except IntegrityError:
         raise Duplicate(f"Image ID {image.id} already exists!") from None
     terms.write(connection, None, image)
@@ -82,7 +85,7 @@ def save(connection: Connection, before: Image, after: Image) -> Image:
         raise Conflict(f"Image {before.id} cannot go from {before.status} to {after.status}")
     touched = now() if after.updated_at == before.updated_at else after.updated_at
     after = dataclasses.replace(after, version=before.version + 1, updated_at=touched)
-    old, new = _row(before), _row(after)
+    old, new = row_of(before), row_of(after)
     changes = {name: value for name, value in new.items() if old[name] != value}
     row = (tables.images.c.id == before.id) & (tables.images.c.version == before.version)
     if connection.execute(update(tables.images).where(row).values(**changes)).rowcount != 1:
@@ -138,8 +141,8 @@ def from_row(row: AnyRow) -> Image:
     """A row of ``columns()`` as an image without locations and notes."""
     values = dict(zip(_NAMES, row, strict=True))
     document = values.pop("document")
-    values["status"] = ImageStatus(values["status"])
-    values["visibility"] = Visibility(values["visibility"])
+    values["status"] = _STATUSES[values["status"]]
+    values["visibility"] = _VISIBILITIES[values["visibility"]]
     return Image(**values, properties=document["properties"], tags=tuple(document["tags"]))
 
 
@@ -156,7 +159,8 @@ def _load(connection: Connection, row: AnyRow | None, gone: bool) -> Image | Non
     )
 
 
-def _row(image: Image) -> Mapping[str, Any]:
+def row_of(image: Image) -> Mapping[str, Any]:
+    """The image as a row of its table."""
     row = {name: getattr(image, name) for name in _NAMES if name != "document"}
     row["status"], row["visibility"] = str(image.status), str(image.visibility)
     row["sort_name"] = image.name or ""

@@ -1,0 +1,1 @@
+"""The image service beside yardsticks of the same run."""

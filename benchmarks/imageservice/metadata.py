@@ -1,0 +1,253 @@
+"""How fast small requests are answered: ``python -m benchmarks.imageservice.metadata``.
+
+One client with a kept connection and a static token. The yardstick is a trivial JSON handler on the same server, in the
+same run; rounds are interleaved and medians compared, so that what else the machine does weighs on all alike. Pages are
+timed among 1,000, 10,000 and (``--large``) 1,000,000 images, each in a database of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import falcon
+
+from benchmarks.imageservice.filling import fill
+from pipeline.imageservice.app import create_app
+from pipeline.imageservice.catalog import migrate
+from pipeline.imageservice.service import Service
+from pipeline.imageservice.settings import Settings
+from tests.environments.daemon import free_port
+
+PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
+FIELDS = {"name": "x", "disk_format": "raw", "container_format": "bare", "os_distro": "debian", "os_version": "12"}
+NEEDED = {"GET one": 0.3, "POST": 0.1, "PATCH": 0.08}
+CALLERS = {"administrator": "token-of-admin", "owner of few": "token-of-few"}
+_WALK = 7.9 / 8  # seconds; the reference takes 7.9
+_QUIET = 1600  # of the yardstick, each second: below that, absolute times say more of the machine than of us
+_WARM = 10  # requests of each kind before any is timed
+FILTERS = {"no filter": "", "common property": "&common=yes", "rare property": "&rare=yes", "absent": "&rare=never"}
+
+
+class Client:
+    """One kept connection."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+
+    def call(self, method: str, path: str, body: Any = None, token: str = "token-of-admin", **headers: str) -> Any:
+        """One request; its answer as data."""
+        sent = {"X-Auth-Token": token, "Content-Type": "application/json", **headers}
+        self._connection.request(method, path, json.dumps(body) if body is not None else None, sent)
+        answer = self._connection.getresponse()
+        data = answer.read()
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} {path}: {answer.status} {data[:200]!r}")
+        return json.loads(data) if data else None
+
+
+class _Trivial:
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = "application/json"
+        resp.data = json.dumps({f"field {number}": "value" for number in range(20)}).encode()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[Service, int]]:
+    """The service with one process, and the yardstick beside its paths."""
+    from pipeline.host import process
+
+    port = free_port()
+    settings = folder / "settings.yaml"
+    settings.write_text(json.dumps(_settings(folder, port)))
+    service = Service.from_settings(Settings.load(settings))
+    migrate.prepare(service.database, embedded=True)
+    with (folder / "log").open("wb") as log:
+        command = [sys.executable, "-m", "benchmarks.imageservice.metadata", "--serve", str(settings)]
+        with process.started(command, log=log):
+            _wait(port)
+            yield service, port
+    service.database.close()
+
+
+def _settings(folder: Path, port: int) -> dict[str, Any]:
+    tokens = [
+        {"name": "admin", "token": "token-of-admin", "user": "u", "project": "cloud", "roles": ["admin"]},
+        {"name": "few", "token": "token-of-few", "user": "u", "project": "few", "roles": ["member"]},
+    ]
+    return {
+        "folder": str(folder),
+        "listen": f"127.0.0.1:{port}",
+        "identity": {"kind": "static", "tokens": tokens},
+        "server": {"processes": 1},
+    }
+
+
+def _wait(port: int) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            Client(port).call("GET", "/trivial")
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError("the service did not start")
+
+
+def serve(file: Path) -> None:
+    """Run the server of a benchmark."""
+    from pipeline.imageservice.server.application import ImageApplication
+
+    settings = Settings.load(file)
+    service = Service.from_settings(settings)
+
+    def make() -> Any:
+        app = create_app(service)
+        app.add_route("/trivial", _Trivial())
+        _let_through(app)
+        return app
+
+    sys.argv = sys.argv[:1]
+    ImageApplication(settings.address, settings.server, make).run()
+
+
+def _let_through(app: Any) -> None:
+    """The yardstick's path has no version: the front must not answer it itself."""
+    from pipeline.imageservice.api import versions
+
+    setattr(versions, "_OURS", (*versions._OURS, "/trivial"))  # noqa: B010 - its type names our paths only
+
+
+def rate(call: Callable[[], object], seconds: float) -> float:
+    """How often a second."""
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        call()
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+def rates(port: int, rounds: int, seconds: float) -> Mapping[str, float]:
+    """Medians over interleaved rounds."""
+    client = Client(port)
+    path = client.call("POST", "/v2/images", FIELDS)["self"]
+
+    def patch() -> None:
+        client.call("PATCH", path, [{"op": "replace", "path": "/os_version", "value": str(uuid.uuid4())}], **PATCH)
+
+    calls: dict[str, Callable[[], object]] = {
+        "trivial": lambda: client.call("GET", "/trivial"),
+        "GET one": lambda: client.call("GET", path),
+        "POST": lambda: client.call("POST", "/v2/images", FIELDS),
+        "PATCH": patch,
+    }
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            found[name].append(rate(call, seconds))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def pages(ports: Mapping[int, int], rounds: int) -> Mapping[tuple[str, str], Mapping[int, float]]:
+    """Milliseconds for a first page of 20 by caller and filter, for each number of images; medians, interleaved."""
+    clients = {count: Client(port) for count, port in ports.items()}
+    found: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for turn in range(-_WARM, rounds):
+        for caller, token in CALLERS.items():
+            for name, query in FILTERS.items():
+                for count, client in clients.items():
+                    start = time.perf_counter()
+                    client.call("GET", f"/v2/images?limit=20{query}", token=token)
+                    seconds = time.perf_counter() - start
+                    if turn >= 0:
+                        found.setdefault((caller, name), {}).setdefault(count, []).append(seconds * 1000)
+    return {
+        key: {count: statistics.median(values) for count, values in by_count.items()} for key, by_count in found.items()
+    }
+
+
+def walk(port: int, limit: int = 100) -> tuple[int, float]:
+    """All images, page by page: how many, and the seconds it took."""
+    client = Client(port)
+    start, count, path = time.perf_counter(), 0, f"/v2/images?limit={limit}"
+    while path:
+        page = client.call("GET", path)
+        count += len(page["images"])
+        path = page.get("next", "")
+    return count, time.perf_counter() - start
+
+
+def main() -> int:
+    """Measure, print, and say by the exit status whether everything holds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    parser.add_argument("--large", action="store_true", help="also among 1,000,000 images")
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve)
+        return 0
+    counts = [1_000, 10_000, *([1_000_000] if options.large else [])]
+    failures: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        _measure(Path(folder), counts, options, failures)
+    for failure in failures:
+        print(f"MISSED: {failure}")
+    return 1 if failures else 0
+
+
+def _measure(folder: Path, counts: list[int], options: argparse.Namespace, failures: list[str]) -> None:
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        ports: dict[int, int] = {}
+        for count in counts:
+            place = folder / str(count)
+            place.mkdir()
+            service, port = stack.enter_context(served(place))
+            start = time.monotonic()
+            fill(service.database, count)
+            print(f"{count:>9,} images made in {time.monotonic() - start:.0f} s", flush=True)
+            ports[count] = port
+        # Before the rates, which add images to the smallest catalog.
+        _compare_pages(pages(ports, options.rounds * 5), failures)
+        count, seconds = walk(ports[10_000])
+        found = rates(ports[1_000], options.rounds, options.seconds)
+        for name, value in found.items():
+            share = value / found["trivial"]
+            print(f"{name:<10}{value:>8.0f}/s {share:>6.2f} ×  (needed {NEEDED.get(name, 1):.2f})")
+            if name in NEEDED and share < NEEDED[name]:
+                failures.append(f"{name} is {share:.3f} × the yardstick, needed {NEEDED[name]}")
+        quiet = found["trivial"] >= _QUIET
+        print(f"a walk over {count:,} images: {seconds:.2f} s (needed {_WALK:.2f}{'' if quiet else ' when quiet'})")
+        if seconds > _WALK and quiet:
+            failures.append(f"the walk takes {seconds:.2f} s")
+        if not quiet:
+            print(f"the walk's time was not judged: the yardstick makes {_QUIET}/s or more on a quiet machine")
+
+
+def _compare_pages(found: Mapping[tuple[str, str], Mapping[int, float]], failures: list[str]) -> None:
+    needed = {10_000: 1.3, 1_000_000: 1.5}
+    for (caller, name), by_count in found.items():
+        base = by_count[1_000]
+        shown = "  ".join(f"{count:,}: {value:.2f} ms ({value / base:.2f} ×)" for count, value in by_count.items())
+        print(f"page of 20, {caller}, {name}: {shown}")
+        for count, value in by_count.items():
+            if value / base > needed.get(count, 99):
+                failures.append(f"{caller}, {name}: a page among {count:,} takes {value / base:.2f} × that among 1,000")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
