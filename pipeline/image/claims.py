@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.image.properties import Problem
 
@@ -28,6 +29,21 @@ class Inspected:
     minor: int | None = None
     architecture: str = ""
     packages: frozenset[str] | None = None
+
+    @classmethod
+    def from_facts(cls, found: Mapping[str, Any]) -> Inspected:
+        """From the facts of the offline stage's inspection, which are JSON data."""
+        packages = found["packages"]
+        agent = ["qemu-guest-agent"] if found["guest_agent"] else []
+        return cls(
+            type=found["type"],
+            distro=found["distro"],
+            product=found["product"],
+            major=found["major"],
+            minor=found["minor"],
+            architecture=found["architecture"],
+            packages=None if packages is None else frozenset([*packages, *agent]),
+        )
 
 
 def derive(found: Inspected) -> dict[str, str]:

@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,12 @@ class BootTest:
         return recipe.boot_test.enabled
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The hardware that is asked for, and the versions of what plays it."""
+        """The hardware that is asked for, and the versions of what plays it. Other properties change no boot."""
+        properties = recipe.image_properties
         return {
-            "properties": dict(recipe.image_properties),
+            "hardware": asdict(hardware.Hardware.from_properties(properties)),
+            "seed": properties.get("img_config_drive"),
+            "shutdown": properties.get("os_shutdown_timeout"),
             "boot_test": recipe.boot_test.model_dump(mode="json"),
             "products": [product.model_dump(mode="json") for product in recipe.products],
             "qemu": process.run([emulator(), "--version"]).stdout.splitlines()[0],

@@ -18,6 +18,7 @@ from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem
 from pipeline.recipes.guest import SysprepOperation as Op
 from pipeline.recipes.model import Recipe
+from pipeline.steps.claims import Claims
 from pipeline.steps.offline import accounts, customize, inspection, sysprep
 from pipeline.steps.offline.step import Offline
 from pipeline.steps.offline.sysprep_table import EMPTIED, PATTERNS
@@ -181,10 +182,12 @@ def test_keys_for_nobody_are_refused(system: GuestSystem) -> None:
         accounts.install_keys(system, recipe)
 
 
-def test_a_false_claim_is_refused(system: GuestSystem) -> None:
-    recipe = tiny_recipe(os={"type": "linux", "distro": "debian", "version": "12"})
+def test_a_false_claim_is_refused(system: GuestSystem, tmp_path: Path) -> None:
+    facts = {"offline": {"inspection": inspection.facts(system)}}
+    assert Claims().run(context_for(tiny_recipe(), tmp_path, facts=facts))["proven"]["os_distro"] == "cirros"
+    wrong = tiny_recipe(os={"type": "linux", "distro": "debian", "version": "12"})
     with pytest.raises(PipelineError, match="claims what its image is not") as caught:
-        inspection.require_agreement(recipe, inspection.facts(system))
+        Claims().run(context_for(wrong, tmp_path, facts=facts))
     assert len(caught.value.details) == 2
 
 

@@ -1,13 +1,11 @@
-"""What the finished system is, as facts: derived from the image, compared with what the recipe claims."""
+"""What the finished system is, as facts derived from the image."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pipeline.base.errors import PipelineError
 from pipeline.host.guest_system import GuestSystem
 from pipeline.image import claims
-from pipeline.recipes.model import Recipe
 
 _LOADERS = {
     "grub2": ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg", "/boot/grub2/grubenv"),
@@ -46,35 +44,7 @@ def facts(system: GuestSystem) -> dict[str, Any]:
 
 def derived(found: dict[str, Any]) -> dict[str, str]:
     """The image properties that the facts prove."""
-    return claims.derive(_inspected(found))
-
-
-def require_agreement(recipe: Recipe, found: dict[str, Any]) -> None:
-    """Raise ``PipelineError`` with every claim of the recipe that the image contradicts."""
-    problems = claims.compare(recipe.image_properties, _inspected(found))
-    if problems:
-        raise PipelineError(
-            f"recipe {recipe.name} claims what its image is not",
-            details=[str(problem) for problem in problems],
-            hint="correct 'os' or 'properties' in the recipe",
-        )
-
-
-def _inspected(found: dict[str, Any]) -> claims.Inspected:
-    packages = found["packages"]
-    if packages is None:
-        names = None
-    else:
-        names = frozenset([*packages, *(["qemu-guest-agent"] if found["guest_agent"] else [])])
-    return claims.Inspected(
-        type=found["type"],
-        distro=found["distro"],
-        product=found["product"],
-        major=found["major"],
-        minor=found["minor"],
-        architecture=found["architecture"],
-        packages=names,
-    )
+    return claims.derive(claims.Inspected.from_facts(found))
 
 
 def _firmware(system: GuestSystem) -> list[str]:
