@@ -61,7 +61,7 @@ class Desk:
     def build(self, content: str, **more: Any) -> BuildResult:
         """A build of the recipe; the services get to know the certificate of its signature."""
         build = made.build(self.home, self.recipe, content, **more)
-        for service in self.services.values():
+        for service in self.services.values() if self.home.certificates.is_dir() else ():
             shutil.copytree(self.home.certificates, service.folder / "certificates", dirs_exist_ok=True)
         return build
 
