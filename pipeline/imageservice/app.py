@@ -12,6 +12,7 @@ from pipeline.imageservice.api.actions import Action
 from pipeline.imageservice.api.front import Front
 from pipeline.imageservice.api.health import Health
 from pipeline.imageservice.api.image_data import ImageFile, ImageStage
+from pipeline.imageservice.api.image_import import ImageImport
 from pipeline.imageservice.api.images import Images, OneImage
 from pipeline.imageservice.api.info import ImportInfo, UsageInfo
 from pipeline.imageservice.api.locations import Locations
@@ -22,6 +23,8 @@ from pipeline.imageservice.api.resource import Resource
 from pipeline.imageservice.api.stores import StoredImage, StoresDetail, StoresInfo
 from pipeline.imageservice.api.tags import Tag
 from pipeline.imageservice.api.tasks import ImageTasks, OneTask, Tasks
+from pipeline.imageservice.api.v1 import images as v1_images
+from pipeline.imageservice.api.v1 import members as v1_members
 from pipeline.imageservice.api.versions import Versions
 from pipeline.imageservice.catalog.model import ImageStatus
 from pipeline.imageservice.errors import NotFound, ServiceError
@@ -42,6 +45,9 @@ def create_app(service: Service, *, metrics_folder: Path | None = None) -> App:
     app.add_error_handler(ServiceError, problems.answer_service_error)
     for path, resource in routes(service).items():
         app.add_route(path, resource)
+    if service.settings.api.version_1:
+        for path, resource in _first_version(service).items():
+            app.add_route(path, resource)
     app.add_route("/healthcheck", Health(service))
     if metrics is not None:
         app.add_route("/metrics", MetricsPage(service, metrics))
@@ -62,6 +68,7 @@ def routes(service: Service) -> dict[str, Resource]:
         "/v2/images/{image_id}/actions/deactivate": Action(service, "deactivate", ImageStatus.DEACTIVATED),
         "/v2/images/{image_id}/actions/reactivate": Action(service, "reactivate", ImageStatus.ACTIVE),
         "/v2/images/{image_id}/file": ImageFile(service),
+        "/v2/images/{image_id}/import": ImageImport(service),
         "/v2/images/{image_id}/locations": Locations(service),
         "/v2/images/{image_id}/members": Members(service),
         "/v2/images/{image_id}/members/{member_id}": OneMember(service),
@@ -76,6 +83,17 @@ def routes(service: Service) -> dict[str, Resource]:
         "/v2/tasks": Tasks(service),
         "/v2/tasks/{task_id}": OneTask(service),
         **schemas.resources(service),
+    }
+
+
+def _first_version(service: Service) -> dict[str, Resource]:
+    return {
+        "/v1/images": v1_images.NewImages(service, detail=False),
+        "/v1/images/detail": v1_images.Images(service, detail=True),
+        "/v1/images/{image_id}": v1_images.OneImage(service),
+        "/v1/images/{image_id}/members": v1_members.Members(service),
+        "/v1/images/{image_id}/members/{member_id}": v1_members.OneMember(service),
+        "/v1/shared-images/{project}": v1_members.SharedImages(service),
     }
 
 

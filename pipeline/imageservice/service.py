@@ -69,7 +69,12 @@ class Service:
     def node(self) -> str | None:
         """The name of this node, by which data staged here is found; ``None`` when every node reaches staged data."""
         options = self.settings.imports.staging
-        return None if options.shared or options.store is not None else options.node or socket.gethostname()
+        return None if options.shared or options.store is not None else self.own_node
+
+    @property
+    def own_node(self) -> str:
+        """The name of this node."""
+        return self.settings.imports.staging.node or socket.gethostname()
 
     @property
     def hash_algorithm(self) -> str:

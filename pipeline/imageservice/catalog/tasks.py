@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from pipeline.imageservice.catalog import leases, tables
 from pipeline.imageservice.catalog.model import now
@@ -170,6 +170,12 @@ def forget_expired(connection: Connection) -> None:
     connection.execute(due.values(deleted_at=now()))
 
 
+def waiting(connection: Connection, types: Collection[str]) -> bool:
+    """Whether there may be a task of one of ``types`` to claim."""
+    query = select(_T.c.id).where(_free(), _T.c.type.in_(types), _T.c.deleted_at.is_(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def claim(
     connection: Connection, types: Collection[str], holder: str, seconds: float, *, node: str | None = None
 ) -> Task | None:
@@ -179,12 +185,8 @@ def claim(
     what any worker may do.
     """
     moment = now()
-    free = or_(
-        and_(_T.c.status == str(TaskStatus.PENDING), _T.c.not_before <= moment),
-        and_(_T.c.status == str(TaskStatus.PROCESSING), _T.c.lease_until <= moment),
-    )
     here = _T.c.node.is_(None) if node is None else or_(_T.c.node.is_(None), _T.c.node == node)
-    query = select(*_COLUMNS).where(free, here, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    query = select(*_COLUMNS).where(_free(), here, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
     query = query.order_by(_T.c.not_before, _T.c.id).limit(1).with_for_update(skip_locked=True)
     row = connection.execute(query).first()
     if row is None:
@@ -276,6 +278,14 @@ def _write(connection: Connection, task: Task, **changes: Any) -> Task:
     if connection.execute(update(_T).where(*_mine(task)).values(**values)).rowcount != 1:
         raise _lost(task)
     return dataclasses.replace(task, **changes)
+
+
+def _free() -> ColumnElement[bool]:
+    moment = now()
+    return or_(
+        and_(_T.c.status == str(TaskStatus.PENDING), _T.c.not_before <= moment),
+        and_(_T.c.status == str(TaskStatus.PROCESSING), _T.c.lease_until <= moment),
+    )
 
 
 def _mine(task: Task) -> tuple[Any, ...]:

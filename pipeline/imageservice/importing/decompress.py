@@ -121,7 +121,9 @@ class _Zstd(io.RawIOBase):
         super().__init__()
         self._frames = ZstdFrames(file)
         decoder = zstandard.ZstdDecompressor(max_window_size=_MEMORY // 2)
-        self._reader: Any = decoder.stream_reader(cast(IO[bytes], self._frames), read_size=64 << 10, read_across_frames=True)
+        self._reader: Any = decoder.stream_reader(
+            cast(IO[bytes], self._frames), read_size=64 << 10, read_across_frames=True
+        )
 
     def readinto(self, view: Any) -> int:
         count = int(self._reader.readinto(view))

@@ -22,6 +22,7 @@ from pipeline.imageservice.data.judge import Facts
 from pipeline.imageservice.data.receiving import NO_DATA
 from pipeline.imageservice.data.staging import Staged
 from pipeline.imageservice.errors import Conflict, Gone, NotFound, ServiceError
+from pipeline.imageservice.importing.product import Product
 from pipeline.imageservice.importing.request import ImportRequest
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.stores.errors import ObjectMissing
@@ -166,19 +167,17 @@ class Job:
 
     # One store.
 
-    def stored(self, store: Store, stored: Stored, size: int, facts: Facts | None) -> None:
+    def stored(self, store: Store, stored: Stored, product: Product, facts: Facts | None) -> None:
         """A store has the data: the image has one more location. With ``facts`` the image becomes active by it."""
 
         def change(connection: Connection, before: Image) -> None:
             metadata = dict(stored.metadata)
             locations.add(connection, before.id, stored.uri, store=store.id, metadata=metadata)
             service_notes.change_list(connection, before.id, service_notes.IMPORTING_TO_STORES, drop=[store.id])
-            activate = facts is not None and before.status is ImageStatus.IMPORTING
-            changes = {"status": ImageStatus.ACTIVE, "size": size, **facts.of_image} if activate and facts else {}
-            images.change(connection, before, **changes)
+            images.change(connection, before, **_activation(before, product, facts))
 
         self.write(change)
-        self.step(store.id, state="done", done=size, total=size)
+        self.step(store.id, state="done", done=product.size, total=product.size)
 
     def store_failed(self, store_id: str, error: ServiceError) -> None:
         """A store has failed for good."""
@@ -196,15 +195,12 @@ class Job:
 
     # The end.
 
-    def succeed(self, facts: Facts | None, size: int) -> Image:
-        """Everything is where it should be. ``facts`` make an image active that is not yet."""
+    def succeed(self, product: Product, facts: Facts) -> Image:
+        """Everything is where it should be. ``facts`` are those of an image that becomes active by it."""
 
         def change(connection: Connection, before: Image) -> Image:
             self._end(connection, TaskStatus.SUCCESS, result={"image_id": before.id})
-            changes: Mapping[str, Any] = {}
-            if before.status is ImageStatus.IMPORTING and facts is not None:
-                changes = {"status": ImageStatus.ACTIVE, "size": size, **facts.of_image}
-            return images.change(connection, before, **changes)
+            return images.change(connection, before, **_activation(before, product, facts))
 
         image = self.write(change)
         self._drop_staged()
@@ -323,6 +319,14 @@ class Job:
                 continue
             except ServiceError as error:
                 log.warning("staged data of image %s stays for now: %s", self.image_id, error.message)
+
+
+def _activation(image: Image, product: Product, facts: Facts | None) -> Mapping[str, Any]:
+    """What becomes of an image that is being imported when its data is there: nothing as long as facts are missing."""
+    if facts is None or image.status is not ImageStatus.IMPORTING:
+        return {}
+    converted = {"disk_format": product.disk_format} if product.disk_format is not None else {}
+    return {"status": ImageStatus.ACTIVE, "size": product.size, **facts.of_image, **converted}
 
 
 class StepWatch:

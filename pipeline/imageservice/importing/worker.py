@@ -9,18 +9,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.imageservice import deletion
-from pipeline.imageservice.catalog import tasks
+from sqlalchemy import Connection
+
+from pipeline.imageservice import deletion, location_import
+from pipeline.imageservice.catalog import images, tasks
+from pipeline.imageservice.catalog.model import ImageStatus, now
+from pipeline.imageservice.catalog.tasks import Task
 from pipeline.imageservice.data import recovery
-from pipeline.imageservice.data.running import running
+from pipeline.imageservice.data.control import Control
+from pipeline.imageservice.data.running import Stopping, running
+from pipeline.imageservice.errors import ServiceError
+from pipeline.imageservice.importing import ask
+from pipeline.imageservice.importing.run import run_import
 from pipeline.imageservice.service import Service
 
 log = logging.getLogger("imageservice.worker")
 
 _LAST_WORDS = 10.0
+_PAUSE = 0.25  # seconds between looks for work
+_YOUNG = 30_000_000  # microseconds in which a request may still be about to attach a location
 
 
 @dataclass
@@ -39,6 +49,11 @@ class Worker:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._stop = threading.Event()
+        self._places = threading.BoundedSemaphore(service.settings.imports.jobs)
+        self._kinds: Mapping[str, Callable[[Task, Control], None]] = {
+            ask.TYPE: lambda task, control: run_import(service, task, control),
+            location_import.TYPE: self._read_location,
+        }
         lease = service.settings.data.upload_lease
         self._chores = [
             _Chore("recovery", min(5.0, lease / 4), lambda: recovery.recover(service)),
@@ -57,13 +72,75 @@ class Worker:
             for chore in self._chores:
                 if chore.due <= time.monotonic() and not self._stop.is_set():
                     self._do(chore)
-            self._stop.wait(max(0.05, min(chore.due for chore in self._chores) - time.monotonic()))
+            if not self._take():
+                self._stop.wait(_PAUSE)
         running.stop()
         running.wait(_LAST_WORDS)
+
+    def _take(self) -> bool:
+        """Begin the next task, if there is one and a place for it."""
+        if self._stop.is_set() or not self._places.acquire(blocking=False):
+            return False
+        try:
+            task = self._claim()
+        except Exception as error:
+            log.warning("no task could be claimed: %s", error)
+            task = None
+        if task is None:
+            self._places.release()
+            return False
+        threading.Thread(target=self._work, args=[task], name=f"task-{task.id}", daemon=True).start()
+        return True
+
+    def _claim(self) -> Task | None:
+        service = self._service
+        with service.database.read() as connection:
+            if not tasks.waiting(connection, self._kinds):
+                return None  # a look costs nothing, a claim is a write
+        return service.database.write(
+            lambda connection: tasks.claim(
+                connection, self._kinds, service.leases.holder, service.leases.seconds, node=service.own_node
+            )
+        )
+
+    def _work(self, task: Task) -> None:
+        control = Control()
+        try:
+            with running.listed(control):
+                self._kinds[task.type](task, control)
+        except Stopping:
+            log.info("task %s is left for another worker", task.id)
+        except Exception:
+            log.exception("task %s failed", task.id)
+        finally:
+            self._places.release()
+
+    def _read_location(self, task: Task, control: Control) -> None:
+        """Find out the digests of data that was added by its location."""
+        service = self._service
+        if self._is_being_attached(task):
+            service.database.write(lambda connection: tasks.put_back(connection, task, delay=1))
+            return
+
+        def renew(connection: Connection) -> None:
+            tasks.renew(connection, task, service.leases.seconds)
+
+        with service.leases.kept(renew, control):
+            location_import.run(service, task, service.buffers, control)
+
+    def _is_being_attached(self, task: Task) -> bool:
+        """Whether the request that made the task has not come to its end yet."""
+        if task.image_id is None or now() - task.created_at > _YOUNG:
+            return False
+        with self._service.database.read() as connection:
+            image = images.find(connection, task.image_id)
+        return image is not None and image.status is ImageStatus.QUEUED and not image.locations
 
     def _do(self, chore: _Chore) -> None:
         try:
             chore.do()
+        except ServiceError as error:
+            log.warning("%s failed, it will be tried again: %s", chore.name, error.message)
         except Exception:
             log.exception("%s failed; it will be tried again", chore.name)
         chore.due = time.monotonic() + chore.seconds

@@ -1,0 +1,26 @@
+"""``POST /v2/images/{id}/import``: ask for an image's data to be brought in by the service."""
+
+from __future__ import annotations
+
+import falcon
+
+from pipeline.imageservice.api.context import caller_of, context_of
+from pipeline.imageservice.api.resource import Resource, read_json
+from pipeline.imageservice.errors import Invalid
+from pipeline.imageservice.importing.ask import Asked, ask
+
+
+class ImageImport(Resource):
+    """``/v2/images/{image_id}/import``."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
+        """Begin the import; the answer comes at once, the image and its task tell the rest."""
+        caller = caller_of(req)
+        context = context_of(req)
+        context.image_id = image_id
+        body = read_json(req, self.service.settings.api.max_body)
+        if not isinstance(body, dict):
+            raise Invalid("An import is a JSON object with a method")
+        asked = Asked(body, req.get_header("X-Image-Meta-Store"), context.request_id)
+        ask(self.service, caller, image_id, asked)
+        resp.status = 202

@@ -1,0 +1,176 @@
+"""From what was asked for to a product: the data checked, and brought into the wanted form."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.base import atomic
+from pipeline.base.errors import PipelineError
+from pipeline.image import convert
+from pipeline.image.formats import FormatRefused, Verdict
+from pipeline.imageservice.catalog.model import Image
+from pipeline.imageservice.data.judge import Facts, check_signature, format_limits, unsupported
+from pipeline.imageservice.data.sources import FromStore
+from pipeline.imageservice.data.staging import Staged
+from pipeline.imageservice.data.transfer import Source, transfer
+from pipeline.imageservice.errors import Invalid, ServiceError, StoreFailed, UnsupportedContent
+from pipeline.imageservice.importing import nbd
+from pipeline.imageservice.importing.job import Job
+from pipeline.imageservice.importing.product import Product, in_file, in_store
+from pipeline.imageservice.importing.staged import digest_of, inspected, staged_data, staged_uri, unpacked
+from pipeline.imageservice.stores.file import FileStore
+from pipeline.imageservice.stores.options import FileOptions
+from pipeline.signing import certificates
+from pipeline.signing.image_signature import Claim, SignatureRefused, Verifier
+
+
+@contextlib.contextmanager
+def prepared(job: Job) -> Iterator[Product]:
+    """The product of an import, for as long as the block runs. Raises the service's errors."""
+    if job.request.is_copy:
+        yield _copied(job)
+        return
+    image = job.image()
+    verifier = _verifier(job, image)
+    signed = verifier is not None
+    staged = unpacked(job, image, staged_data(job, verifier), signed=signed)
+    verdict = inspected(job, image, staged)
+    if verifier is not None:
+        check_signature(verifier, digest_of(job, staged, verifier.algorithm))
+    target = _conversion_target(job, image, verdict, signed=signed)
+    if target is not None and verdict is not None:
+        with _converted(job, staged, verdict, target) as product:
+            yield product
+        return
+    algorithm = job.service.hash_algorithm
+    facts = Facts(
+        checksum=digest_of(job, staged, "md5"),
+        hash_algo=algorithm,
+        hash_value=digest_of(job, staged, algorithm),
+        virtual_size=verdict.virtual_size if verdict else None,
+        format=verdict.format if verdict else None,
+    )
+    yield in_store(job.service.staging, staged_uri(job, staged), staged.size, facts)
+
+
+def _verifier(job: Job, image: Image) -> Verifier | None:
+    """What checks the signature, with the certificate that was fetched when the import was asked for."""
+    try:
+        claim = Claim.parse(image.properties)
+        if claim is None:
+            return None
+        pem = job.state.get("certificate")
+        if pem is None:
+            raise Invalid("Signature verification failed: the image was signed after its import was asked for")
+        return Verifier(claim, certificates.parse(pem.encode(), name=claim.certificate))
+    except (SignatureRefused, PipelineError) as refused:
+        if isinstance(refused, ServiceError):
+            raise
+        raise Invalid(f"Signature verification failed: {refused.message}") from None
+
+
+def _copied(job: Job) -> Product:
+    """The image's data, in the store from which it is read best."""
+    image, service = job.image(), job.service
+    if image.size is None:
+        raise StoreFailed("The image has no data to copy")
+    places = [
+        (place, service.stores[place.store])
+        for place in image.readable_locations
+        if place.store is not None and place.store in service.stores and place.store not in job.stores
+    ]
+    ranked = sorted(places, key=lambda one: (not one[1].capabilities.files, one[1] is not service.stores.default))
+    last: ServiceError | None = None
+    for place, store in ranked:
+        try:
+            if store.size(place.url) == image.size:
+                return in_store(store, place.url, image.size, None)
+        except ServiceError as error:
+            last = error
+    raise last or StoreFailed("No store that is configured here holds the data of the image")
+
+
+def _conversion_target(job: Job, image: Image, verdict: Verdict | None, *, signed: bool) -> str | None:
+    """The format to convert to; ``None`` when the image stays as it is."""
+    imports = job.service.settings.imports
+    target = imports.conversion.output_format
+    if "image_conversion" not in imports.plugins or verdict is None:
+        return None
+    if verdict.disk_format in (target, "iso") or image.disk_format in ("iso", target, "ami", "ari", "aki"):
+        return None
+    if signed:
+        if imports.conversion.signed == "refuse":
+            raise Invalid(
+                f"The image is signed as {verdict.disk_format}, and this service converts images to {target}; "
+                f"sign and import it as {target}"
+            )
+        return None
+    return target
+
+
+@contextlib.contextmanager
+def _converted(job: Job, staged: Staged, verdict: Verdict, target: str) -> Iterator[Product]:
+    """The staged image in another format: raw is read through QEMU as it is needed, others are written once."""
+    seconds = int(job.service.settings.imports.conversion.seconds)
+    with _as_file(job, staged) as path:
+        if target == "raw" and verdict.virtual_size is not None:
+            with nbd.served(path, verdict.disk_format, seconds=16 * seconds) as socket:
+                yield _through(socket, verdict.virtual_size)
+            return
+        job.step("convert", state="running")
+        made = path.with_name(f"{job.image_id}.converted")
+        try:
+            convert.convert(
+                path,
+                verdict.disk_format,
+                made,
+                convert.Options(target, timeout=seconds),
+                limits=format_limits(job.service.settings.data),
+                progress=job.watch("convert"),
+                mode=0o600,
+            )
+            job.step("convert", state="done")
+            yield in_file(made, target)
+        except FormatRefused as refused:
+            raise unsupported(refused) from None
+        except PipelineError as error:
+            if isinstance(error, ServiceError):
+                raise
+            raise UnsupportedContent(f"The image cannot be converted to {target}", detail=str(error)) from None
+        finally:
+            made.unlink(missing_ok=True)
+
+
+def _through(socket: Path, size: int) -> Product:
+    @contextlib.contextmanager
+    def open_at(offset: int) -> Iterator[Source]:
+        with contextlib.closing(nbd.NbdSource(socket, offset=offset)) as source:
+            yield source
+
+    return Product(size, None, open_at, "raw")
+
+
+@contextlib.contextmanager
+def _as_file(job: Job, staged: Staged) -> Iterator[Path]:
+    """Staged data as a file that QEMU can open: itself, or a copy on this node while the block runs."""
+    uri = staged_uri(job, staged)
+    with job.service.staging.reader(uri) as reader:
+        if reader.file is not None:
+            yield Path(str(reader.file.name))
+            return
+        folder = job.service.settings.folder / "work"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic.sweep(folder)
+        scratch = atomic.temporary_name(folder / job.attempt)
+        scratch.mkdir(mode=0o700)
+        try:
+            local = FileStore(FileOptions.model_validate({"id": "work", "directories": [str(scratch)]}))
+            with local.writer("image", size=staged.size, attempt=job.attempt) as writer:
+                transfer(FromStore(reader), [writer], job.service.buffers, control=job.control)
+                writer.commit()
+            yield scratch / "image"
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,51 @@
+"""What an import puts into stores: data that can be read again and again, and what is known of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.imageservice.data.judge import Facts
+from pipeline.imageservice.data.sources import FromStore, FromStream
+from pipeline.imageservice.data.transfer import Source
+from pipeline.imageservice.stores.store import Store
+
+
+@dataclass(frozen=True)
+class Product:
+    """``size``: bytes. ``facts``: where they are known before the data has been read once more.
+
+    ``open`` gives the data from an offset on; several readings may be under way at once. ``disk_format``: what a
+    conversion has made of the image, which is then judged again; ``None`` where nothing was converted.
+    """
+
+    size: int
+    facts: Facts | None
+    open: Callable[[int], contextlib.AbstractContextManager[Source]]
+    disk_format: str | None = None
+
+
+def in_store(store: Store, uri: str, size: int, facts: Facts | None) -> Product:
+    """An object of a store as a product."""
+
+    @contextlib.contextmanager
+    def open_at(offset: int) -> Iterator[Source]:
+        with store.reader(uri, offset=offset, length=size - offset) as reader:
+            yield FromStore(reader)
+
+    return Product(size, facts, open_at)
+
+
+def in_file(path: Path, disk_format: str) -> Product:
+    """A file that a conversion has made."""
+    size = path.stat().st_size
+
+    @contextlib.contextmanager
+    def open_at(offset: int) -> Iterator[Source]:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            yield FromStream(file, size - offset)
+
+    return Product(size, None, open_at, disk_format)

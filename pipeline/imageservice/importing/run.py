@@ -1,0 +1,124 @@
+"""Doing an import that was claimed: from its task to its end, whatever happens on the way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy import Connection
+
+from pipeline.base.errors import PipelineError
+from pipeline.imageservice.catalog import images, quotas, tasks
+from pipeline.imageservice.catalog.model import Image, ImageStatus
+from pipeline.imageservice.catalog.quotas import MEBIBYTE, Resource
+from pipeline.imageservice.catalog.tasks import Task
+from pipeline.imageservice.data.control import Control
+from pipeline.imageservice.data.running import Stopping
+from pipeline.imageservice.errors import Conflict, ServiceError
+from pipeline.imageservice.importing.fill import StoresFailed, fill
+from pipeline.imageservice.importing.job import Cancelled, ImageGone, Job, Lost
+from pipeline.imageservice.importing.prepare import prepared
+from pipeline.imageservice.service import Service
+
+log = logging.getLogger("imageservice.import")
+
+
+def run_import(service: Service, task: Task, control: Control) -> None:
+    """Do the import behind a claimed task: to its end, or as far as another worker has to go on."""
+    job = Job(service, task, control)
+    service.notifier.task("task.processing", task)
+    with service.leases.kept(job.renew, control):
+        try:
+            _run(job)
+        except Lost as lost:
+            log.warning("import of image %s: %s", job.image_id, lost.message)
+        except ImageGone:
+            _unless_lost(job, job.abandon)
+        except Stopping:
+            _unless_lost(job, partial(_give_back, job))
+        except Cancelled as cancelled:
+            _unless_lost(job, partial(job.fail, cancelled.message, job.stores))
+        except StoresFailed as failed:
+            _unless_lost(job, partial(job.fail, failed.message, failed.stores))
+        except PipelineError as error:
+            detail = error.detail if isinstance(error, ServiceError) else None
+            log.info("import of image %s failed: %s %s", job.image_id, error.message, detail or "")
+            message = f"{error.message} ({error.hint})" if error.hint else error.message
+            _unless_lost(job, partial(job.fail, message, job.stores))
+        except Exception:
+            log.exception("import of image %s failed", job.image_id)
+            told = f"An error inside the service; its log has the cause (request {task.request_id})"
+            _unless_lost(job, partial(job.fail, told, job.stores))
+
+
+def _unless_lost(job: Job, end: Callable[[], None]) -> None:
+    try:
+        end()
+    except Lost as lost:
+        log.warning("import of image %s: %s", job.image_id, lost.message)
+    except ServiceError as error:
+        # The lease will end, and another worker goes on with the clean-up.
+        log.warning("import of image %s could not be closed: %s", job.image_id, error.message)
+
+
+def _run(job: Job) -> None:
+    failure = job.state.get("failure")
+    if failure is not None:
+        job.fail(failure["message"], failure["failed"])
+        return
+    if job.task.attempt > 1:
+        job.clean_up()
+    if job.task.attempt > job.service.settings.imports.worker_attempts:
+        raise ServiceError(f"The import was given up: {job.task.attempt - 1} workers ended while they were at it")
+    job.write(lambda connection, before: _begin(connection, job, before))
+    job.remember(begun=True)
+    with prepared(job) as product:
+        facts = fill(job, product)
+    image = job.succeed(product, facts)
+    if not job.request.is_copy:
+        job.service.notifier.image("image.activate", image)
+
+
+def _begin(connection: Connection, job: Job, before: Image) -> None:
+    """What comes first, once: the project's limits, and the properties that every imported image gets."""
+    if job.state.get("begun"):
+        return
+    service, request = job.service, job.request
+    project = job.state.get("project")
+    limits = service.limits.of(project)
+    size = before.size or 0
+    if request.is_copy:
+        deltas = {Resource.STAGE: size // MEBIBYTE, Resource.UPLOADING: 0}
+        wanted = size * len(job.stores)
+    elif request.method == "glance-direct":
+        deltas = {Resource.SIZE: size // MEBIBYTE}
+        wanted = size * len(job.stores)
+    else:
+        deltas, wanted = {Resource.UPLOADING: 0}, 0  # more when it is known how much there is
+    quotas.check(connection, project, limits, deltas)
+    quotas.check_bytes(connection, before.owner, service.storage_quota, wanted)
+    injected = _injected(job, before)
+    if injected:
+        images.change(connection, before, properties={**before.properties, **injected})
+
+
+def _injected(job: Job, image: Image) -> dict[str, str]:
+    options = job.service.settings.imports.injection
+    if "inject_image_metadata" not in job.service.settings.imports.plugins or image.status is not ImageStatus.IMPORTING:
+        return {}
+    if {role.lower() for role in options.ignore_roles} & set(job.state.get("roles", ())):
+        return {}
+    return {name: value for name, value in options.properties.items() if not name.startswith("os_glance")}
+
+
+def _give_back(job: Job) -> None:
+    """The worker stops: another one goes on at once."""
+
+    def work(connection: Connection) -> None:
+        try:
+            tasks.put_back(connection, job.task, delay=0, message=job.message)
+        except Conflict as error:
+            raise Lost(error.message) from None
+
+    job.service.database.write(work)
