@@ -6,6 +6,7 @@ A guest needs a kernel image this user may read and the modules built with it. D
 
 from __future__ import annotations
 
+import functools
 import gzip
 import lzma
 import os
@@ -122,6 +123,7 @@ def _natural(version: str) -> Sequence[tuple[int, str]]:
     return [(int(number or 0), text) for number, text in re.findall(r"(\d+)|([^\d]+)", version)]
 
 
+@functools.cache
 def _read_dependencies(modules_dir: Path) -> dict[str, tuple[str, list[str]]]:
     needs = {}
     for line in _lines(modules_dir / "modules.dep"):

@@ -52,6 +52,17 @@ def test_the_same_again_runs_nothing_and_takes_no_time(bench: Bench) -> None:
     assert [step.status for step in second.steps] == [StepStatus.CACHED] * 5
 
 
+def test_ten_unchanged_recipes_take_no_time(bench: Bench) -> None:
+    recipes = [light.recipe(f"r{number}", customize={"hostname": "x" * number}) for number in range(1, 11)]
+    bench.build(*recipes)
+    bench.ran()
+    begun = time.monotonic()
+    results = bench.build(*recipes)
+    assert time.monotonic() - begun < 2
+    assert not any(result.changed for result in results)
+    assert bench.ran() == []
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
