@@ -38,7 +38,7 @@ class ImageFile(Resource):
         if download is None:
             resp.status = 204
             return
-        _answer(self, req, resp, download)
+        answer_download(self, req, resp, download)
 
 
 class ImageStage(Resource):
@@ -54,7 +54,8 @@ class ImageStage(Resource):
         resp.status = 204
 
 
-def _answer(resource: Resource, req: falcon.Request, resp: falcon.Response, download: Download) -> None:
+def answer_download(resource: Resource, req: falcon.Request, resp: falcon.Response, download: Download) -> None:
+    """Answer with the data of an open download."""
     resp.status = 200
     resp.content_type = _OCTETS
     resp.content_length = download.reader.length

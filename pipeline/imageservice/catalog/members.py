@@ -6,7 +6,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.imageservice.catalog import tables
-from pipeline.imageservice.catalog.model import Image, Member, MemberStatus, now
+from pipeline.imageservice.catalog.model import Image, Member, MemberStatus, Shelf, now
 from pipeline.imageservice.catalog.tables import AnyRow
 from pipeline.imageservice.errors import Duplicate
 
@@ -25,6 +25,14 @@ def find(connection: Connection, image_id: str, member: str) -> Member | None:
     query = select(*_COLUMNS).where(_T.c.image_id == image_id, _T.c.member == member)
     row = connection.execute(query).first()
     return _from_row(row) if row else None
+
+
+def images_of(connection: Connection, member: str) -> list[str]:
+    """The ids of the images that others share with a project, whatever it says to them."""
+    table = tables.images
+    query = select(_T.c.image_id).join(table, table.c.id == _T.c.image_id).where(_T.c.member == member)
+    query = query.where(table.c.visibility == "shared", table.c.shelf < int(Shelf.GONE))
+    return list(connection.execute(query.order_by(_T.c.image_created_at.desc(), _T.c.image_id.desc())).scalars())
 
 
 def count(connection: Connection, image_id: str) -> int:

@@ -1,0 +1,4 @@
+"""The first version of the API, for tools that know no other: metadata in headers, data in the body. Off by default.
+
+It stands on the same parts as the second one: the same rights, limits, checks and stores.
+"""
