@@ -26,7 +26,7 @@ from tests.environments.imageservice import ImageService, image_service
 from tests.integration.publishing import made
 from tests.integration.publishing.world import Peer, hurried
 
-STORES = ("one",)
+STORES = ("one", "two")
 
 
 @pytest.fixture(scope="session")
