@@ -18,6 +18,9 @@ def test(*, fast: bool, everything: bool, soak: bool, shard: str, only: Sequence
     if fast + everything + soak > 1:
         raise PipelineError("--fast, --all and --soak exclude each other")
     arguments = ["-m", _selection(fast, everything, soak)]
+    if fast:
+        # These share nothing that is dear, so they can be spread over all processors; a file stays together.
+        arguments += ["-n", str(len(os.sched_getaffinity(0))), "--dist=loadfile"]
     if shard:
         arguments.append(f"--shard={_checked_shard(shard)}")
     _become_pytest([*arguments, *only])

@@ -144,6 +144,29 @@ def test_a_second_way_to_run_a_process_is_seen() -> None:
     assert _starters("import subprocess\nsubprocess.run(['true'])") == ["subprocess.run"]
 
 
+def _chance(source: str) -> list[str]:
+    """What differs from run to run among the parameters, and so in the names, of tests."""
+    trees = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    marks = [ast.unparse(mark) for function in trees for mark in function.decorator_list]
+    found = [
+        re.findall(r"uuid\d\(\)|os\.urandom|secrets\.\w+|time\.time|now\(", mark)
+        for mark in marks
+        if "parametrize" in mark
+    ]
+    return [call for calls in found for call in calls]
+
+
+def test_tests_have_the_same_names_in_every_process() -> None:
+    # Shards and parallel workers would not agree on what there is to run.
+    found = {
+        str(path.relative_to(CHECKOUT)): calls
+        for path in (CHECKOUT / "tests").rglob("*.py")
+        if (calls := _chance(path.read_text()))
+    }
+    assert not found
+    assert _chance("@pytest.mark.parametrize('x', [os.urandom(3)])\ndef test(x): pass") == ["os.urandom"]
+
+
 def test_modules_are_one_room_each() -> None:
     long = {
         str(path.relative_to(CHECKOUT)): lines

@@ -30,6 +30,7 @@ def became(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         raise _Became
 
     monkeypatch.setattr(os, "execv", execute)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2})
     monkeypatch.chdir("/")
     return words
 
@@ -47,7 +48,8 @@ def test_each_choice_is_a_selection_of_marks(became: list[str], options: dict[st
     chosen = {"fast": False, "everything": False, "soak": False, **options}
     with pytest.raises(_Became):
         checks.test(**chosen, shard="2/3", only=["tests/unit"])
-    assert became == ["-m", "pytest", "-m", selection, "--shard=2/3", "tests/unit"]
+    spread = ["-n", "3", "--dist=loadfile"] if options.get("fast") else []
+    assert became == ["-m", "pytest", "-m", selection, *spread, "--shard=2/3", "tests/unit"]
     assert Path.cwd() == CHECKOUT
 
 

@@ -270,7 +270,7 @@ def test_signatures_are_checked(service: ImageService) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"img_signature_certificate_uuid": str(uuid.uuid4())},
+        {"img_signature_certificate_uuid": "0a0b0c0d-0000-4000-8000-000000000002"},
         {"img_signature_certificate_uuid": "../../token"},
         {"img_signature_hash_method": "MD5"},
         {"img_signature_key_type": "RSA-PSS"},
