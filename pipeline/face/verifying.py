@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +18,7 @@ from pipeline.base.home import Home
 from pipeline.face.task import Exit
 from pipeline.image.digests import read_blocks
 from pipeline.signing import seal
-from pipeline.signing.certificates import LocalCertificates
+from pipeline.signing.certificates import CertificateMissing, LocalCertificates
 from pipeline.signing.keyring import Keyring
 from pipeline.signing.policy import Policy
 from pipeline.signing.trust import TrustRoot
@@ -92,9 +94,34 @@ def _image(home: Home, wanted: str, cloud: str, root: TrustRoot, policy: Policy)
     api = clouds.connect(home, cloud or clouds.BUNDLED)
     record = proofs.find(api, wanted)
     evidence = proofs.evidence(api, record)
-    certificates = LocalCertificates(home.certificates)
+    certificates = _AlsoInCloud(home, cloud or clouds.BUNDLED)
     with api.download(record.id) as blocks:
         return verify(f"{record.name} ({record.id})", _bytes(blocks), evidence, root, policy, certificates=certificates)
+
+
+@dataclass(frozen=True)
+class _AlsoInCloud:
+    """Certificates of our own, then those of the cloud's key manager."""
+
+    home: Home
+    cloud: str
+
+    def get(self, identity: str) -> x509.Certificate:
+        """See ``CertificateSource``."""
+        try:
+            return LocalCertificates(self.home.certificates).get(identity)
+        except CertificateMissing as missing:
+            from pipeline.publishing import clouds
+
+            if self.cloud == clouds.BUNDLED and not clouds.is_operators(self.cloud):
+                raise  # the bundled service has no key manager beside it
+            from pipeline.signing.key_manager import KeyManager
+
+            auth, project = clouds.session(self.home, self.cloud)
+            try:
+                return KeyManager(auth, project=project).get(identity)
+            except CertificateMissing as also:
+                raise CertificateMissing(f"{missing.message}; {also.message}", hint=also.hint) from None
 
 
 def _bytes(blocks: Iterator[bytes]) -> Iterator[bytes]:

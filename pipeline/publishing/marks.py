@@ -66,11 +66,12 @@ class Part(StrEnum):
     DISK = "disk"
     KERNEL = "kernel"
     RAMDISK = "ramdisk"
+    PROOF = "proof"  # the documents that verify the disk
 
     @property
     def suffix(self) -> str:
-        """What stands behind the image's name, as ``openstack overcloud image upload`` names the three."""
-        return {"disk": "", "kernel": "-vmlinuz", "ramdisk": "-initrd"}[self.value]
+        """What stands behind the image's name, as ``openstack overcloud image upload`` names the first three."""
+        return {"disk": "", "kernel": "-vmlinuz", "ramdisk": "-initrd", "proof": "-proof"}[self.value]
 
 
 @dataclass(frozen=True)

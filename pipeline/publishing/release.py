@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.engine.result import BuildResult, ProductResult
 from pipeline.image import properties
+from pipeline.image.digests import digest_file
 from pipeline.publishing import gates, inventory, marks
 from pipeline.publishing.difference import Difference, compare
 from pipeline.publishing.image_record import ImageRecord
-from pipeline.publishing.marks import Chain
+from pipeline.publishing.marks import Chain, Part
 from pipeline.publishing.stores import Store
 from pipeline.publishing.wanted import Wanted
 from pipeline.recipes.nightly import Target
 from pipeline.recipes.product import ProductFormat
+from pipeline.signing import proof
 from pipeline.signing.image_signature import CERTIFICATE
 
 _RESERVED = (marks.PREFIX, "os_glance")
@@ -27,9 +29,9 @@ _RESERVED = (marks.PREFIX, "os_glance")
 class Offer:
     """What is to be published under the name ``recipe``.
 
-    ``parts`` makes the images for a target, given those of its stores that will hold them: kernel and ramdisk, if any,
-    before the disk. ``gates`` says why the new disk must be held back, seeing the newest one, and ``difference``
-    what changed since then. ``stores`` are those the recipe asks for.
+    ``parts`` makes the images for a target, given those of its stores that will hold them: kernel, ramdisk or proof,
+    if any, before the disk. ``gates`` says why the new disk must be held back, seeing the newest one, and
+    ``difference`` what changed since then. ``stores`` are those the recipe asks for.
     """
 
     recipe: str
@@ -46,7 +48,9 @@ def of_build(build: BuildResult, home: Home, publisher: str, now: datetime) -> O
         inventory.keep(home, product.digests["sha512"], contents)
 
     def parts(target: Target, stores: Sequence[Store]) -> list[Wanted]:
-        return [disk(build, choose_product(build, stores, target.format), target, publisher, now)]
+        product = choose_product(build, stores, target.format)
+        made = disk(build, product, target, publisher, now)
+        return [*documents(build, product, target, made), made]
 
     def difference(newest: ImageRecord | None) -> Difference | None:
         before = inventory.recall(home, newest.sha512) if newest else None
@@ -100,6 +104,33 @@ def disk(build: BuildResult, product: ProductResult, target: Target, publisher: 
         members=frozenset(recipe.publish.members),
         certificate=product.signature.get(CERTIFICATE, "") if target.certificate else "",
     )
+
+
+def documents(build: BuildResult, product: ProductResult, target: Target, of: Wanted) -> list[Wanted]:
+    """The image that holds the documents of the disk image ``of``, hidden from listings; none for an unsigned one.
+
+    The disk names it (``proof_id``), it names the disk by its digest.
+    """
+    path = build.documents.get(f"{product.format}.{proof.ENDING}")
+    if path is None or not target.signed:
+        return []
+    digests = digest_file(path)
+    return [
+        replace(
+            of,
+            chain=replace(of.chain, part=Part.PROOF),
+            name=f"{of.name}{Part.PROOF.suffix}",
+            path=path,
+            size=digests.size,
+            sha512=digests.sha512,
+            disk_format="raw",
+            hidden=True,
+            min_disk=0,
+            min_ram=0,
+            properties={"proof_of_sha512": of.sha512},
+            certificate="",
+        )
+    ]
 
 
 def without_reserved(properties: Mapping[str, str], what: str) -> None:

@@ -17,7 +17,7 @@ from pipeline.publishing.marks import State
 from pipeline.publishing.situation import Situation
 from pipeline.recipes.upkeep import Retention
 
-_LINKS = ("kernel_id", "ramdisk_id")
+_LINKS = ("kernel_id", "ramdisk_id", "proof_id")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def decide(
 
 
 def links(records: Iterable[ImageRecord]) -> frozenset[str]:
-    """The ids of the kernels and ramdisks that ``records`` start with."""
+    """The ids of the kernels, ramdisks and proofs that ``records`` name."""
     return frozenset(record.properties[name] for record in records for name in _LINKS if name in record.properties)
 
 

@@ -51,11 +51,11 @@ class Rotation:
     def run(self, *, delete: bool) -> list[Rotated]:
         """Decide, and with ``delete`` carry it out. Raises ``Contended`` when another machine publishes the recipe.
 
-        Disks come first: a kernel goes only when every disk that starts with it is gone.
+        Disks come first: a kernel or a proof goes only when every disk that names it is gone.
         """
         done: list[Rotated] = []
         needed: frozenset[str] = frozenset()
-        for part in (Part.DISK, Part.KERNEL, Part.RAMDISK):
+        for part in (Part.DISK, Part.KERNEL, Part.RAMDISK, Part.PROOF):
             situation = self._look(part)
             decisions = retention.decide(situation, self.limits, self.view.now, needed)
             rotated = [self._carry_out(decision, delete=delete) for decision in decisions]
