@@ -34,59 +34,12 @@ class Identity:
     mounts: Mapping[str, str]
 
 
-class GuestSystem:
-    """The one operating system on the appliance's disk, its file systems mounted. ``log`` gets what commands print."""
+class GuestFiles:
+    """The mounted file systems of an appliance, and small ways of working in them. ``log`` gets what commands print."""
 
-    def __init__(self, handle: Any, identity: Identity, root: str, log: IO[bytes]) -> None:
+    def __init__(self, handle: Any, log: IO[bytes]) -> None:
         self.handle = handle
-        self.identity = identity
         self.log = log
-        self._root = root
-
-    @classmethod
-    def open(cls, handle: Any, log: IO[bytes]) -> GuestSystem:
-        """Find and mount it. Raises ``PipelineError`` unless there is exactly one."""
-        roots = handle.inspect_os()
-        if len(roots) != 1:
-            found = "no operating system" if not roots else f"{len(roots)} operating systems ({', '.join(roots)})"
-            raise PipelineError(f"libguestfs found {found} on the disk", hint="the installation did not end well")
-        root = roots[0]
-        mounts = handle.inspect_get_mountpoints(root)
-        for place in sorted(mounts, key=len):
-            handle.mount(mounts[place], place)
-        major, minor = handle.inspect_get_major_version(root), handle.inspect_get_minor_version(root)
-        identity = Identity(
-            type=_known(handle.inspect_get_type(root)),
-            distro=_known(handle.inspect_get_distro(root)),
-            product=_known(handle.inspect_get_product_name(root)),
-            major=None if major == 0 and minor == 0 else major,
-            minor=None if major == 0 and minor == 0 else minor,
-            architecture=_known(handle.inspect_get_arch(root)),
-            package_format=_known(handle.inspect_get_package_format(root)),
-            package_tool=_known(handle.inspect_get_package_management(root)),
-            mounts=mounts,
-        )
-        return cls(handle, identity, root, log)
-
-    def packages(self) -> dict[str, str] | None:
-        """Installed packages and their versions, or ``None`` when they cannot be read."""
-        if self.identity.type == "linux" and not self.identity.package_format:
-            return None
-        try:
-            found = self.handle.inspect_list_applications2(self._root)
-        except RuntimeError as error:
-            self.log.write(f"the list of packages cannot be read: {error}\n".encode())
-            return None
-        return {each["app2_name"]: _version(each) for each in found}
-
-    def has_guest_agent(self) -> bool:
-        """Whether the program of QEMU's guest agent is there."""
-        return any(self.exists(path) for path in _AGENTS)
-
-    def kernels(self) -> list[str]:
-        """The versions of the kernels whose modules are there."""
-        folders = self.glob("/lib/modules/*/")
-        return sorted(PurePosixPath(folder).name for folder in folders)
 
     def exists(self, path: str) -> bool:
         """Whether there is anything at ``path``, also a link that leads nowhere."""
@@ -155,6 +108,60 @@ class GuestSystem:
             self.handle.find0("/", file.name)
             listing = Path(file.name).read_bytes()
         return [f"/{path.decode(errors='surrogateescape')}" for path in listing.split(b"\0") if path]
+
+
+class GuestSystem(GuestFiles):
+    """The one operating system on the appliance's disk, its file systems mounted."""
+
+    def __init__(self, handle: Any, identity: Identity, root: str, log: IO[bytes]) -> None:
+        super().__init__(handle, log)
+        self.identity = identity
+        self._root = root
+
+    @classmethod
+    def open(cls, handle: Any, log: IO[bytes]) -> GuestSystem:
+        """Find and mount it. Raises ``PipelineError`` unless there is exactly one."""
+        roots = handle.inspect_os()
+        if len(roots) != 1:
+            found = "no operating system" if not roots else f"{len(roots)} operating systems ({', '.join(roots)})"
+            raise PipelineError(f"libguestfs found {found} on the disk", hint="the installation did not end well")
+        root = roots[0]
+        mounts = handle.inspect_get_mountpoints(root)
+        for place in sorted(mounts, key=len):
+            handle.mount(mounts[place], place)
+        major, minor = handle.inspect_get_major_version(root), handle.inspect_get_minor_version(root)
+        identity = Identity(
+            type=_known(handle.inspect_get_type(root)),
+            distro=_known(handle.inspect_get_distro(root)),
+            product=_known(handle.inspect_get_product_name(root)),
+            major=None if major == 0 and minor == 0 else major,
+            minor=None if major == 0 and minor == 0 else minor,
+            architecture=_known(handle.inspect_get_arch(root)),
+            package_format=_known(handle.inspect_get_package_format(root)),
+            package_tool=_known(handle.inspect_get_package_management(root)),
+            mounts=mounts,
+        )
+        return cls(handle, identity, root, log)
+
+    def packages(self) -> dict[str, str] | None:
+        """Installed packages and their versions, or ``None`` when they cannot be read."""
+        if self.identity.type == "linux" and not self.identity.package_format:
+            return None
+        try:
+            found = self.handle.inspect_list_applications2(self._root)
+        except RuntimeError as error:
+            self.log.write(f"the list of packages cannot be read: {error}\n".encode())
+            return None
+        return {each["app2_name"]: _version(each) for each in found}
+
+    def has_guest_agent(self) -> bool:
+        """Whether the program of QEMU's guest agent is there."""
+        return any(self.exists(path) for path in _AGENTS)
+
+    def kernels(self) -> list[str]:
+        """The versions of the kernels whose modules are there."""
+        folders = self.glob("/lib/modules/*/")
+        return sorted(PurePosixPath(folder).name for folder in folders)
 
     def first_sectors(self) -> bytes:
         """The boot code in the first sector of the first disk, without the partition table."""

@@ -62,6 +62,8 @@ class ProcessFailed(PipelineError):
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment children get: a short list from ours, the C.UTF-8 locale, and ``extra``."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    # Where an ordinary user's shell does not look: mke2fs, sfdisk and their like.
+    kept["PATH"] = f"{kept.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC", **(extra or {})}
 
 
