@@ -63,5 +63,5 @@ def _upgrade(file: Path) -> None:
 def _answers(url: str) -> bool:
     try:
         return requests.get(f"{url}/healthcheck", timeout=10).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False

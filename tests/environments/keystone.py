@@ -218,7 +218,7 @@ def _manage(programs: Environment, folder: Path, *words: str) -> None:
 def _answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=10).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from pipeline.imageservice import deletion, location_import
-from pipeline.imageservice.catalog import images, tasks
+from pipeline.imageservice.catalog import images, purge, tasks
 from pipeline.imageservice.catalog.model import ImageStatus, now
 from pipeline.imageservice.catalog.tasks import Task
 from pipeline.imageservice.data import recovery
@@ -59,6 +59,7 @@ class Worker:
             _Chore("recovery", min(5.0, lease / 4), lambda: recovery.recover(service)),
             _Chore("deletion", 30.0, self._scrub),
             _Chore("old tasks", 60.0, lambda: service.database.write(tasks.forget_expired)),
+            _Chore("purge", 600.0, self._purge),
         ]
 
     def stop(self) -> None:
@@ -144,6 +145,12 @@ class Worker:
         except Exception:
             log.exception("%s failed; it will be tried again", chore.name)
         chore.due = time.monotonic() + chore.seconds
+
+    def _purge(self) -> None:
+        days = self._service.settings.database.keep_deleted_days
+        while self._service.database.write(lambda connection: purge.purge(connection, days=days)):
+            if self._stop.is_set():
+                return
 
     def _scrub(self) -> None:
         options = self._service.settings.database
