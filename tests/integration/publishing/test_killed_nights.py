@@ -28,7 +28,7 @@ from tests.integration.publishing.world import hurried
 
 pytestmark = [pytest.mark.server, pytest.mark.long]
 
-KILLS = int(os.environ.get("KILLS", "50"))
+KILLS = 50
 NAMES = ("one", "two", "three")
 
 
