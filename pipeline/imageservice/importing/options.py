@@ -25,7 +25,7 @@ class DownloadOptions(_Options):
     connect_seconds: float = Field(20, gt=0, description="How long connecting may take.")
     redirects: int = Field(5, ge=0, le=20, description="Redirects that are followed, each checked as the first URI.")
     attempts: int = Field(
-        5, ge=1, description="Attempts to go on after a connection broke, where the server allows it."
+        5, ge=1, description="Attempts in a row to go on after a connection broke, where the server allows it."
     )
     rate: int | None = Field(None, gt=0, description="Bytes per second of one fetch at the most.")
     user_agent: str = Field("image-service", max_length=200, description="What the service calls itself.")

@@ -111,7 +111,7 @@ class WebSource:
         self._answer = self._get(0, None)
         self.size = self._answer.length
         self._validator = self._answer.validator
-        self._attempts_left = options.attempts - 1
+        self._failures = 0  # in a row, without a byte between them
 
     @property
     def ended(self) -> bool:
@@ -128,6 +128,7 @@ class WebSource:
                 self._go_on(error, control)
                 continue
             self._received += count
+            self._failures = 0
             self._slow_down(control)
             return count
 
@@ -145,9 +146,9 @@ class WebSource:
         self.close()
         if self._validator is None:
             raise error
-        while self._attempts_left > 0:
-            self._attempts_left -= 1
-            control.wait(min(30.0, 0.5 * 2 ** (self._options.attempts - self._attempts_left)))
+        while self._failures < self._options.attempts - 1:
+            self._failures += 1
+            control.wait(min(30.0, 0.25 * 2**self._failures))
             try:
                 answer = self._get(self._received, self._validator)
             except (SourceBroken, SourceRefused) as again:

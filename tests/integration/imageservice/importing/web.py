@@ -45,6 +45,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if fault.startswith("redirect/"):
             self._redirect(fault.removeprefix("redirect/").replace("|", "/") or f"/{name}")
+        elif fault == "loop":
+            self._redirect(self.path)
         elif data is None:
             self._plain(404, b"a page that says that there is nothing, and tells secrets")
         elif fault == "chunked":
