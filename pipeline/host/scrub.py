@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from typing import Any
 
 from pipeline.base.errors import PipelineError
@@ -27,6 +28,9 @@ NOT_COVERED = "not covered"
 _LARGE = 1 << 20
 _XFS_FIELD = re.compile(r"(?m)^(\w+) = (\d+)$")
 _XFS_EXTENT = re.compile(r"(?m)^\s*(\d+)\s+(\d+)\s+(\d+)\s*$")
+_GONE = "No such file or directory"
+_ATTEMPTS = 30
+_PAUSE = 1.0  # seconds
 # No RPC message of libguestfs is longer than 4 MiB; a list of extents near that is cut, which must not go unseen.
 _MAX_LIST = 3 << 20
 
@@ -42,8 +46,26 @@ def scrub(handle: Any, *, progress: Progress = nothing) -> dict[str, str]:
     done = {}
     for device, kind in sorted(handle.list_filesystems().items()):
         progress.say(f"scrubbing the free space of {device} ({kind})")
-        done[device] = _scrub_one(handle, device, kind)
+        done[device] = _scrub_steadily(handle, device, kind)
     return done
+
+
+def _scrub_steadily(handle: Any, device: str, kind: str) -> str:
+    """Scrub one file system, from its start again when its node is gone: each method may be repeated.
+
+    Whoever closes a disk after writing makes udev read its partition table again; until then there are no nodes, and on
+    a busy machine that may come long after udev said that it had settled.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return _scrub_one(handle, device, kind)
+        except RuntimeError as error:
+            if _GONE not in str(error):
+                raise
+        time.sleep(_PAUSE)
+    raise PipelineError(
+        f"{device} does not stay where it is, so that it cannot be scrubbed", hint="run the build again"
+    )
 
 
 def _scrub_one(handle: Any, device: str, kind: str) -> str:
@@ -117,5 +139,4 @@ def _renew_swap(handle: Any, device: str) -> None:
 
 def _shell(handle: Any, command: str) -> str:
     """Run a command of the appliance itself, on the bare disk; nothing of the guest is executed."""
-    # Whoever closes a disk after writing makes udev look at it again; meanwhile its partitions' nodes may be gone.
     return str(handle.debug("sh", [f"udevadm settle; set -e; {command}"]))
