@@ -85,7 +85,8 @@ def _night(desk: Desk, steering: Path, run: str, number: int) -> int:
             )
             status = 0 if night.is_good else 2
             told = [f"{each.recipe}: {each.outcome} {each.error or ''}" for each in night.deliveries]
-            told += [str(each.error) for each in (*night.builds, *night.rotations) if each.error]
+            told += [str(each.error) for each in night.builds if each.error]
+            told += [str(each.error) for each in night.rotations if each.error]
             (steering / "errors").write_text("\n".join(told))
         finally:
             os._exit(status)
