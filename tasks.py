@@ -107,11 +107,12 @@ def lock(context: Context, recipes: list[str] | None = None, set: list[str] | No
 
 @task("schema", _BUILD)
 def schema(context: Context) -> None:
-    """Write the recipes' JSON Schemas and their reference in docs/recipes.md anew."""
+    """Write the recipes' JSON Schemas, their reference and that of the image service's settings anew."""
     from pipeline.base.home import CHECKOUT
+    from pipeline.imageservice import settings_reference
     from pipeline.recipes import derived
 
-    for path in derived.refresh(CHECKOUT):
+    for path in [*derived.refresh(CHECKOUT), *settings_reference.refresh(CHECKOUT / "docs")]:
         print(f"wrote {path.relative_to(CHECKOUT)}")
 
 

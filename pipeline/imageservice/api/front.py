@@ -10,6 +10,7 @@ from falcon.constants import HTTP_METHODS
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.api import access_log
 from pipeline.imageservice.api.context import RequestContext, new_request_id
+from pipeline.imageservice.api.cors import Cors
 from pipeline.imageservice.api.metrics import Metrics
 from pipeline.imageservice.api.versions import Prefixes, answer_versions
 from pipeline.imageservice.errors import HeaderTooLong, Invalid, NotAuthenticated, NotImplementedVerb
@@ -25,6 +26,7 @@ class Front:
         self._service = service
         self._metrics = metrics
         self._prefixes = Prefixes(service)
+        self._cors = Cors(service.settings.api.cors_origins)
         self._longest_id = service.settings.api.max_request_id
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -37,6 +39,11 @@ class Front:
             raise
         if req.method not in HTTP_METHODS or req.method in ("CONNECT", "TRACE"):
             raise NotImplementedVerb(f"The method {req.method[:32]} is not known")
+        if self._cors.is_preflight(req):
+            self._cors.answer_preflight(resp)
+            resp.status = 204
+            resp.complete = True
+            return
         path = self._prefixes.resolve(_checked_path(req), req.get_header("Accept"))
         if path is None:
             answer_versions(self._service, req, resp, 300)
@@ -56,6 +63,7 @@ class Front:
         if context is None:
             return
         resp.set_header("x-openstack-request-id", context.request_id)
+        self._cors.mark(req, resp)
         seconds = time.monotonic() - context.started
         access_log.write(req, resp, context, seconds)
         if self._metrics is not None:

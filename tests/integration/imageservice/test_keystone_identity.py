@@ -65,7 +65,7 @@ def test_tokens_of_the_system_may_nothing(service: ImageService, keystone: Keyst
         role = admin.identity.find_role("admin")
         user = admin.current_user_id
         admin.identity.put(f"/system/users/{user}/roles/{role.id}")
-    body = {"auth": {"identity": methods, "scope": {"system": {"all": True}}}}
+    body: Any = {"auth": {"identity": methods, "scope": {"system": {"all": True}}}}
     answer = requests.post(f"{keystone.url}/auth/tokens", json=body, timeout=30)
     answer.raise_for_status()
     token = answer.headers["X-Subject-Token"]
@@ -115,20 +115,23 @@ def test_services_call_on_behalf_of_users(service: ImageService, keystone: Keyst
 def limited(keystone: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageService]:
     """A service whose limits are registered with the identity service."""
     settings = {**with_keystone(keystone), "quotas": {"source": "keystone", "cache_seconds": 0}}
-    with image_service(tmp_path_factory.mktemp("limited"), settings) as running:
-        with keystone.endpoint("image", running.url), keystone.connect("admin") as admin:
-            [image] = admin.identity.services(type="image")
-            made = [
-                admin.identity.create_registered_limit(service_id=image.id, resource_name=name, default_limit=limit)
-                for name, limit in LIMITS.items()
-            ]
-            try:
-                yield running
-            finally:
-                for one in admin.identity.limits():
-                    admin.identity.delete_limit(one)
-                for one in made:
-                    admin.identity.delete_registered_limit(one)
+    with (
+        image_service(tmp_path_factory.mktemp("limited"), settings) as running,
+        keystone.endpoint("image", running.url),
+        keystone.connect("admin") as admin,
+    ):
+        [image] = admin.identity.services(type="image")
+        made = [
+            admin.identity.create_registered_limit(service_id=image.id, resource_name=name, default_limit=limit)
+            for name, limit in LIMITS.items()
+        ]
+        try:
+            yield running
+        finally:
+            for one in admin.identity.limits():
+                admin.identity.delete_limit(one)
+            for one in made:
+                admin.identity.delete_registered_limit(one)
 
 
 def test_unified_limits(limited: ImageService, keystone: Keystone) -> None:

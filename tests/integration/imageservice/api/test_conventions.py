@@ -232,3 +232,30 @@ def test_json_answers_say_so(api: Api) -> None:
     answer = api.alice.get("/v2/images")
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.content) == answer.json
+
+
+PAGE = "https://console.example"
+
+
+def test_pages_of_other_origins(make_api: Callable[..., Api]) -> None:
+    api = make_api(api={"cors_origins": [PAGE]})
+    asks = {"Origin": PAGE, "Access-Control-Request-Method": "PATCH"}
+    answer = api.nobody.call("OPTIONS", "/v2/images", headers=asks)
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == PAGE
+    assert set(answer.headers["access-control-allow-methods"].split(", ")) == {"GET", "PUT", "POST", "DELETE", "PATCH"}
+    assert "X-Auth-Token" in answer.headers["access-control-allow-headers"]
+    for status, person in ((200, api.alice), (401, api.nobody)):
+        seen = person.get("/v2/images", headers={"Origin": PAGE})
+        assert (seen.status_code, seen.headers["access-control-allow-origin"]) == (status, PAGE)
+        assert "X-OpenStack-Request-ID" in seen.headers["access-control-expose-headers"]
+        assert "Origin" in seen.headers["vary"]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", f"{PAGE}.evil.example", "http://console.example", "null"])
+def test_other_pages_see_nothing(make_api: Callable[..., Api], origin: str) -> None:
+    api = make_api(api={"cors_origins": [PAGE]})
+    asks = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+    assert api.alice.call("OPTIONS", "/v2/images", headers=asks).status_code == 405
+    assert "access-control-allow-origin" not in api.alice.get("/v2/images", headers={"Origin": origin}).headers
+    assert "vary" not in make_api().alice.get("/v2/images", headers={"Origin": origin}).headers

@@ -1,0 +1,80 @@
+"""The pages about the service say what the service does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import BaseModel
+
+from pipeline.base.home import CHECKOUT
+from pipeline.imageservice import settings_reference
+from pipeline.imageservice.catalog.quotas import Resource
+from pipeline.imageservice.settings import Settings
+from pipeline.imageservice.settings_reference import _inner
+
+DOCS = CHECKOUT / "docs"
+TOP = set(Settings.model_fields)
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert (DOCS / settings_reference.FILE).read_text() == settings_reference.reference(), "run ./inv schema"
+
+
+def test_the_reference_links_only_to_what_is_there() -> None:
+    text = settings_reference.reference()
+    headings = {
+        line.removeprefix("## ").lower().replace(" ", "-") for line in text.splitlines() if line.startswith("## ")
+    }
+    assert set(re.findall(r"\]\(#([a-z0-9-]+)\)", text)) <= headings
+
+
+def _cited() -> list[str]:
+    """Names in the right-hand column of the tables that begin like a setting of ours."""
+    rows = [line.split("|")[2] for line in (DOCS / "from-glance.md").read_text().splitlines() if line.startswith("| ")]
+    names = {name for row in rows for name in re.findall(r"`([a-z_.]+)`", row)}
+    return sorted(name for name in names if name.partition(".")[0] in TOP)
+
+
+@pytest.mark.parametrize("name", _cited())
+def test_settings_named_for_those_who_move_exist(name: str) -> None:
+    models: list[type[BaseModel]] = [Settings]
+    for part in name.split("."):
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        assert fields, f"{name}: there is no {part}"
+        models = [inner for field in fields for inner in _inner(field.annotation)]
+
+
+def test_enough_is_named() -> None:
+    assert len(_cited()) > 35
+
+
+def _options(model: type[BaseModel], seen: set[type[BaseModel]]) -> set[str]:
+    if model in seen:
+        return set()
+    seen.add(model)
+    names = set(model.model_fields)
+    for field in model.model_fields.values():
+        for inner in _inner(field.annotation):
+            names |= _options(inner, seen)
+    return names
+
+
+# Options of what has not landed yet. Each line goes when its part does.
+PENDING = {
+    "glance_download_properties": "imports by glance-download",
+    "lost_node_seconds": "imports whose node is lost",
+    "reference_file": "Swift accounts by reference",
+}
+
+
+def test_no_option_is_without_effect() -> None:
+    """Every documented option is read somewhere, other than where it is described."""
+    files = list((CHECKOUT / "pipeline").rglob("*.py"))
+    described = "".join(path.read_text() for path in files if path.name.endswith("options.py"))
+    code = "".join(path.read_text() for path in files if not path.name.endswith("options.py"))
+    names = _options(Settings, set()) - {str(resource) for resource in Resource}  # those are read by their enum
+    unread = {
+        name for name in names if not re.search(rf"\.{name}\b", code) and not re.search(rf"\bself\.{name}\b", described)
+    }
+    assert unread == set(PENDING)
