@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -79,7 +81,11 @@ def prepare(settings: Settings) -> Service:
 def serve_api(service: Service) -> None:
     """The HTTP server, until it is told to stop."""
     sys.argv = sys.argv[:1]  # gunicorn would read our arguments as its own
-    ImageApplication(service.settings.address, service.settings.server, lambda: create_app(service)).run()
+    settings = service.settings
+    counts = settings.folder / "metrics"
+    shutil.rmtree(counts, ignore_errors=True)  # those of an earlier run would be added to ours
+    make = functools.partial(create_app, service, metrics_folder=counts)
+    ImageApplication(settings.address, settings.server, make).run()
 
 
 def work(service: Service) -> None:
