@@ -7,7 +7,9 @@ no manager daemon, since block images and the gateway need none. Users: ``admin`
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,6 +55,8 @@ paxos_min_wait = 0.02
 [osd]
 osd_data = {folder}/osd
 osd_memory_target = 1073741824
+# How soon a client that has gone is missed.
+osd_client_watch_timeout = 5
 {objectstore}
 [client.rgw.a]
 rgw_data = {folder}/rgw
@@ -75,6 +79,18 @@ class Ceph:
     folder: Path
     fsid: str
     port: int
+    daemons: contextlib.ExitStack
+
+    def start_osd(self) -> None:
+        """Start the OSD, for the first time or after ``kill_osd`` (whose data only a cluster on disk still has)."""
+        osd, keyring = program("ceph-osd", "ceph-osd"), self.folder / "osd" / "keyring"
+        child = self.daemons.enter_context(_running(self, [osd, "-i", "0", "--keyring", keyring], "osd"))
+        (self.folder / "osd.pid").write_text(str(child.pid))
+        wait_until(lambda: "1 up" in self.command("ceph", "osd", "stat"), "the OSD is up", pause=0.2)
+
+    def signal_osd(self, number: signal.Signals) -> None:
+        """Stop, continue or kill the OSD."""
+        os.kill(int((self.folder / "osd.pid").read_text()), number)
 
     @property
     def conf(self) -> Path:
@@ -96,21 +112,15 @@ def ceph(*, memory: bool = True) -> Iterator[Ceph]:
     """Run the cluster; ready in about five seconds, or ten with bluestore."""
     mon, osd = program("ceph-mon", "ceph-mon"), program("ceph-osd", "ceph-osd")
     program("rbd", "ceph-common")
-    with scratch("ceph") as folder, contextlib.ExitStack() as servers:
+    with scratch("ceph") as folder, contextlib.ExitStack() as daemons:
         for name in ("mon", "osd", "run", "log", "rgw"):
             (folder / name).mkdir()
-        cluster = Ceph(folder, str(uuid.uuid4()), free_port())
+        cluster = Ceph(folder, str(uuid.uuid4()), free_port(), daemons)
         _write_conf(cluster, memory)
         _make_monitor(cluster, mon)
-        servers.enter_context(_running(cluster, [mon, "-i", "a"], "mon"))
-        identifier = str(uuid.uuid4())
-        cluster.command("ceph", "osd", "new", identifier)
-        keyring = folder / "osd" / "keyring"
-        caps = ("mon", "allow profile osd", "mgr", "allow profile osd", "osd", "allow *")
-        cluster.command("ceph", "auth", "get-or-create", "osd.0", *caps, "-o", keyring)
-        process.run([osd, "-c", cluster.conf, "-i", "0", "--mkfs", "--osd-uuid", identifier, "--keyring", keyring])
-        servers.enter_context(_running(cluster, [osd, "-i", "0", "--keyring", keyring], "osd"))
-        wait_until(lambda: "1 up" in cluster.command("ceph", "osd", "stat"), "the OSD is up", pause=0.2)
+        daemons.enter_context(_running(cluster, [mon, "-i", "a"], "mon"))
+        _make_osd(cluster, osd)
+        cluster.start_osd()
         _make_pool(cluster)
         yield cluster
 
@@ -131,7 +141,7 @@ def gateway(cluster: Ceph) -> Iterator[str]:
 
 def _running(
     cluster: Ceph, command: list[str | Path], name: str, port: int | None = None
-) -> contextlib.AbstractContextManager[object]:
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """A daemon in the foreground (-f), ready at once unless it is to listen on ``port``."""
     words = [command[0], "-f", "-c", cluster.conf, *command[1:]]
     return daemon(
@@ -167,6 +177,14 @@ def _make_monitor(cluster: Ceph, mon: Path) -> None:
     address = addresses.partition(" = ")[2]
     process.run(["monmaptool", "--create", "--clobber", "--fsid", cluster.fsid, "--addv", "a", address, monmap])
     process.run([mon, "-c", cluster.conf, "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring])
+
+
+def _make_osd(cluster: Ceph, osd: Path) -> None:
+    identifier, keyring = str(uuid.uuid4()), cluster.folder / "osd" / "keyring"
+    cluster.command("ceph", "osd", "new", identifier)
+    caps = ("mon", "allow profile osd", "mgr", "allow profile osd", "osd", "allow *")
+    cluster.command("ceph", "auth", "get-or-create", "osd.0", *caps, "-o", keyring)
+    process.run([osd, "-c", cluster.conf, "-i", "0", "--mkfs", "--osd-uuid", identifier, "--keyring", keyring])
 
 
 def _make_pool(cluster: Ceph) -> None:

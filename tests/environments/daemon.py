@@ -94,10 +94,11 @@ def daemon(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` in the foreground until the block ends; the block begins when ``ready`` says so.
 
-    At the end the process gets ``stop`` and time to go; what is left of its group is then killed. Raises
-    ``PipelineError`` with the end of ``log`` when it does not become ready within ``seconds``.
+    At the end the process gets ``stop`` and time to go; what is left of its group is then killed. It ends too when the
+    tests are killed. Raises ``PipelineError`` with the end of ``log`` when it does not become ready within ``seconds``.
     """
-    with log.open("ab") as output, process.started(command, log=output, env=env, cwd=cwd) as child:
+    mortal = ["setpriv", "--pdeathsig=TERM", "--", *command]
+    with log.open("ab") as output, process.started(mortal, log=output, env=env, cwd=cwd) as child:
         _await_ready(child, ready, log, seconds)
         try:
             yield child

@@ -89,3 +89,10 @@ def gateway(ceph: storage_cluster.Ceph) -> Iterator[str]:
     """The URL of the cluster's S3 gateway, for the whole session."""
     with installed(storage_cluster.gateway(ceph)) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def ceph_on_disk() -> Iterator[storage_cluster.Ceph]:
+    """A Ceph cluster that keeps its data on disk, so that its OSD can be killed; for the whole session."""
+    with installed(storage_cluster.ceph(memory=False)) as cluster:
+        yield cluster

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from pipeline.base.errors import PipelineError
 from pipeline.imageservice.stores.http_options import HttpOptions
 from pipeline.imageservice.stores.options import FileOptions, StoreOptions
 from pipeline.imageservice.stores.pieces import Budget, Unlimited
+from pipeline.imageservice.stores.rbd_options import RbdOptions
 from pipeline.imageservice.stores.s3_options import S3Options
 from pipeline.imageservice.stores.store import Store
 from pipeline.imageservice.stores.swift_options import SwiftOptions
@@ -29,6 +31,7 @@ AnyStoreOptions = Annotated[
     Annotated[FileOptions, Tag("file")]
     | Annotated[S3Options, Tag("s3")]
     | Annotated[SwiftOptions, Tag("swift")]
+    | Annotated[RbdOptions, Tag("rbd")]
     | Annotated[HttpOptions, Tag("http")],
     Discriminator(_kind, custom_error_type="store_type", custom_error_message="type: there is no such kind of store"),
 ]
@@ -36,8 +39,11 @@ _DRIVERS = {
     "file": "file.FileStore",
     "s3": "s3.S3Store",
     "swift": "swift.SwiftStore",
+    "rbd": "rbd.RbdStore",
     "http": "http.HttpStore",
 }
+# Where the libraries come from that not every installation has.
+_LIBRARIES = {"rbd": "install the packages python3-rbd and python3-rados, then run ./inv again"}
 
 
 def _anywhere(uri: str) -> Sequence[str]:
@@ -59,6 +65,12 @@ class Surroundings:
 def make_store(options: AnyStoreOptions, surroundings: Surroundings) -> Store:
     """The store that ``options`` describe; nothing is contacted yet."""
     module, _, name = _DRIVERS[options.type].partition(".")
-    driver = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    try:
+        driver = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    except ImportError as error:
+        raise PipelineError(
+            f"store {options.id}: its kind, {options.type}, needs the Python module {error.name}",
+            hint=_LIBRARIES.get(options.type),
+        ) from None
     store: Store = driver(options, surroundings)
     return store

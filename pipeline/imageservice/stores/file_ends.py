@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,9 +15,8 @@ from pipeline.imageservice.stores.file_faults import object_faults, store_faults
 from pipeline.imageservice.stores.options import FileOptions
 from pipeline.imageservice.stores.store import Reader, Stored, Writer
 from pipeline.imageservice.stores.writeback import WriteBack
+from pipeline.imageservice.stores.zeros import runs
 
-_GRAIN = 64 << 10  # holes are kept in multiples of this
-_ZERO_GRAIN = bytes(_GRAIN)
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -41,7 +40,7 @@ class FileWriter(Writer):
     def write(self, data: memoryview) -> None:
         """See ``Writer.write``."""
         with store_faults(self._options.id, self._target):
-            for start, end in _runs(data) if self._options.holes else [(0, len(data))]:
+            for start, end in runs(data) if self._options.holes else [(0, len(data))]:
                 _write_all(self._descriptor, data[start:end], self._offset + start)
             self._offset += len(data)
             self._writeback.written(self._offset)
@@ -128,6 +127,22 @@ class FileReader(Reader):
         self._took(count)
         return count
 
+    def hole(self, limit: int) -> int:
+        """See ``Reader.hole``."""
+        here = self._raw.tell()
+        try:
+            data = os.lseek(self._raw.fileno(), here, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # not a file system that tells
+                return 0
+            data = here + self._left  # nothing but a hole up to the end
+            if os.fstat(self._raw.fileno()).st_size < data:
+                data = here
+        count = min(data - here, self._left, limit)
+        self._raw.seek(here + count)
+        self._left -= count
+        return count
+
     def close(self) -> None:
         """See ``Reader.close``."""
         self._raw.close()
@@ -147,22 +162,6 @@ def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
     while data:
         count = os.pwrite(descriptor, data, offset)
         data, offset = data[count:], offset + count
-
-
-def _runs(data: memoryview) -> Iterator[tuple[int, int]]:
-    """The parts of ``data`` that aren't zeros, as (start, end), in whole grains."""
-    begin = None
-    for start in range(0, len(data), _GRAIN):
-        grain = data[start : start + _GRAIN]
-        # Looking at two bytes spares the copy for nearly everything that isn't zeros.
-        if not grain[0] and not grain[-1] and grain.tobytes() == _ZERO_GRAIN[: len(grain)]:
-            if begin is not None:
-                yield begin, start
-            begin = None
-        elif begin is None:
-            begin = start
-    if begin is not None:
-        yield begin, len(data)
 
 
 def _fsync_directory(path: Path) -> None:

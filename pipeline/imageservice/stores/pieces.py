@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, Protocol, TypeVar
 
 from pipeline.imageservice.errors import Unavailable
+from pipeline.imageservice.stores.errors import StoreFull
 
 T = TypeVar("T")
 _PATIENCE = 60.0  # seconds to wait for memory before an upload is refused
@@ -35,6 +36,20 @@ class Unlimited:
         return contextlib.nullcontext()
 
 
+@contextlib.contextmanager
+def reserve(budget: Budget, size: int, patience: float = _PATIENCE) -> Iterator[None]:
+    """Hold ``size`` bytes of the budget while the block runs.
+
+    Raises ``Unavailable`` when they don't come free within ``patience`` seconds, ``StoreFull`` when they never can.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(budget.reserve(size, time.monotonic() + patience))
+        except ValueError as error:
+            raise StoreFull("the image is too large for the memory the service may use", detail=str(error)) from None
+        yield
+
+
 class Pieces(Generic[T]):
     """Collects bytes into pieces of ``size`` and has ``send`` take the full ones, up to ``at_once`` at a time.
 
@@ -51,7 +66,7 @@ class Pieces(Generic[T]):
             self.size = max(1, min(size, expected))
             self._at_once = max(1, min(at_once, -(-expected // self.size) - 1))
         self._grants = contextlib.ExitStack()
-        self._grants.enter_context(budget.reserve(self.size, time.monotonic() + _PATIENCE))
+        self._grants.enter_context(reserve(budget, self.size))
         self._filling = bytearray(self.size)
         self._filled = 0
         self._spare: list[bytearray] = []
@@ -127,7 +142,7 @@ class Pieces(Generic[T]):
         return self._spare.pop()
 
     def _get_spares(self) -> None:
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(Unavailable, StoreFull):
             for _ in range(self._at_once):
-                self._grants.enter_context(self._budget.reserve(self.size, time.monotonic()))
+                self._grants.enter_context(reserve(self._budget, self.size, patience=0))
                 self._spare.append(bytearray(self.size))

@@ -1,0 +1,128 @@
+"""Connections to a Ceph cluster: one for all threads of the process, made on first use.
+
+What a silent OSD has broken off may leave an image locked, by a lock that others can break but the connection that
+holds it cannot. So such a connection gets no new users, and ends with its last one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import rados
+
+from pipeline.imageservice.stores.errors import StoreError, StoreUnavailable
+from pipeline.imageservice.stores.rbd_faults import rbd_faults
+from pipeline.imageservice.stores.rbd_options import RbdOptions
+
+
+@dataclass(eq=False)
+class Connection:
+    """A client of the cluster with its pool (``rados.Ioctx``) open."""
+
+    client: Any
+    pool: Any
+    fsid: str
+    users: int = field(default=0)
+    retired: bool = field(default=False)
+
+    @property
+    def features(self) -> int:
+        """The features new images get: the cluster's default ones."""
+        return int(self.client.conf_get("rbd_default_features") or 0)
+
+
+class Cluster:
+    """The cluster and the pool that ``options`` name."""
+
+    def __init__(self, options: RbdOptions) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._current: Connection | None = None
+        self.known_fsid: str | None = None
+
+    @property
+    def fsid(self) -> str:
+        """The cluster's id, which is part of every address. Raises ``StoreUnavailable``."""
+        if self.known_fsid is None:
+            with self.connection() as connection:
+                return connection.fsid
+        return self.known_fsid
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection for the block. Raises ``StoreUnavailable``."""
+        connection, broken = self.borrow(), True
+        try:
+            yield connection
+            broken = False
+        except StoreError as error:
+            broken = isinstance(error, StoreUnavailable)
+            raise
+        finally:
+            self.give_back(connection, broken=broken)
+
+    def borrow(self) -> Connection:
+        """A connection, until ``give_back``. Raises ``StoreUnavailable``."""
+        with self._lock:
+            if self._current is None:
+                self._current = self._connect()
+                self.known_fsid = self._current.fsid
+            self._current.users += 1
+            return self._current
+
+    def give_back(self, connection: Connection, *, broken: bool = False) -> None:
+        """One user is done; ``broken``: it may have left a lock behind."""
+        with self._lock:
+            connection.users -= 1
+            connection.retired = connection.retired or broken
+            if connection.retired and connection is self._current:
+                self._current = None
+            last = connection.retired and connection.users == 0
+        if last:
+            # It may wait for a silent cluster.
+            threading.Thread(target=_end, args=(connection,), daemon=True).start()
+
+    def close(self) -> None:
+        """Let go of the cluster; the next use connects again."""
+        with self._lock:
+            connection, self._current = self._current, None
+            if connection is None:
+                return
+            connection.retired = True
+            idle = connection.users == 0
+        if idle:
+            _end(connection)
+
+    def _connect(self) -> Connection:
+        options = self._options
+        # Whole seconds; the cluster's library takes no fractions.
+        patience = math.ceil(options.operation_timeout)
+        settings = {
+            "client_mount_timeout": str(math.ceil(options.connect_timeout)),
+            "rados_mon_op_timeout": str(patience),
+            "rados_osd_op_timeout": str(patience),
+            # When it asks where a silent OSD may be now. Later than an operation ends, it would never ask.
+            "objecter_timeout": str(max(1, min(10, patience // 4))),
+            "objecter_tick_interval": str(max(1, min(5, patience // 8))),
+            # Whole images go by once; a cache in between only costs memory and copies.
+            "rbd_cache": "false",
+        }
+        with rbd_faults(options.id):
+            client = rados.Rados(conffile=str(options.ceph_conf), rados_id=options.user, conf=settings)
+            try:
+                client.connect(timeout=math.ceil(options.connect_timeout))
+                return Connection(client, client.open_ioctx(options.pool), client.get_fsid())
+            except BaseException:
+                client.shutdown()
+                raise
+
+
+def _end(connection: Connection) -> None:
+    with contextlib.suppress(StoreError), rbd_faults("ceph"):
+        connection.pool.close()
+        connection.client.shutdown()
