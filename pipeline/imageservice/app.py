@@ -12,7 +12,7 @@ from pipeline.imageservice.api.actions import Action
 from pipeline.imageservice.api.front import Front
 from pipeline.imageservice.api.health import Health
 from pipeline.imageservice.api.image_data import ImageFile, ImageStage
-from pipeline.imageservice.api.image_import import ImageImport
+from pipeline.imageservice.api.image_import import ImageImport, ImageTask, ImageTaskRetry
 from pipeline.imageservice.api.images import Images, OneImage
 from pipeline.imageservice.api.info import ImportInfo, UsageInfo
 from pipeline.imageservice.api.locations import Locations
@@ -75,6 +75,8 @@ def routes(service: Service) -> dict[str, Resource]:
         "/v2/images/{image_id}/stage": ImageStage(service),
         "/v2/images/{image_id}/tags/{tag}": Tag(service),
         "/v2/images/{image_id}/tasks": ImageTasks(service),
+        "/v2/images/{image_id}/tasks/{task_id}": ImageTask(service),
+        "/v2/images/{image_id}/tasks/{task_id}/retry": ImageTaskRetry(service),
         "/v2/info/import": ImportInfo(service),
         "/v2/info/stores": StoresInfo(service),
         "/v2/info/stores/detail": StoresDetail(service),

@@ -1,12 +1,13 @@
-"""``POST /v2/images/{id}/import``: ask for an image's data to be brought in by the service."""
+"""``POST /v2/images/{id}/import``: ask for an image's data to be brought in by the service, end that, try again."""
 
 from __future__ import annotations
 
 import falcon
 
 from pipeline.imageservice.api.context import caller_of, context_of
-from pipeline.imageservice.api.resource import Resource, read_json
+from pipeline.imageservice.api.resource import Resource, read_json, refuse_body
 from pipeline.imageservice.errors import Invalid
+from pipeline.imageservice.importing.again import cancel, retry
 from pipeline.imageservice.importing.ask import Asked, ask
 
 
@@ -23,4 +24,29 @@ class ImageImport(Resource):
             raise Invalid("An import is a JSON object with a method")
         asked = Asked(body, req.get_header("X-Image-Meta-Store"), context.request_id)
         ask(self.service, caller, image_id, asked)
+        resp.status = 202
+
+
+class ImageTask(Resource):
+    """``/v2/images/{image_id}/tasks/{task_id}``."""
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str, task_id: str) -> None:
+        """End a running import; what it has done so far is undone."""
+        refuse_body(req)
+        caller = caller_of(req)
+        context_of(req).image_id = image_id
+        cancel(self.service, caller, image_id, task_id)
+        resp.status = 202
+
+
+class ImageTaskRetry(Resource):
+    """``/v2/images/{image_id}/tasks/{task_id}/retry``."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, image_id: str, task_id: str) -> None:
+        """Do a failed import again, by a task of its own."""
+        refuse_body(req)
+        caller = caller_of(req)
+        context = context_of(req)
+        context.image_id = image_id
+        retry(self.service, caller, image_id, task_id, context.request_id)
         resp.status = 202

@@ -121,7 +121,11 @@ class Job:
             raise Lost(error.message) from None
         if image is None:
             raise ImageGone(f"Image {self.image_id} was deleted")
-        if image.service.get(service_notes.CANCEL) == self.task.id:
+        self.require_wanted(image)
+
+    def require_wanted(self, image: Image) -> None:
+        """Raise ``Cancelled`` when somebody has asked for the end of this import."""
+        if self.task.id in image.service.get(service_notes.CANCEL, "").split(","):
             raise Cancelled
 
     def write(self, change: Callable[[Connection, Image], T]) -> T:
@@ -263,14 +267,14 @@ class Job:
         tasks.renew(connection, self.task, self.service.leases.seconds, progress=self.progress)
         tasks.finish(connection, self.task, status, hours_to_live=hours, **facts)
         quotas.release(connection, self.image_id)
-        notes = [service_notes.IMPORT_TASK, service_notes.CANCEL]
-        for note in notes:
-            service_notes.remove(connection, self.image_id, note, only_if=self.task.id)
+        service_notes.remove(connection, self.image_id, service_notes.IMPORT_TASK, only_if=self.task.id)
         if not self.request.is_copy:
             for note in (service_notes.STAGED, service_notes.STAGE_HOST):
                 service_notes.remove(connection, self.image_id, note)
         if images.find(connection, self.image_id) is not None:
             service_notes.change_list(connection, self.image_id, service_notes.IMPORTING_TO_STORES, drop=self.stores)
+            if not service_notes.change_list(connection, self.image_id, service_notes.CANCEL, drop=[self.task.id]):
+                service_notes.remove(connection, self.image_id, service_notes.CANCEL)
 
     def _check(self, connection: Connection) -> None:
         try:

@@ -82,6 +82,7 @@ def _run(job: Job) -> None:
 
 def _begin(connection: Connection, job: Job, before: Image) -> None:
     """What comes first, once: the project's limits, and the properties that every imported image gets."""
+    job.require_wanted(before)
     if job.state.get("begun"):
         return
     service, request = job.service, job.request

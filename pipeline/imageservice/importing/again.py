@@ -1,0 +1,67 @@
+"""Ending an import early, and trying one again that failed. Both are our own addition to the API."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.api.lookup import find_image
+from pipeline.imageservice.catalog import images, service_notes, tasks
+from pipeline.imageservice.catalog.model import Image, ImageStatus
+from pipeline.imageservice.catalog.tasks import Task, TaskStatus
+from pipeline.imageservice.errors import Conflict, NotFound
+from pipeline.imageservice.importing.ask import TYPE, Asked, ask
+from pipeline.imageservice.service import Service
+
+
+def cancel(service: Service, caller: Caller, image_id: str, task_id: str) -> None:
+    """Ask for a running import to end; its worker undoes what was done. Raises ``NotFound``, ``Conflict``."""
+
+    def work(connection: Connection) -> None:
+        image = find_image(connection, service.policy, caller, image_id, lock=True)
+        task = _task_of(connection, image, task_id)
+        _require(service, caller, image, task)
+        if task.status.is_over:
+            raise Conflict(f"Task {task_id} is over already")
+        service_notes.change_list(connection, image.id, service_notes.CANCEL, add=[task.id])
+        images.change(connection, image)
+
+    service.database.write(work)
+
+
+def retry(service: Service, caller: Caller, image_id: str, task_id: str, request_id: str) -> Task | None:
+    """Do a failed import again. Stores that failed while others took the data get a copy.
+
+    Raises as ``ask``; a failed glance-direct import needs its data staged anew.
+    """
+    with service.database.read() as connection:
+        image = find_image(connection, service.policy, caller, image_id)
+        task = _task_of(connection, image, task_id)
+    _require(service, caller, image, task)
+    if not task.status.is_over:
+        raise Conflict(f"Task {task_id} is still under way")
+    given = task.input or {}
+    failed = image.service.get(service_notes.FAILED_IMPORT, "").split(",")
+    lacking = [store for store in given["backend"] if store in failed]
+    if image.status is ImageStatus.ACTIVE and lacking:
+        body = {"method": {"name": "copy-image"}, "stores": lacking}
+    elif task.status is TaskStatus.SUCCESS:
+        raise Conflict(f"Task {task_id} has succeeded")
+    else:
+        body = {**given["import_req"], "stores": given["backend"]}
+        body.pop("all_stores", None)
+    return ask(service, caller, image_id, Asked(body, None, request_id))
+
+
+def _task_of(connection: Connection, image: Image, task_id: str) -> Task:
+    task = tasks.get(connection, task_id)
+    if task.image_id != image.id or task.type != TYPE:
+        raise NotFound(f"Task not found: {task_id}")
+    return task
+
+
+def _require(service: Service, caller: Caller, image: Image, task: Task) -> None:
+    if not caller.is_admin and task.owner != caller.project:
+        raise NotFound(f"Task not found: {task.id}")
+    method = (task.input or {})["import_req"]["method"]["name"]
+    service.policy.require(caller, "copy_image" if method == "copy-image" else "modify_image", image)

@@ -1,0 +1,73 @@
+"""Imports that are cancelled, and imports that are tried again."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from tests.environments.daemon import wait_until
+from tests.environments.imageservice import ImageService
+from tests.integration.imageservice.importing.conftest import ask, assert_clean, ended, leftovers
+from tests.integration.imageservice.importing.test_import import DATA, assert_active, break_store, mend_store
+from tests.integration.imageservice.importing.web import Web
+from tests.integration.imageservice.server.plain_app import pattern
+
+pytestmark = pytest.mark.server
+
+
+def newest(service: ImageService, image_id: str) -> str:
+    return str(service.request("GET", f"/v2/images/{image_id}/tasks").json()["tasks"][0]["id"])
+
+
+def test_a_running_import_can_be_cancelled(service: ImageService, origin: Web) -> None:
+    origin.files["slow.img"] = pattern(4 << 20)
+    image_id = service.create()
+    assert ask(service, image_id, "web-download", uri=origin.url("/drip/slow.img"), all_stores=True).status_code == 202
+    wait_until(lambda: leftovers(service, image_id) != [], "some data")
+    path = f"/v2/images/{image_id}/tasks/{newest(service, image_id)}"
+    assert service.request("DELETE", path, "bob").status_code == 404
+    assert service.request("DELETE", path, "rita").status_code == 403
+    assert service.request("DELETE", path).status_code == 202
+    task = ended(service, image_id, seconds=15)
+    assert (task["status"], task["message"]) == ("failure", "The import was cancelled")
+    assert_clean(service, image_id)
+    assert service.request("DELETE", path).status_code == 409
+    assert service.upload(image_id, DATA).status_code == 204
+
+
+def test_a_failed_import_can_be_tried_again(service: ImageService, origin: Web) -> None:
+    origin.files["late.img"] = b""
+    del origin.files["late.img"]
+    image_id = service.create()
+    assert ask(service, image_id, "web-download", uri=origin.url("/late.img"), all_stores=True).status_code == 202
+    first = ended(service, image_id)
+    assert first["status"] == "failure"
+    assert "status 404" in first["message"]
+    assert_clean(service, image_id)
+    origin.files["late.img"] = DATA
+    path = f"/v2/images/{image_id}/tasks/{first['id']}/retry"
+    assert service.request("POST", path, "bob").status_code == 404
+    assert service.request("POST", path).status_code == 202
+    second = ended(service, image_id)
+    assert second["id"] != first["id"]
+    assert second["status"] == "success"
+    assert_active(service, image_id, DATA, "one,three,two")
+    assert service.request("POST", f"/v2/images/{image_id}/tasks/{second['id']}/retry").status_code == 409
+    assert service.request("POST", f"/v2/images/{image_id}/tasks/{uuid.uuid4()}/retry").status_code == 404
+
+
+def test_stores_that_failed_get_a_copy(service: ImageService, origin: Web) -> None:
+    origin.files["x.img"] = DATA
+    image_id = service.create("admin")
+    folder = break_store(service, "three")
+    try:
+        uri = origin.url("/x.img")
+        ask(service, image_id, "web-download", "admin", uri=uri, all_stores=True, all_stores_must_succeed=False)
+        task = ended(service, image_id, "admin")
+    finally:
+        mend_store(folder)
+    assert service.show(image_id, "admin")["stores"] == "one,two"
+    assert service.request("POST", f"/v2/images/{image_id}/tasks/{task['id']}/retry", "admin").status_code == 202
+    assert ended(service, image_id, "admin")["status"] == "success"
+    assert_active(service, image_id, DATA, "one,three,two", "admin")
