@@ -468,6 +468,34 @@ def service_adopt(
     catalog.adopt(settings, url, apply=apply, renamed=store or ())
 
 
+@task(
+    "service.reconcile",
+    _SERVICE,
+    help={
+        "settings": _SETTINGS,
+        "mend": "delete orphans, discard unfinished writes, strike bad copies out (default: only tell)",
+        "digests": "read all data and compare its digests",
+        "store": "look at this store only",
+        "json": "one line of JSON for each difference",
+    },
+)
+def service_reconcile(
+    context: Context, settings: str = "", mend: bool = False, digests: bool = False, store: str = "", json: bool = False
+) -> None:
+    """Compare the image catalog with the stores: orphans, missing data, wrong digests."""
+    from pipeline.face import imageservice
+
+    imageservice.reconcile(settings, mend=mend, digests=digests, store=store, as_json=json)
+
+
+@task("service.scrub", _SERVICE, help={"settings": _SETTINGS, "restore": "bring this deleted image back instead"})
+def service_scrub(context: Context, settings: str = "", restore: str = "") -> None:
+    """Remove the data of deleted images whose delay has passed, or bring one back."""
+    from pipeline.face import imageservice
+
+    imageservice.scrub(settings, restore=restore)
+
+
 # --- Keys and proofs --------------------------------------------------------------------------------------------------
 
 _KEYS = "Keys and proofs"

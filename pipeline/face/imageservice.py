@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.face.task import Exit
 from pipeline.imageservice.access.options import StaticIdentity
@@ -67,6 +69,46 @@ def status(file: str = "", *, as_json: bool = False) -> None:
         _tell_clients(settings)
     if state.pid is None or not state.answers:
         raise SystemExit(Exit.FAILED)
+
+
+def reconcile(
+    file: str = "", *, mend: bool = False, digests: bool = False, store: str = "", as_json: bool = False
+) -> None:
+    """Tell how catalog and stores differ; ends with status 1 when something was found and not mended."""
+    from pipeline.imageservice.importing import reconcile as room
+    from pipeline.imageservice.service import Service
+
+    service = Service.from_settings(_load(file))
+    if store and store not in service.stores:
+        known = ", ".join(one.id for one in service.stores)
+        raise PipelineError(f"there is no store {store!r}", hint=f"configured are: {known}")
+    open_ones = found = 0
+    for one in room.reconcile(service, mend=mend, digests=digests, only=store or None):
+        found += 1
+        open_ones += not one.mended
+        if as_json:
+            print(json.dumps({**asdict(one), "kind": str(one.kind)}))
+        else:
+            print("  ".join(part for part in (str(one.kind), one.store, one.image, one.detail, one.mended) if part))
+    if not found and not as_json:
+        print("the catalog and the stores agree")
+    if open_ones:
+        raise SystemExit(Exit.FAILED)
+
+
+def scrub(file: str = "", *, restore: str = "") -> None:
+    """Remove the data of deleted images that is due, or bring an image back."""
+    from pipeline.imageservice import deletion
+    from pipeline.imageservice.service import Service
+
+    service = Service.from_settings(_load(file))
+    if restore:
+        image = deletion.restore(service, restore)
+        print(f"image {image.id} ({image.name or 'without a name'}) is back")
+        return
+    options = service.settings.database
+    done = deletion.finish_pending(service, older_than=options.scrub_after if options.delayed_delete else 0)
+    print(f"the data of {done} deleted image{'' if done == 1 else 's'} was removed")
 
 
 def _load(file: str) -> Settings:

@@ -176,17 +176,31 @@ def waiting(connection: Connection, types: Collection[str]) -> bool:
     return connection.execute(query).first() is not None
 
 
+def bound(connection: Connection, types: Collection[str]) -> list[Task]:
+    """The waiting tasks of ``types`` that only one node can do."""
+    query = select(*_COLUMNS).where(_free(), _T.c.node.is_not(None), _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    return [_from_row(row) for row in connection.execute(query.order_by(_T.c.not_before))]
+
+
 def claim(
-    connection: Connection, types: Collection[str], holder: str, seconds: float, *, node: str | None = None
+    connection: Connection,
+    types: Collection[str],
+    holder: str,
+    seconds: float,
+    *,
+    node: str | None = None,
+    task_id: str | None = None,
 ) -> Task | None:
     """Take the longest waiting task of one of ``types`` for ``seconds``; ``None`` when there is nothing to do.
 
     A task whose worker stopped renewing counts as waiting. ``node``: where the worker is; without it, it takes only
-    what any worker may do.
+    what any worker may do. ``task_id``: this one or none.
     """
     moment = now()
     here = _T.c.node.is_(None) if node is None else or_(_T.c.node.is_(None), _T.c.node == node)
     query = select(*_COLUMNS).where(_free(), here, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    if task_id is not None:
+        query = query.where(_T.c.id == task_id)
     query = query.order_by(_T.c.not_before, _T.c.id).limit(1).with_for_update(skip_locked=True)
     row = connection.execute(query).first()
     if row is None:

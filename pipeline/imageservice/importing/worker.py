@@ -22,7 +22,7 @@ from pipeline.imageservice.data import recovery
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.data.running import Stopping, running
 from pipeline.imageservice.errors import ServiceError
-from pipeline.imageservice.importing import ask
+from pipeline.imageservice.importing import ask, housekeeping
 from pipeline.imageservice.importing.run import run_import
 from pipeline.imageservice.service import Service
 
@@ -58,6 +58,9 @@ class Worker:
         self._chores = [
             _Chore("recovery", min(5.0, lease / 4), lambda: recovery.recover(service)),
             _Chore("deletion", 30.0, self._scrub),
+            _Chore("staging", 60.0, lambda: housekeeping.sweep_staging(service)),
+            _Chore("node", 15.0, lambda: housekeeping.show_alive(service)),
+            _Chore("lost nodes", 30.0, lambda: housekeeping.give_up_lost(service)),
             _Chore("old tasks", 60.0, lambda: service.database.write(tasks.forget_expired)),
             _Chore("purge", 600.0, self._purge),
         ]
