@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pipeline.base import yaml_source
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
+from pipeline.base.owner import Owner
 from pipeline.host import process
 from pipeline.publishing import clouds
 
@@ -20,9 +21,17 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa
 
 
 def ensure_running(home: Home) -> bool:
-    """Have the service run and the cloud ``bundled`` lead to it; whether it had to be started."""
+    """Have the service run and the cloud ``bundled`` lead to it; whether it had to be started.
+
+    Raises ``PipelineError`` when somebody else's service has its address: our token is none of its business.
+    """
     address = endpoint(home)
     started = not _answers(address)
+    if not started and not _runs_from(home):
+        raise PipelineError(
+            f"another image service than the one of {home.root} answers at {address}",
+            hint=f"stop that one, or give this one another address: `listen` in {home.service / 'settings.yaml'}",
+        )
     if started:
         _start(home)
     if not _answers(address):
@@ -42,6 +51,15 @@ def endpoint(home: Home) -> str:
     server = known.get("server")
     scheme = "https" if isinstance(server, dict) and server.get("tls") else "http"
     return f"{scheme}://{_EVERYWHERE.get(host, host)}:{port}"
+
+
+def _runs_from(home: Home) -> bool:
+    """Whether the service that keeps its state in this home runs, in the background or the foreground."""
+    try:
+        owner = Owner.find((home.service / "service.pid").read_text())
+    except OSError:
+        return False
+    return owner is not None and owner.is_alive()
 
 
 def _answers(address: str) -> bool:
