@@ -85,7 +85,9 @@ class GuestFiles:
             # libguestfs would drop the output of a failed one.
             said = str(self.handle.sh(f"/bin/sh {_SCRIPT} 2>&1; status=$?; echo; echo $status"))
         finally:
-            self.handle.rm_f(_SCRIPT)
+            # An appliance that has died has its own error, which this one must not hide.
+            with contextlib.suppress(RuntimeError):
+                self.handle.rm_f(_SCRIPT)
         output, _, status = said.rstrip("\n").rpartition("\n")
         self.log.write(output.encode(errors="replace"))
         if status != "0":

@@ -77,7 +77,12 @@ def browser(extra: Sequence[str] = ()) -> Iterator[Browser]:
     with scratch("browser") as folder:
         port = free_port()
         # Chromium refuses its own sandbox to root.
-        options = [*_QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else []), f"--user-data-dir={folder}/profile", *extra]
+        options = [
+            *_QUIET,
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            f"--user-data-dir={folder}/profile",
+            *extra,
+        ]
         with daemon(
             [driver, f"--port={port}"], ready=lambda: listens(port), log=folder / "log", env={"HOME": str(folder)}
         ):

@@ -38,8 +38,8 @@ def search(data: bytes, needles: Sequence[Needle] = (), cut: int = 1000) -> list
     return found + list(searcher.finish())
 
 
-def scanned(path: str, data: bytes, cut: int = 70_000, **options: frozenset[str]) -> list[Finding]:
-    scan = FileScan(path, [*known([SECRET]), *GENERIC], **options)
+def scanned(path: str, data: bytes, cut: int = 70_000, expected_keys: frozenset[str] = frozenset()) -> list[Finding]:
+    scan = FileScan(path, [*known([SECRET]), *GENERIC], expected_keys)
     for at in range(0, len(data), cut):
         scan.feed(data[at : at + cut])
     return scan.finish()
