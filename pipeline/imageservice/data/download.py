@@ -39,9 +39,16 @@ class Download:
     """An image's data, open for reading: ``reader`` delivers the asked-for part. ``close`` it in the end."""
 
     def __init__(
-        self, service: Service, caller: Caller, image: Image, place: Location, reader: Reader, part: ByteRange | None
+        self,
+        service: Service,
+        caller: Caller,
+        image: Image,
+        place: Location,
+        store: Store,
+        reader: Reader,
+        part: ByteRange | None,
     ) -> None:
-        self.image, self.place, self.reader, self.part = image, place, reader, part
+        self.image, self.place, self.store, self.reader, self.part = image, place, store, reader, part
         self.control = Control()
         self._service, self._caller = service, caller
         self._open = contextlib.ExitStack()
@@ -87,7 +94,7 @@ def open_download(service: Service, caller: Caller, image_id: str, asked: Asked)
         except StoreError as error:
             last = error
         else:
-            return Download(service, caller, image, place, reader, part)
+            return Download(service, caller, image, place, store, reader, part)
         log.warning("image %s cannot be read from store %s: %s %s", image.id, store.id, last.message, last.detail or "")
     raise last or StoreFailed(f"No store that is configured here holds the data of image {image.id}")
 

@@ -38,6 +38,12 @@ class ServerOptions(BaseModel):
     stop_timeout: float = Field(
         600, ge=0, description="How long a stopping service lets running uploads and downloads go on."
     )
+    internal_redirect: str | None = Field(
+        None,
+        pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$",
+        description="Where nginx in front of the service finds the folders of file stores (docs/nginx.conf): it then "
+        "sends images itself.",
+    )
     tls: TlsOptions | None = Field(None, description="Serve HTTPS.")
     trusted_proxies: list[str] = Field(
         default_factory=lambda: ["127.0.0.1", "::1"],

@@ -100,6 +100,11 @@ class FileStore(Store):
             raw.close()
             raise
 
+    def place(self, uri: str) -> tuple[int, str]:
+        """Which of the directories, counted from 0, an object lies in, and its file's name. Raises ``BadLocation``."""
+        path = self._path(uri)
+        return self.directories.index(path.parent), path.name
+
     def size(self, uri: str) -> int:
         """See ``Store.size``."""
         path = self._path(uri)
