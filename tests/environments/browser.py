@@ -86,7 +86,7 @@ def browser(extra: Sequence[str] = ()) -> Iterator[Browser]:
         with daemon(
             [driver, f"--port={port}"], ready=lambda: listens(port), log=folder / "log", env={"HOME": str(folder)}
         ):
-            wanted = {
+            wanted: dict[str, Any] = {
                 "browserName": "chrome",
                 "goog:chromeOptions": {"binary": str(chromium), "args": options},
                 "goog:loggingPrefs": {"browser": "ALL"},
