@@ -19,20 +19,25 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(1800)]
 
 # What the service does not offer yet. Each line goes when its part lands.
 EXCLUDED = {
-    r"\.Import\w*Test": "imports: no method is offered",
-    r"MultiStoresImportImagesTest": "imports: no method is offered",
-    r"MultiStoresImagesTest|StoreWeightTest": "imports: they need copies in several stores",
-    r"ImageTaskCreate": "imports: the tasks API makes them",
     r"(?i)metad(ata|ef)s?": "metadata definitions",
     r"rbac\.v2\.\w+\.(Namespaces|Objects|Properties|RSTypes|Tags)Project": "metadata definitions",
     r"ImageCachingTest": "the image cache",
 }
+# Where the service does otherwise on purpose. With several stores this test wants a location whose digest was refused
+# to stay on the image: the reference's own bug 2076648, by which refused bytes could be served one day. With a single
+# store it wants no such thing, and is run so below.
+DISAGREED = r"LocationImportTest\.test_add_location_for_image_with_do_secure_hash_true"
 # What the suites themselves leave out, and rightly so.
 SKIPS = {
     "Nova is not available",
     "do_secure_hash is enabled",
     "do_secure_hash is disabled",
+    "HashCalculationRemoteDeletionTest skipped as do_secure_hash is disabled",
     "StoreWeightTest skipped as store weight is not configured",
+    "Skipped until bug: https://launchpad.net/bugs/2030527 is resolved.",
+    # A second endpoint, and a method that is off by default.
+    "No image_remote service to test against",
+    "Server does not support glance-download import method",
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "sqlite": {"secure_hash": True, "weights": (0, 0, 0)},
@@ -73,9 +78,32 @@ def test_image_api_conforms(request: pytest.FixtureRequest, tmp_path: Path, keys
         run.mkdir()
         with image_service(tmp_path / "service", settings) as service, keystone.endpoint("image", service.url):
             outcome = tempest.run(
-                keystone, files, run, options={"image-feature-enabled": features}, exclude=list(EXCLUDED)
+                keystone, files, run, options={"image-feature-enabled": features}, exclude=[*EXCLUDED, DISAGREED]
             )
     assert not outcome.failed, "\n\n".join(f"{name}\n{text[-1500:]}" for name, text in outcome.failed.items())
     assert set(outcome.skipped.values()) <= SKIPS
     assert len(outcome.passed) > 90
     assert "Traceback" not in service.log.read_text()
+
+
+def test_added_locations_are_compared(tmp_path: Path, keystone: Keystone) -> None:
+    """The test named above in full, where it does not ask for the bug."""
+    with tempest.image_files(tmp_path) as files:
+        settings = {
+            **with_keystone(keystone),
+            "stores": [{"id": "web", "type": "http"}],
+            "fetch": {"allowed_ports": [int(files.rpartition(":")[2])], "allowed_networks": ["127.0.0.0/8"]},
+        }
+        features = {"http_store_enabled": "true", "do_secure_hash": "true"}
+        run = tmp_path / "tempest"
+        run.mkdir()
+        with image_service(tmp_path / "service", settings) as service, keystone.endpoint("image", service.url):
+            outcome = tempest.run(
+                keystone,
+                files,
+                run,
+                options={"image-feature-enabled": features},
+                only=[rf"v2\.test_images\.{DISAGREED}"],
+            )
+    assert not outcome.failed, "\n\n".join(f"{name}\n{text[-1500:]}" for name, text in outcome.failed.items())
+    assert len(outcome.passed) == 1
