@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections import defaultdict
@@ -27,6 +28,12 @@ hypothesis.settings.load_profile("house")
 
 # Roughly how many plain tests one test of a kind costs; only used to even out shards.
 _COST = {"guest": 60, "server": 8, "long": 100}
+
+
+def pytest_configure() -> None:
+    # A shell that starts us in the background has us ignore Ctrl-C, and what the tests start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -35,7 +35,9 @@ class Journal:
     """Writes one run down. It is a monitor that nobody looks at until something failed."""
 
     def __init__(self, home: Home, recipes: Sequence[str], options: dict[str, Any]) -> None:
-        self.run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        # By name is by time, also for two runs of one second.
+        now = datetime.now(UTC)
+        self.run = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}{secrets.token_hex(2)}"
         self.folder = home.runs / self.run
         self.folder.mkdir(parents=True, mode=0o700)
         self._head: dict[str, Any] = {

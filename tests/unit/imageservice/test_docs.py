@@ -63,7 +63,6 @@ def _options(model: type[BaseModel], seen: set[type[BaseModel]]) -> set[str]:
 # Options of what has not landed yet. Each line goes when its part does.
 PENDING = {
     "glance_download_properties": "imports by glance-download",
-    "lost_node_seconds": "imports whose node is lost",
 }
 
 
