@@ -69,6 +69,23 @@ def _components(service: Service) -> Document:
                 },
             },
         },
+        "Import": {
+            "type": "object",
+            "required": ["method"],
+            "properties": {
+                "method": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": {"type": "string", "enum": ["glance-direct", "web-download", "copy-image"]},
+                        "uri": {"type": "string"},
+                    },
+                },
+                "stores": {"type": "array", "items": {"type": "string"}},
+                "all_stores": {"type": "boolean"},
+                "all_stores_must_succeed": {"type": "boolean"},
+            },
+        },
         "Location": {
             "type": "object",
             "required": ["url"],
@@ -170,6 +187,17 @@ def _paths() -> Mapping[str, Mapping[str, Document]]:
         },
         "/v2/images/{image_id}/tasks": {
             "get": _call("List an image's tasks", {200: _list_of("tasks", "Task")}, parameters=image)
+        },
+        "/v2/images/{image_id}/tasks/{task_id}": {
+            "delete": _call("End an import", {202: None}, parameters=[*image, _part("task_id")], fails=(409,))
+        },
+        "/v2/images/{image_id}/tasks/{task_id}/retry": {
+            "post": _call("Try an import again", {202: None}, parameters=[*image, _part("task_id")], fails=(409, 413))
+        },
+        "/v2/images/{image_id}/import": {
+            "post": _call(
+                "Import data into stores", {202: None}, parameters=image, body=_json(_ref("Import")), fails=(409, 413)
+            )
         },
         "/v2/info/import": {"get": _call("Ways of importing data", {200: None})},
         "/v2/info/stores": {"get": _call("Where images can be kept", {200: None})},
