@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -48,6 +49,8 @@ def resolve(sources: Sequence[Outside], known: Mapping[str, Locked]) -> dict[str
 
     Raises ``PipelineError`` that names everything which could not be read.
     """
+    if not sources:
+        return {}
     looker = _Looker()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(lambda source: looker.look(source, known.get(source.name)), sources))
@@ -61,28 +64,70 @@ def resolve(sources: Sequence[Outside], known: Mapping[str, Locked]) -> dict[str
     return {source.name: answer for source, answer in zip(sources, answers, strict=True) if isinstance(answer, Locked)}
 
 
+class Look(StrEnum):
+    """How far to look before a build."""
+
+    FRESH = "fresh"  # at everything, and write the lock file
+    MISSING = "missing"  # at what was never locked; nothing is written
+    LOCKED = "locked"  # at nothing outside, and what lies on this machine must be what was locked
+    OFFLINE = "offline"  # at nothing outside
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether anything outside this machine may be asked."""
+        return self in (Look.FRESH, Look.MISSING)
+
+
 def current(
-    recipe: Recipe, entries: Sequence[Entry], lock: LockFile, *, fresh: bool, locked: bool
+    recipe: Recipe, entries: Sequence[Entry], lock: LockFile, look: Look
 ) -> tuple[dict[str, Locked], list[str]]:
     """What the recipe is to be built from, and what of it is new since it was locked, in words.
 
-    ``fresh`` looks at everything and writes the lock file. ``locked`` looks at nothing and raises ``PipelineError``
-    when something was never locked. With neither, only what was never locked is looked at, and nothing is written.
+    Raises ``PipelineError`` when something cannot be reached, or may not be looked at and was never locked.
     """
     sources = outside(recipe, entries)
-    known = {name: entry for name, entry in lock.read().items() if name in sources}
+    before = {name: entry for name, entry in lock.read().items() if name in sources}
+    here = resolve([source for source in sources.values() if source.reading is Reading.MACHINE], before)
+    if look is Look.LOCKED:
+        _require_same(recipe, before, here)
+    known = {**before, **here} if look is not Look.FRESH else before
     missing = [source for name, source in sources.items() if name not in known]
-    if locked and missing:
+    if not look.uses_network and missing:
         names = ", ".join(source.name for source in missing)
         raise PipelineError(
             f"recipe {recipe.name} is not locked: {names}", hint=f"./inv lock {recipe.name} needs the network once"
         )
-    if not fresh:
+    if look is not Look.FRESH:
         return {**known, **resolve(missing, {})}, []
     found = resolve(list(sources.values()), known)
     lock.write(found)
     news = [name for name in found if name in known and found[name].identity != known[name].identity]
     return found, [f"{recipe.name}: {name} has changed" for name in news]
+
+
+def known(recipe: Recipe, entries: Iterable[Entry], lock: LockFile) -> dict[str, Locked]:
+    """What is locked, and what this machine itself says: all there is without a look outside."""
+    locked = lock.read()
+    try:
+        sources = outside(recipe, entries)
+    except PipelineError:
+        return locked  # who asks for the step's key learns why
+    return {**locked, **resolve([each for each in sources.values() if each.reading is Reading.MACHINE], locked)}
+
+
+def _require_same(recipe: Recipe, locked: Mapping[str, Locked], here: Mapping[str, Locked]) -> None:
+    """Raise ``PipelineError`` with everything on this machine that is not what was locked."""
+    wrong = [
+        f"{name}: {f'locked is {locked[name].url}' if name in locked else 'never locked'}, here is {found.url}"
+        for name, found in here.items()
+        if name not in locked or locked[name].identity != found.identity
+    ]
+    if wrong:
+        raise PipelineError(
+            f"recipe {recipe.name} is locked to other packages than this machine has",
+            details=wrong,
+            hint=f"./inv lock {recipe.name} takes what is here; without --locked it is built from that, too",
+        )
 
 
 class _Looker:
@@ -94,6 +139,9 @@ class _Looker:
 
     def look(self, source: Outside, known: Locked | None) -> Locked | str:
         """What is there, or in words why nobody knows."""
+        if source.reading is Reading.MACHINE:
+            found = Locked(source.urls[0], _now(), validators={"url": source.urls[0]})
+            return known if known and known.identity == found.identity else found
         if source.reading is Reading.TIME:
             return known if known and known.age < source.max_age else Locked(_public(source.urls[0]), _now())
         problems = []

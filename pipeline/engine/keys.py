@@ -50,7 +50,10 @@ def document(
 
 def _step(entry: Entry, recipe: Recipe, locked: Mapping[str, Locked]) -> dict[str, Any]:
     found: dict[str, Any] = {"inputs": _plain(entry.step, recipe), "sources": sources(entry.step)}
-    taken = outside(recipe, [entry])
+    try:
+        taken = outside(recipe, [entry])
+    except PipelineError as error:
+        raise InputMissing(entry.name, error) from error
     missing = sorted(set(taken) - set(locked))
     if missing:
         why = PipelineError(f"{', '.join(missing)}: not looked at yet", hint=f"./inv lock {recipe.name}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.events import Monitor
+from pipeline.engine.freshness import Look
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class BuildOptions:
     locked: bool = False
     offline: bool = False
     locks: Path = CHECKOUT / "recipes"
+
+    @property
+    def look(self) -> Look:
+        """How far to look outside before anything is built."""
+        if self.offline:
+            return Look.OFFLINE
+        return Look.LOCKED if self.locked else Look.FRESH if self.fresh else Look.MISSING
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON data for the journal."""

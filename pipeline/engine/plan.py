@@ -12,6 +12,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.engine import keys
 from pipeline.engine.changes import changes
 from pipeline.engine.entry import Entry
+from pipeline.engine.freshness import known
 from pipeline.engine.graph import Unit, units
 from pipeline.engine.history import History
 from pipeline.engine.lock_file import LockFile
@@ -79,7 +80,7 @@ def plan(recipe: Recipe, steps: Sequence[Entry], store: Store, history: History,
     """What a build of ``recipe`` would do now, from what is locked: nothing outside is looked at."""
     try:
         parts = units(recipe, steps)
-        locked = lock.read()
+        locked = known(recipe, steps, lock)
     except PipelineError as error:
         return Plan(recipe.name, (), Needs(0, 0, 0), error=str(error))
     build = BuildState(recipe, {unit.name: UnitState(unit) for unit in parts}, locked)
@@ -95,7 +96,9 @@ def plan(recipe: Recipe, steps: Sequence[Entry], store: Store, history: History,
 
 def cached_keys(recipe: Recipe, steps: Sequence[Entry], store: Store, lock: LockFile) -> list[str]:
     """The keys of all outcomes that a build of ``recipe`` would take from the cache now."""
-    build = BuildState(recipe, {unit.name: UnitState(unit) for unit in units(recipe, steps)}, lock.read())
+    build = BuildState(
+        recipe, {unit.name: UnitState(unit) for unit in units(recipe, steps)}, known(recipe, steps, lock)
+    )
     for state in build.units.values():
         if build.can_start(state):
             build.decide(state)

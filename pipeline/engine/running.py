@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.base.errors import PipelineError
 from pipeline.engine import events, strays, worker
 from pipeline.engine.locks import Lock
+from pipeline.engine.task import Task
 
 # How long a worker may clean up after its deadline, or after it was told to stop, before it is killed.
 GRACE = 60.0
@@ -24,7 +25,7 @@ GRACE = 60.0
 class Running:
     """One worker process. ``failure`` is the last report of a failure, ``step`` the step it works on."""
 
-    task: worker.Task
+    task: Task
     lock: Lock
     pid: int
     reader: int
@@ -37,7 +38,7 @@ class Running:
     _stop_by: float | None = field(default=None)
 
     @classmethod
-    def start(cls, task: worker.Task, lock: Lock) -> Running:
+    def start(cls, task: Task, lock: Lock) -> Running:
         """Start a worker on ``task``, whose key is locked by ``lock``."""
         pid, reader = worker.start(task)
         os.set_blocking(reader, False)

@@ -16,8 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -25,56 +24,22 @@ from typing import IO, Any, NoReturn
 
 from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
-from pipeline.base.home import Home
-from pipeline.engine import overlay
+from pipeline.engine import around, overlay
 from pipeline.engine.entry import Entry
-from pipeline.engine.graph import Unit
+from pipeline.engine.freshness import outside
 from pipeline.engine.pace import patience
-from pipeline.engine.store import Blob, Outcome, Store
-from pipeline.engine.workplace import Workplace
+from pipeline.engine.store import Outcome
+from pipeline.engine.task import Task
 from pipeline.host import accelerator
-from pipeline.steps.step import Context, Origin, Stage
+from pipeline.steps.step import Context, Stage
 
 OWNER = "PIPELINE_OWNER"
 _PR_SET_PDEATHSIG = 1
 _EVERY = 0.1  # seconds between two reports of progress
 
 
-@dataclass(frozen=True)
-class Task:
-    """Everything a worker needs: what to do, what it stands on, where to work and to log.
-
-    ``base`` is the digest of the frozen disk below, ``products`` those that a record is about, ``facts`` what earlier
-    steps returned, ``locked`` what was found outside. ``logs``, ``evidence`` and ``deadlines`` are by
-    step; a deadline is in seconds, by accelerator.
-    """
-
-    unit: Unit
-    key: str
-    document: Mapping[str, Any]
-    base: str | None
-    products: Mapping[str, Blob]
-    facts: Mapping[str, Mapping[str, Any]]
-    locked: Mapping[str, Mapping[str, Any]]
-    offline: bool
-    home: Home
-    store: Store
-    place: Workplace
-    temporary: Path
-    run: str
-    logs: Mapping[str, Path]
-    evidence: Mapping[str, Path]
-    deadlines: Mapping[str, Mapping[str, float]]
-    accelerator: str | None
-    origins: Sequence[Origin]
-
-
 class Stopped(BaseException):
     """The run was told to end. Not an ``Exception``, so that no step takes it for a failure to recover from."""
-
-
-class DeadlinePassed(PipelineError):
-    """A step took too long."""
 
 
 def start(task: Task) -> tuple[int, int]:
@@ -180,14 +145,14 @@ class _Worker:
         task = self.task
         evidence = task.evidence[entry.name]
         evidence.mkdir(parents=True, exist_ok=True)
-        with task.logs[entry.name].open("ab", buffering=0) as log, _outputs_to(log):
+        with task.logs[entry.name].open("ab", buffering=0) as log, around.outputs_to(log):
             if self._accelerator is None:
                 self._accelerator = accelerator.probe(task.home).name
             seconds = task.deadlines[entry.name][self._accelerator]
             self._report("started", log=str(task.logs[entry.name]), deadline=seconds)
             try:
-                with _deadline(entry.name, seconds), _untouched(self._frozen()):
-                    self.facts[entry.name] = _plain(entry.name, entry.step.run(self._context(evidence, log)))
+                with around.deadline(entry.name, seconds), around.untouched(self._frozen()):
+                    facts = _plain(entry.name, entry.step.run(self._context(evidence, log)))
             except BaseException:
                 # For whoever reads the log; people get the message alone.
                 traceback.print_exc()
@@ -195,7 +160,8 @@ class _Worker:
             finally:
                 for place in (task.logs[entry.name], evidence):
                     secrets.scrub_files(place)
-        self._require_same_bytes(self.facts[entry.name])
+        self.facts[entry.name] = {**facts, **_dependencies(entry, task, facts)}
+        self._require_same_bytes(facts)
         shutil.rmtree(evidence, ignore_errors=True)
 
     def _require_same_bytes(self, facts: Mapping[str, Any]) -> None:
@@ -280,6 +246,17 @@ class _Worker:
             self.pipe.write(secrets.scrub(json.dumps({"kind": kind, "step": self._step, **facts})) + "\n")
 
 
+def _dependencies(entry: Entry, task: Task, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the step says that it took in, and what was locked for it."""
+    said = list(facts.get("dependencies", ()))
+    known = {each["name"] for each in said}
+    for name in outside(task.unit.recipe, [entry]):
+        found = task.locked[name]
+        if found["sha256"] and name not in known:
+            said.append({"name": name, "uri": found["url"], "digest": {"sha256": found["sha256"]}})
+    return {"dependencies": said} if said else {}
+
+
 def _plain(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(json.loads(json.dumps(facts, allow_nan=False)))
@@ -287,52 +264,3 @@ def _plain(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         raise PipelineError(
             f"the facts of {name} are not JSON data: {error}", hint="this is a bug in the step"
         ) from None
-
-
-@contextlib.contextmanager
-def _outputs_to(log: IO[bytes]) -> Iterator[None]:
-    """Standard output and error go to the log, also those of programs that inherit them."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(number) for number in (1, 2)]
-    try:
-        for number in (1, 2):
-            os.dup2(log.fileno(), number)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, descriptor in zip((1, 2), saved, strict=True):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _deadline(name: str, seconds: float) -> Iterator[None]:
-    """Raise ``DeadlinePassed`` in the block when it takes longer. Clean-up afterwards has as long as it needs."""
-
-    def passed(number: int, frame: FrameType | None) -> None:
-        raise DeadlinePassed(f"{name} did not end within {seconds:.0f} s", hint="its log says what it was waiting for")
-
-    before = signal.signal(signal.SIGALRM, passed)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def _untouched(files: list[Path]) -> Iterator[None]:
-    """Raise ``PipelineError`` when the block changed one of ``files``."""
-    before = [_state(file) for file in files]
-    yield
-    for file, state in zip(files, before, strict=True):
-        if _state(file) != state:
-            raise PipelineError(f"the step changed {file}, which is frozen", hint="this is a bug in the step")
-
-
-def _state(file: Path) -> tuple[int, int, int]:
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -16,7 +16,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine import graph_svg, registry
 from pipeline.engine.build import build as build_all
-from pipeline.engine.freshness import current
+from pipeline.engine.freshness import Look, current
 from pipeline.engine.history import History
 from pipeline.engine.lock_file import LockFile
 from pipeline.engine.monitors.choice import choose
@@ -91,7 +91,7 @@ def lock(names: Sequence[str], settings: Sequence[str] = ()) -> None:
     """Look at what recipes take from outside, and write it to their lock files."""
     for recipe in load(names or nightly.names(RECIPES / "nightly.yaml"), settings):
         file = LockFile(RECIPES, recipe.name)
-        found, news = current(recipe, registry.STEPS, file, fresh=True, locked=False)
+        found, news = current(recipe, registry.STEPS, file, Look.FRESH)
         print("\n".join(news) or f"{recipe.name}: {'nothing has changed' if found else 'takes nothing from outside'}")
 
 

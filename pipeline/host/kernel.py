@@ -59,7 +59,7 @@ class Kernel:
         return [self.modules_dir / path for path in order]
 
     def _built_in(self) -> set[str]:
-        return {module_name(Path(line)) for line in _lines(self.modules_dir / "modules.builtin")}
+        return _read_built_in(self.modules_dir)
 
 
 def newest(kind: str | None = None) -> Kernel:
@@ -130,6 +130,11 @@ def _read_dependencies(modules_dir: Path) -> dict[str, tuple[str, list[str]]]:
         own, _, others = line.partition(":")
         needs[module_name(Path(own))] = (own, others.split())
     return needs
+
+
+@functools.cache
+def _read_built_in(modules_dir: Path) -> set[str]:
+    return {module_name(Path(line)) for line in _lines(modules_dir / "modules.builtin")}
 
 
 def _lines(file: Path) -> list[str]:

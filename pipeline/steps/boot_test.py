@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import firmware, guest, hardware, iso, process, qemu, triage
+from pipeline.host import answers, firmware, guest, hardware, iso, process, qemu, triage
 from pipeline.host.accelerator import emulator
 from pipeline.image import convert
 from pipeline.recipes.model import Recipe
@@ -50,7 +50,7 @@ class BootTest:
             "shutdown": properties.get("os_shutdown_timeout"),
             "boot_test": recipe.boot_test.model_dump(mode="json"),
             "products": [product.model_dump(mode="json") for product in recipe.products],
-            "qemu": process.run([emulator(), "--version"]).stdout.splitlines()[0],
+            "qemu": answers.version(emulator()),
         }
 
     def sources(self) -> Sequence[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import process
+from pipeline.host import answers
 from pipeline.image import convert
 from pipeline.recipes.model import Recipe
 from pipeline.steps.step import Context, Stage
@@ -27,7 +27,7 @@ class Products:
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
         """The formats, and the version of the program that writes them."""
-        version = process.run(["qemu-img", "--version"]).stdout.splitlines()[0]
+        version = answers.version("qemu-img")
         return {"products": [product.model_dump(mode="json") for product in recipe.products], "qemu-img": version}
 
     def sources(self) -> Sequence[Path]:

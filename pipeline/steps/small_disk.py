@@ -26,16 +26,16 @@ def describe(recipe: Recipe, boot: Tree, root: Tree) -> SmallDisk:
         root=root,
         boot_label=BOOT_LABEL,
         root_label=ROOT_LABEL,
-        boot_code=boot_code(),
+        boot_code=boot_code().read_bytes(),
         serial=identity(recipe.name, "boot").int & 0xFFFFFFFF,
         root_identity=identity(recipe.name, "root"),
         time=EPOCH,
     )
 
 
-def boot_code() -> bytes:
-    """SYSLINUX's boot sector, which starts the active partition."""
+def boot_code() -> Path:
+    """SYSLINUX's boot sector, which starts the active partition, as a file of this machine."""
     for file in _MBR:
         if file.is_file():
-            return file.read_bytes()
+            return file
     raise PipelineError("the boot loader's mbr.bin is not installed", hint="apt install syslinux-common")

@@ -38,6 +38,7 @@ class Reading(StrEnum):
     CONTENT = "content"  # fetch it and digest it: repository metadata, lists of checksums
     HEADERS = "headers"  # ask for its ETag, date and length: media too large to fetch for a look
     TIME = "time"  # it can't be read without us (a CDN with client certificates): believe it for a while
+    MACHINE = "machine"  # it lies on this machine, and its URL says which it is: looked at always, without a network
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Context:
     the step fails: serial log, screenshot, last events. ``facts`` holds what earlier steps of this recipe returned,
     by step name. ``layers`` is the folder under which ``disk`` and all its backing files lie. A record step may leave
     files in ``documents`` (an SBOM, an attestation, a screenshot): they are kept with the record, by their names.
-    ``locked`` says by the name of each ``Outside`` of this step what was found there (``url``, and ``sha256`` if
+    ``locked`` says by the name of each ``Outside`` of this step what was found there (``url``, ``sha256`` if
     its content was read); with ``offline`` the step must not touch the network. ``origins`` are the units of this
     recipe that were done before, for whoever has to tell how the product came about.
     """
@@ -125,4 +126,9 @@ class Step(Protocol):
         """The files of our own code whose change changes the result (beside the step's own module)."""
 
     def run(self, context: Context) -> Mapping[str, Any]:
-        """Do the work; return the facts found or made, as JSON data. Raises ``PipelineError`` when it fails."""
+        """Do the work; return the facts found or made, as JSON data. Raises ``PipelineError`` when it fails.
+
+        The fact ``dependencies`` lists everything that was taken in from elsewhere, for the provenance: each a mapping
+        of ``name`` (unique), ``uri`` (a package URL, an address without password) and ``digest`` (hash → hex). What
+        the engine locked for the step is added to it by the engine.
+        """

@@ -41,18 +41,26 @@ def tree(kernel: Kernel, arguments: tuple[str, ...]) -> Tree:
     return made
 
 
+def taken(kernel: Kernel) -> list[Path]:
+    """The files of this machine that the boot partition is made of."""
+    return [kernel.vmlinuz, _UEFI_LOADER, system.BUSYBOX, *kernel.load_order(*_modules(kernel))]
+
+
 def archive(kernel: Kernel) -> bytes:
     """The initial RAM file system: busybox, our scripts, the drivers of disks in the order to load them."""
     made = Archive()
     made.add_file("bin/busybox", system.busybox(), 0o755)
     for file in sorted(INITRAMFS_FILES.iterdir()):
         made.add_file(file.name, file.read_bytes(), 0o755)
-    names = (*(name for name in _NEEDED), *(name for name in _WELCOME if kernel.has(name)))
-    order = kernel.load_order(*names)
+    order = kernel.load_order(*_modules(kernel))
     for module in order:
         made.add_file(f"modules/{module_name(module)}.ko", read_module(module))
     made.add_file("modules/order", "".join(f"{module_name(module)}.ko\n" for module in order).encode())
     return made.finish()
+
+
+def _modules(kernel: Kernel) -> list[str]:
+    return [*_NEEDED, *(name for name in _WELCOME if kernel.has(name))]
 
 
 _SYSLINUX = """SERIAL 0 115200

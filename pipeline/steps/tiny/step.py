@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import ext4, fat, partitions, process
+from pipeline.base.errors import PipelineError
+from pipeline.host import answers, ext4, fat, origins, partitions, process
 from pipeline.host import kernel as kernels
 from pipeline.host import small_disk as writer
 from pipeline.recipes.install import TinyInstall
 from pipeline.recipes.model import Recipe
 from pipeline.steps import small_disk
 from pipeline.steps.reproducible import EPOCH
-from pipeline.steps.step import Context, Stage
+from pipeline.steps.step import Context, Outside, Reading, Stage
 from pipeline.steps.tiny import boot, system
 
 _TODAY = EPOCH // 86400
@@ -46,7 +48,7 @@ class InstallTiny:
             "files": {str(path): _digest(path.read_bytes()) for path in sorted(taken)},
             "made": _digest(repr(sorted(made.items())).encode()),
             "initramfs": _digest(boot.archive(kernel)),
-            "tools": [process.run(command, check=False).stderr.splitlines()[:1] for command in _TOOLS],
+            "tools": [answers.said(command, check=False).stderr.splitlines()[:1] for command in _TOOLS],
         }
 
     def sources(self) -> Sequence[Path]:
@@ -55,6 +57,11 @@ class InstallTiny:
         ours = [path for path in sorted(here.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
         modules = (ext4, fat, partitions, writer, small_disk)
         return [*ours, *(Path(str(module.__file__)) for module in modules)]
+
+    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+        """The packages of this machine that it is made of."""
+        found = set(origins.packages(_taken(_kernel(recipe))).values())
+        return [Outside(f"package {each.name}", (each.url,), Reading.MACHINE) for each in sorted(found)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Write boot and root partition into a disk, and the disk as QCOW2."""
@@ -66,7 +73,11 @@ class InstallTiny:
         disk.write(raw, context.folder)
         process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, context.disk], log=context.log)
         raw.unlink()
-        return {"kernel": kernel.version, "files": sum(1 for _ in root)}
+        return {
+            "kernel": kernel.version,
+            "files": sum(1 for _ in root),
+            "dependencies": origins.materials(_taken(kernel)),
+        }
 
 
 def _options(recipe: Recipe) -> TinyInstall:
@@ -77,6 +88,19 @@ def _options(recipe: Recipe) -> TinyInstall:
 
 def _kernel(recipe: Recipe) -> kernels.Kernel:
     return kernels.newest(_options(recipe).kernel)
+
+
+def _taken(kernel: kernels.Kernel) -> list[Path]:
+    """Every file of this machine that goes into the disk."""
+    return [*system.taken(kernel), *boot.taken(kernel), small_disk.boot_code(), _loader()]
+
+
+def _loader() -> Path:
+    # SYSLINUX's program carries what it installs.
+    found = shutil.which("syslinux")
+    if found is None:
+        raise PipelineError("syslinux is not installed", hint="apt install syslinux")
+    return Path(found).resolve()
 
 
 def _digest(data: bytes) -> str:

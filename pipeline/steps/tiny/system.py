@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import process
+from pipeline.host import answers
 from pipeline.host.kernel import Kernel, module_name, read_module
 from pipeline.host.tree import Tree
 from pipeline.recipes.model import Recipe
@@ -71,9 +71,16 @@ def busybox() -> bytes:
     return BUSYBOX.read_bytes()
 
 
+def taken(kernel: Kernel) -> list[Path]:
+    """The files of this machine that the root file system is made of."""
+    programs = [_installed(program, package) for program, package in _PROGRAMS.items()]
+    libraries = [library.resolve() for program in programs for library in _libraries(program)]
+    return [BUSYBOX, *programs, *libraries, *kernel.load_order(*_modules(kernel))]
+
+
 def _add_busybox(tree: Tree) -> None:
     tree.add_file("/bin/busybox", busybox(), 0o755)
-    for applet in process.run([BUSYBOX, "--list"]).stdout.split():
+    for applet in answers.said([BUSYBOX, "--list"]).stdout.split():
         if applet != "busybox":
             tree.add_link(f"/bin/{applet}", "busybox")
     for applet in ("init", "poweroff", "reboot", "halt", "getty", "modprobe"):
@@ -83,16 +90,21 @@ def _add_busybox(tree: Tree) -> None:
 
 
 def _add_program(tree: Tree, program: str, package: str) -> None:
-    found = shutil.which(Path(program).name, path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if found is None:
-        raise PipelineError(f"{program} is not installed", hint=f"apt install {package}")
-    tree.add_file(program, Path(found).resolve(), 0o755)
-    for library in _libraries(Path(found)):
+    found = _installed(program, package)
+    tree.add_file(program, found, 0o755)
+    for library in _libraries(found):
         tree.add_file(str(library), library.resolve(), 0o755)
 
 
+def _installed(program: str, package: str) -> Path:
+    found = shutil.which(Path(program).name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if found is None:
+        raise PipelineError(f"{program} is not installed", hint=f"apt install {package}")
+    return Path(found).resolve()
+
+
 def _libraries(program: Path) -> list[Path]:
-    listing = process.run(["ldd", program], check=False).stdout
+    listing = answers.said(["ldd", program], program, check=False).stdout
     return [Path(match[1]) for line in listing.splitlines() if (match := _LIBRARY.search(line.strip()))]
 
 
@@ -123,7 +135,7 @@ def _add_users(tree: Tree, admin: str, day: int) -> None:
 
 
 def _add_modules(tree: Tree, kernel: Kernel) -> None:
-    names = [*_NEEDED, *(name for name in _WELCOME if kernel.has(name))]
+    names = _modules(kernel)
     folder = f"/lib/modules/{kernel.version}"
     dependencies: dict[str, list[str]] = {}
     for name in names:
@@ -135,6 +147,10 @@ def _add_modules(tree: Tree, kernel: Kernel) -> None:
     lines = [f"{own}: {' '.join(others)}".rstrip() for own, others in sorted(dependencies.items())]
     tree.add_file(f"{folder}/modules.dep", "".join(f"{line}\n" for line in lines).encode())
     tree.add_file("/etc/modules", "".join(f"{name}\n" for name in _loaded(kernel, names)).encode())
+
+
+def _modules(kernel: Kernel) -> list[str]:
+    return [*_NEEDED, *(name for name in _WELCOME if kernel.has(name))]
 
 
 def _loaded(kernel: Kernel, names: list[str]) -> Iterator[str]:

@@ -8,17 +8,14 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
 from pipeline.base.home import CHECKOUT, Home
-from pipeline.engine import strays
-from pipeline.engine.reap import TEMPORARY
 from pipeline.engine.store import Store
 from pipeline.engine.verify import verify
+from tests import leftovers
 
 KILLS = 5
 LONGEST = 900
@@ -38,19 +35,6 @@ def _forget_all_but_the_installation(home: Home) -> None:
     for file in (home.cache / "outcomes").glob("*.json"):
         if json.loads(file.read_text())["unit"] != "install":
             file.unlink()
-
-
-def _leftovers(home: Home) -> list[str]:
-    found = [str(path) for path in home.root.rglob(".partial.*")]
-    found += [str(path) for path in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*") if _is_dead(path)]
-    return found + [stray.command for stray in strays.abandoned()]
-
-
-def _is_dead(path: Path) -> bool:
-    from pipeline.base.owner import Owner
-
-    owner = Owner.find(path.name)
-    return owner is not None and not owner.is_alive()
 
 
 @pytest.mark.guest
@@ -77,7 +61,7 @@ def test_five_kills_of_a_tiny_build(home: Home) -> None:
     running = _start(home)
     last = running.communicate(timeout=LONGEST)[0].decode()
     assert running.returncode == 0, "\n".join([*said, last])
-    assert _leftovers(home) == [], said
+    assert leftovers.of(home) == [], said
     assert verify(Store.open(home.cache)) == []
     manifest = json.loads((home.artifacts / "tiny" / "manifest.json").read_text())
     assert set(manifest["products"]) == {"tiny.qcow2", "tiny.raw"}

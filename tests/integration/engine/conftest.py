@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from pipeline.base.home import CHECKOUT, Home
-from pipeline.engine import strays
 from pipeline.engine.build import build
 from pipeline.engine.events import Event
 from pipeline.engine.options import BuildOptions
 from pipeline.engine.reap import TEMPORARY
 from pipeline.engine.result import BuildResult
 from pipeline.engine.store import Store
+from tests import leftovers
 from tests.integration.engine import light
 
 
@@ -73,14 +73,10 @@ class Bench:
 
     def leftovers(self) -> list[str]:
         """What no run may leave once the next one has been there."""
-        root = self.home.root
-        files = [str(path) for path in root.rglob(".partial.*")]
-        files += [str(path) for path in (self.home.cache / "work").iterdir()]
-        files += [str(path) for path in (self.home.cache / "leases").iterdir()]
-        files += [
-            str(path) for path in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*") if str(os.getpid()) in path.name
-        ]
-        return files + [stray.command for stray in strays.abandoned()]
+        folders = (self.home.cache / "work", self.home.cache / "leases")
+        files = [str(path) for folder in folders for path in folder.iterdir()]
+        mine = Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*")
+        return [*files, *leftovers.of(self.home), *(str(path) for path in mine if str(os.getpid()) in path.name)]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from pipeline.base.home import Home
 from pipeline.engine import strays
 from pipeline.engine.verify import verify
+from tests import leftovers
 from tests.integration.engine import light
 from tests.integration.engine.conftest import Bench
 
@@ -73,13 +74,13 @@ def test_workers_and_their_programs_die_with_the_engine_or_are_reaped(
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     # The worker dies at once; what it started only when somebody looks.
-    wait_until(lambda: ["63.21" in stray.command for stray in strays.abandoned()] == [True])
+    wait_until(lambda: ["63.21" in command for command in leftovers.processes(bench.home)] == [True])
     bench.unsteer("spawn.one.boot")
     bench.unsteer("sleep.one.boot")
     bench.events.clear()
     assert all(result.is_good for result in bench.build(*_recipes(1)))
     assert any("63.21" in str(event) for event in bench.events)
-    assert strays.abandoned() == []
+    assert leftovers.processes(bench.home) == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + 15)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import threading
@@ -291,3 +292,60 @@ def test_a_plan_names_what_has_changed_outside(nights: Nights, bench: Bench) -> 
         blocked = plan(light.recipe(), nights.steps, bench.store, history, lock)
     assert blocked.steps[0].verdict is Verdict.BLOCKED
     assert blocked.steps[0].reason == "repo: not looked at yet (./inv lock light)"
+
+
+class FromHere(light.Install):
+    """An installation from a package of this machine."""
+
+    package = "pkg:deb/debian/busybox@1"
+
+    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+        return [Outside("package busybox", (self.package,), Reading.MACHINE)]
+
+
+@pytest.fixture
+def local(bench: Bench, server: Server, tmp_path: Path) -> tuple[Nights, FromHere]:
+    nights = Nights(bench, server, tmp_path)
+    install = FromHere(bench.steering, "install", Stage.INSTALL)
+    nights.steps[0] = Entry(install)
+    return nights, install
+
+
+def test_packages_of_this_machine_are_always_known(local: tuple[Nights, FromHere], bench: Bench) -> None:
+    nights, install = local
+    assert nights.build(offline=True).is_good, "what lies here needs no network"
+    assert not (nights.folder / "light.lock.json").exists()
+    assert nights.build(fresh=True).is_good
+    bench.ran()
+    install.package = "pkg:deb/debian/busybox@2"
+    with closing(History(bench.home)) as history:
+        found = plan(light.recipe(), nights.steps, bench.store, history, LockFile(nights.folder, "light"))
+    assert found.steps[0].changes == (
+        'install: outside.package busybox.url: "pkg:deb/debian/busybox@1" → "pkg:deb/debian/busybox@2"',
+    )
+    assert nights.build().is_good
+    assert bench.ran() == ["light/install"]
+    assert "busybox@1" in (nights.folder / "light.lock.json").read_text(), "only a night writes it"
+    nights.build(fresh=True)
+    assert "busybox@2" in (nights.folder / "light.lock.json").read_text()
+    assert [event.text for event in bench.of(events.RunNoted)] == ["light: package busybox has changed"]
+
+
+def test_locked_means_the_packages_of_this_machine_too(local: tuple[Nights, FromHere]) -> None:
+    nights, install = local
+    never = nights.build(locked=True)
+    assert never.error is not None and "never locked" in str(never.error)
+    assert nights.build(fresh=True).is_good
+    assert nights.build(locked=True).is_good
+    install.package = "pkg:deb/debian/busybox@2"
+    other = nights.build(locked=True)
+    assert other.error is not None
+    assert "locked is pkg:deb/debian/busybox@1, here is pkg:deb/debian/busybox@2" in str(other.error)
+
+
+def test_what_was_locked_is_part_of_the_provenance(nights: Nights) -> None:
+    result = nights.build(fresh=True)
+    digest = hashlib.sha256(b"first").hexdigest()
+    assert result.facts["install"]["dependencies"] == [
+        {"name": "repo", "uri": f"{nights.server.url}/repomd.xml", "digest": {"sha256": digest}}
+    ]

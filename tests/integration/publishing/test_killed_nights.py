@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import strays
 from pipeline.engine.build import build
 from pipeline.engine.entry import Entry
 from pipeline.engine.options import BuildOptions
@@ -22,6 +21,7 @@ from pipeline.publishing import nightly
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.nightly import Nightly, Target
 from pipeline.steps.step import Context, Stage
+from tests import leftovers
 from tests.integration.engine import light
 from tests.integration.publishing.conftest import STORES, Desk
 from tests.integration.publishing.world import hurried
@@ -119,8 +119,7 @@ def test_fifty_kills_of_a_nightly_of_three_recipes(desk: Desk, tmp_path: Path) -
             (seen,) = list(api.visible(name=f"{run}-{name}"))
             assert seen.status == "active"
         _finish(_night(desk, steering, run, number), steering)
-        assert [stray.command for stray in strays.abandoned()] == []
-        assert [str(path) for path in desk.home.root.rglob(".partial.*")] == []
+        assert leftovers.of(desk.home) == []
     assert verify(Store.open(desk.home.cache)) == []
     for recipe in _recipes(run, KILLS):
         (seen,) = list(api.visible(name=recipe.name))

@@ -1,0 +1,67 @@
+"""What surrounds a step while it runs: its log, its deadline, a watch over what it must not change."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from pipeline.base.errors import PipelineError
+
+
+class DeadlinePassed(PipelineError):
+    """A step took too long."""
+
+
+@contextlib.contextmanager
+def outputs_to(log: IO[bytes]) -> Iterator[None]:
+    """While the block runs, standard output and error go to the log, also those of programs that inherit them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(number) for number in (1, 2)]
+    try:
+        for number in (1, 2):
+            os.dup2(log.fileno(), number)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in zip((1, 2), saved, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def deadline(name: str, seconds: float) -> Iterator[None]:
+    """Raise ``DeadlinePassed`` in the block when it takes longer. Clean-up afterwards has as long as it needs."""
+
+    def passed(number: int, frame: FrameType | None) -> None:
+        raise DeadlinePassed(f"{name} did not end within {seconds:.0f} s", hint="its log says what it was waiting for")
+
+    before = signal.signal(signal.SIGALRM, passed)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def untouched(files: list[Path]) -> Iterator[None]:
+    """Raise ``PipelineError`` when the block changed one of ``files``."""
+    before = [_state(file) for file in files]
+    yield
+    for file, state in zip(files, before, strict=True):
+        if _state(file) != state:
+            raise PipelineError(f"the step changed {file}, which is frozen", hint="this is a bug in the step")
+
+
+def _state(file: Path) -> tuple[int, int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino

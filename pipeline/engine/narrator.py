@@ -1,0 +1,123 @@
+"""Tells what happens in a run: to its monitors, to the history, and to the build's own state.
+
+Decides nothing: what starts, waits and ends is the run's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.engine import events
+from pipeline.engine.history import History
+from pipeline.engine.journal import Journal
+from pipeline.engine.monitors.words import duration
+from pipeline.engine.pace import Pace
+from pipeline.engine.result import BuildResult, StepResult, StepStatus
+from pipeline.engine.running import event_of
+from pipeline.engine.state import BuildState, UnitState
+from pipeline.engine.store import Outcome
+
+
+class Narrator:
+    """The voice of one run. The journal hears everything first."""
+
+    def __init__(self, journal: Journal, history: History, monitors: Sequence[events.Monitor]) -> None:
+        self.journal = journal
+        self.history = history
+        self.pace = Pace(history)
+        self._monitors = (journal, *monitors)
+
+    def tell(self, event: events.Event) -> None:
+        """Tell everybody."""
+        for monitor in self._monitors:
+            monitor.event(event)
+
+    def tick(self) -> None:
+        """Time has passed: what is slower than usual is said, and clocks move on."""
+        for recipe, step, usual in self.pace.slow():
+            self.tell(events.StepSaid(recipe=recipe, step=step, text=f"slower than usual ({duration(usual)})"))
+        for monitor in self._monitors:
+            monitor.tick()
+
+    def close(self) -> None:
+        """Nothing more will be told."""
+        for monitor in self._monitors:
+            monitor.close()
+
+    def waits(self, state: UnitState, reason: str) -> None:
+        """The unit cannot start yet."""
+        if state.waits_for != reason:
+            state.waits_for = reason
+            first = state.unit.entries[0].name
+            self.tell(events.StepWaiting(recipe=state.unit.recipe.name, step=first, reason=reason))
+
+    def cached(self, build: BuildState, state: UnitState, outcome: Outcome) -> None:
+        """The unit's outcome was there already."""
+        state.outcome = outcome
+        for entry in state.unit.entries:
+            seconds = outcome.seconds.get(entry.name, 0.0)
+            state.steps[entry.name] = StepResult(entry.name, str(entry.stage), StepStatus.CACHED, seconds)
+            self.tell(events.StepCached(recipe=build.recipe.name, step=entry.name, seconds=seconds))
+        self.history.remember(build.recipe.name, state.unit.name, state.key, outcome.document)
+
+    def reported(self, build: BuildState, state: UnitState, told: dict[str, Any]) -> None:
+        """The unit's worker has said something."""
+        recipe, step = build.recipe.name, told["step"]
+        expected = self.pace.begin(recipe, step) if told["kind"] == "started" else None
+        if told["kind"] == "finished":
+            self.pace.end(recipe, step)
+            log = self.journal.log(recipe, step)
+            state.steps[step] = StepResult(step, str(state.unit.stage), StepStatus.RAN, told["seconds"], log)
+        event = event_of(recipe, told, expected)
+        if event is not None:
+            self.tell(event)
+
+    def made(self, build: BuildState, state: UnitState, outcome: Outcome) -> None:
+        """The unit was done."""
+        state.outcome = outcome
+        for name, seconds in outcome.seconds.items():
+            self.history.note(build.recipe.name, name, outcome.accelerator, seconds, outcome.run, good=True)
+        self.history.remember(build.recipe.name, state.unit.name, state.key, outcome.document)
+
+    def failed(self, build: BuildState, state: UnitState, step: str, error: PipelineError, seconds: float) -> None:
+        """The unit could not be done; the build fails with the first such error."""
+        state.failed = True
+        name = build.recipe.name
+        self.pace.end(name, step)
+        log, evidence = self.journal.log(name, step), self.journal.evidence(name, step)
+        has_log, has_evidence = log.is_file(), evidence.is_dir()
+        state.steps[step] = StepResult(
+            step, str(state.unit.stage), StepStatus.FAILED, seconds, log if has_log else None
+        )
+        self.tell(
+            events.StepFailed(
+                recipe=name,
+                step=step,
+                message=error.message,
+                hint=error.hint,
+                details=error.details,
+                seconds=seconds,
+                log=str(log) if has_log else None,
+                evidence=str(evidence) if has_evidence else None,
+            )
+        )
+        if build.error is None:
+            places = [f"log: {log}"] * has_log + [f"evidence: {evidence}"] * has_evidence
+            build.error = PipelineError(
+                f"{name}: {step} failed: {error.message}", hint=error.hint, details=[*error.details, *places]
+            )
+            build.evidence = evidence if has_evidence else None
+
+    def ended(self, result: BuildResult) -> None:
+        """A recipe's build is over."""
+        self.tell(
+            events.BuildFinished(
+                recipe=result.recipe.name,
+                good=result.is_good,
+                changed=result.changed,
+                seconds=result.seconds,
+                products=tuple(str(product.path) for product in result.products),
+            )
+        )
