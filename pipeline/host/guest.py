@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
@@ -20,7 +21,7 @@ from pipeline.base.progress import Progress, nothing
 from pipeline.host import privileges, process, qemu, triage
 from pipeline.host.console import Console
 from pipeline.host.phases import phase
-from pipeline.host.qmp import Monitor, MonitorError
+from pipeline.host.qmp import Control, Monitor, MonitorError
 from pipeline.host.stall import Policy, StallWatch
 from pipeline.host.vitals import Vitals
 
@@ -37,14 +38,31 @@ class GuestFailed(PipelineError):
         self.diagnosis = diagnosis
 
 
+class Child(Protocol):
+    """The process that is the guest, whoever started it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    def poll(self) -> int | None:
+        """``None`` while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises ``subprocess.TimeoutExpired``."""
+
+    def kill(self) -> None:
+        """End it by force."""
+
+
 class Guest:
     """A running guest."""
 
     def __init__(
         self,
         machine: qemu.Machine,
-        child: subprocess.Popen[bytes],
-        monitor: Monitor,
+        child: Child,
+        monitor: Control,
         folder: Path,
         name: str,
         policy: Policy,

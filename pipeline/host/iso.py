@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import pycdlib
 
@@ -84,27 +85,54 @@ class _Names:
         return f"{kind}{self._count:07d}"
 
 
-def read(source: Path, wanted: Sequence[str]) -> dict[str, bytes]:
-    """The files of ``wanted`` that an ISO image holds, by their Rock Ridge, Joliet or plain names.
+class Medium:
+    """An ISO image opened for reading; paths are relative, by their Rock Ridge, Joliet or plain names."""
 
-    Raises ``PipelineError`` when ``source`` is no ISO image.
-    """
+    def __init__(self, iso: Any) -> None:
+        self._iso = iso
+        self._kind = "rr_path" if iso.has_rock_ridge() else "joliet_path" if iso.has_joliet() else "iso_path"
+
+    @property
+    def label(self) -> str:
+        """The volume identifier, by which a guest finds the medium."""
+        identifier: bytes = self._iso.pvd.volume_identifier
+        return identifier.decode(errors="replace").rstrip()
+
+    def read(self, path: str) -> bytes | None:
+        """A file's bytes, or ``None`` when there is no such file."""
+        content = io.BytesIO()
+        return content.getvalue() if self._copy(path, content) else None
+
+    def extract(self, path: str, target: Path) -> bool:
+        """Write a file to ``target``; whether there is such a file."""
+        with target.open("wb") as out:
+            return self._copy(path, out)
+
+    def _copy(self, path: str, out: IO[bytes]) -> bool:
+        name = f"/{path.upper()};1" if self._kind == "iso_path" else f"/{path}"
+        try:
+            self._iso.get_file_from_iso_fp(out, **{self._kind: name})
+        except pycdlib.pycdlibexception.PyCdlibInvalidInput:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def opened(source: Path) -> Iterator[Medium]:
+    """The ISO image ``source``. Raises ``PipelineError`` when it is none."""
     iso = pycdlib.PyCdlib()
     try:
         iso.open(str(source))
     except (pycdlib.pycdlibexception.PyCdlibException, OSError) as error:
         raise PipelineError(f"{source.name}: not an ISO image that can be read: {error}") from None
     try:
-        kind = "rr_path" if iso.has_rock_ridge() else "joliet_path" if iso.has_joliet() else "iso_path"
-        found = {}
-        for path in wanted:
-            content = io.BytesIO()
-            name = f"/{path.upper()};1" if kind == "iso_path" else f"/{path}"
-            try:
-                iso.get_file_from_iso_fp(content, **{kind: name})
-            except pycdlib.pycdlibexception.PyCdlibInvalidInput:
-                continue
-            found[path] = content.getvalue()
-        return found
+        yield Medium(iso)
     finally:
         iso.close()
+
+
+def read(source: Path, wanted: Sequence[str]) -> dict[str, bytes]:
+    """The files of ``wanted`` that an ISO image holds. Raises ``PipelineError`` when ``source`` is no ISO image."""
+    with opened(source) as medium:
+        found = {path: medium.read(path) for path in wanted}
+    return {path: content for path, content in found.items() if content is not None}

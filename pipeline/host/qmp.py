@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 
@@ -38,6 +38,32 @@ class Event:
 
 class MonitorError(PipelineError):
     """QEMU refused a command, or does not answer any more."""
+
+
+class Control(Protocol):
+    """A guest's monitor, however it is reached."""
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = _PATIENCE) -> Any:
+        """Have QEMU carry out a command; return its answer. Raises ``MonitorError``."""
+
+    @property
+    def events(self) -> list[Event]:
+        """The last events, oldest first."""
+
+    def find_event(self, names: Collection[str]) -> Event | None:
+        """The newest event of one of these names, if there was one."""
+
+    def wait_event(self, names: Collection[str], timeout: float) -> Event | None:
+        """Wait up to ``timeout`` seconds for an event of one of these names."""
+
+    def screenshot(self, target: Path) -> None:
+        """Write the guest's screen to ``target`` as PNG."""
+
+    def power_down(self) -> None:
+        """Press the guest's power button (ACPI)."""
+
+    def quit(self) -> None:
+        """End QEMU at once."""
 
 
 class Monitor:

@@ -40,6 +40,53 @@ def _signature(name: str, pattern: str, cause: str, action: str, *, fatal: bool 
 # The first that matches wins: a panic is told by its reason before it is told as a panic.
 SIGNATURES: Sequence[Signature] = (
     _signature(
+        "post-failed",
+        r"BUILD-FAILED \S+ (?P<what>[^\n]*)",
+        "the kickstart's script failed in {what}",
+        "the lines before it on the serial log say why; the steps are those of the kickstart's %post",
+    ),
+    _signature(
+        "no-such-disk",
+        r"[Ss]pecified nonexistent disk (?P<what>\S+)|Disk \"(?P<name>[^\"]+)\" given in \w+ command does not exist",
+        "the kickstart names the disk {what}{name}, which the guest does not have",
+        "virtio disks are called vda, those on scsi, sata and ide sda: use {{ disk }} in the kickstart",
+    ),
+    _signature(
+        "kickstart-error",
+        r"problem occurred on line (?P<line>\d+) of the kickstart file:\s*(?P<what>[^\n]*)",
+        "the installer refuses the kickstart: line {line}: {what}",
+        "mend that line; lines are those of kickstart.ks in the evidence",
+    ),
+    _signature(
+        "dead-mirror",
+        r"(?P<what>(Unable to (retrieve|read) (package )?metadata|Cannot retrieve repository metadata|Error setting up "
+        r"(base )?(software source|repository)|Error downloading (package|treeinfo)|Could not resolve host)[^\n]*)",
+        "the installer cannot read a repository: {what}",
+        "check the repositories of the recipe and the guest's network; ./inv build asks them before it starts a guest",
+    ),
+    _signature(
+        "no-such-package",
+        r"You have specified that the (package|group) '(?P<what>[^']+)' should be installed|No match for argument: "
+        r"(?P<name>\S+)",
+        "the installer finds no package or group {what}{name}",
+        "add the repository that has it (install.repositories), or take it out of the kickstart",
+    ),
+    _signature(
+        "installer-crashed",
+        r"(?P<what>An unknown error has occurred|[Aa]naconda \S+ exception report|The following error occurred while "
+        r"installing[^\n]*)",
+        "the installer crashed: {what}",
+        "the serial log has its traceback",
+    ),
+    _signature(
+        "prompt",
+        r"^\s*\d+\) \[!\] (?P<spoke>[^\n]*)|(?P<what>(Would you like to [^\n?]*\?|Please respond 'yes' or 'no'|"
+        r"[Pp]ress \[?(ENTER|Enter|enter|Return)\]?[^\n]*to (continue|exit|quit)|Can't have a question in command line "
+        r"mode)[^\n]*)",
+        "the installer waits for a person to answer: {spoke}{what}",
+        "the kickstart must say it; see what it asks on the serial log and the screenshot",
+    ),
+    _signature(
         "root-not-found",
         r"VFS: Unable to mount root fs on (?P<what>[^\n]+)|ALERT! +(?P<disk>\S+) does not exist",
         "the kernel found no root file system ({what}{disk})",

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pipeline.base.errors import PipelineError
 from pipeline.host import process
-from pipeline.host.qmp import Monitor, MonitorError
+from pipeline.host.qmp import Control, MonitorError
 from pipeline.host.stall import Signals
 
 _EVERY = 5.0  # seconds; a picture of the screen is not free
@@ -23,7 +23,7 @@ _SENT_RECEIVED = re.compile(r"\bbytes_(?:sent|received):(\d+)")
 class Sampled(Protocol):
     """What ``Vitals`` has to know of a guest."""
 
-    monitor: Monitor
+    monitor: Control
 
     @property
     def pid(self) -> int:

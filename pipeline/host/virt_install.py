@@ -1,0 +1,303 @@
+"""Guests that virt-install starts through libvirt: the same machine as ``guest.running``, with the same watch over it.
+
+By default libvirt is a daemon of our own (``qemu:///session``) with private folders for all that it reads and
+writes. Root becomes an ordinary user for it. The machine's libvirt (``qemu:///system``) is used as it is found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.owner import Owner
+from pipeline.host import privileges, process, qemu
+from pipeline.host.guest import Guest
+from pipeline.host.qmp import Event, MonitorError
+from pipeline.host.stall import Policy
+
+# The user that daemons without files of their own run as; libvirt wants one that has a name.
+_USER = "nobody"
+_TEMPORARY = "pipeline-run-"
+_START = 60.0  # seconds until the daemon answers
+_EVENT = re.compile(r"^(?P<when>\S+ \S+): event (?P<name>\w+) for domain '[^']*': (?P<data>.*)$", re.MULTILINE)
+_STAMP = "%Y-%m-%d %H:%M:%S"
+_SYSTEM_PIDS = Path("/run/libvirt/qemu")
+
+
+@dataclass(frozen=True)
+class Libvirt:
+    """A libvirt that answers. ``folder`` is private to this build and closed to everybody but its user."""
+
+    uri: str
+    folder: Path
+    pids: Path
+    user: int | None
+    env: Mapping[str, str]
+
+    def words(self, *command: str | Path) -> list[str]:
+        """``command`` as one of the daemon's user."""
+        plain = [str(word) for word in command]
+        return plain if self.user is None else privileges.confined(plain, user=self.user)
+
+    def run(self, *command: str | Path, timeout: float = 60, check: bool = True) -> process.Finished:
+        """Run a program as the daemon's user, with its folders. As ``process.run``."""
+        return process.run(self.words(*command), timeout=timeout, env=self.env, check=check, cwd=self.folder)
+
+    def virsh(self, *words: str, timeout: float = 60, check: bool = True) -> process.Finished:
+        """Ask libvirt. As ``process.run``."""
+        return self.run("virsh", "--quiet", "--connect", self.uri, *words, timeout=timeout, check=check)
+
+    def give(self, path: Path) -> Path:
+        """Make a file readable to the daemon's user, and to nobody else."""
+        if self.user is not None:
+            os.chown(path, self.user, self.user)
+        return path
+
+    def lend(self, path: Path) -> Path:
+        """A name under which the daemon's user can read ``path``, which stays as it is."""
+        if self.user is None or self.run("test", "-r", path, check=False).status == 0:
+            return path
+        copy = self.folder / path.name
+        process.run(["cp", "--reflink=auto", path, copy], timeout=3600)
+        return self.give(copy)
+
+
+@contextlib.contextmanager
+def session(log: IO[bytes]) -> Iterator[Libvirt]:
+    """A libvirt daemon of our own while the block lasts; it and all its files go with it."""
+    user = _ordinary_user()
+    with _private_folder(user) as folder:
+        env = {"HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "run"), "TMPDIR": str(folder)}
+        for name, variable in (("config", "CONFIG_HOME"), ("cache", "CACHE_HOME"), ("data", "DATA_HOME")):
+            env[f"XDG_{variable}"] = str(folder / name)
+        found = Libvirt("qemu:///session", folder, folder / "run/libvirt/qemu/run", user, env)
+        with process.started(found.words("libvirtd"), log=log, env=env, cwd=folder) as daemon:
+            _wait_for(daemon, folder / "run/libvirt/libvirt-sock")
+            yield found
+
+
+@contextlib.contextmanager
+def system() -> Iterator[Libvirt]:
+    """This machine's libvirt. Raises ``PipelineError`` when it does not answer."""
+    with _private_folder(None) as folder:
+        found = Libvirt("qemu:///system", folder, _SYSTEM_PIDS, None, {})
+        if found.virsh("version", check=False).status != 0:
+            raise PipelineError(
+                "this machine's libvirt (qemu:///system) does not answer",
+                hint="start libvirtd and join the group libvirt, or leave connection: system out of the recipe",
+            )
+        yield found
+
+
+@contextlib.contextmanager
+def running(
+    machine: qemu.Machine,
+    libvirt: Libvirt,
+    evidence: Path,
+    name: str,
+    *,
+    location: str,
+    inject: Sequence[Path],
+    arguments: str,
+    network: str = "user",
+    policy: Policy | None = None,
+) -> Iterator[Guest]:
+    """Have virt-install start ``machine`` from the installer at ``location`` (its ``--location``), with the files of
+    ``inject`` in the installer's RAM disk; nothing of the guest is left behind the block.
+
+    Logs are put into ``evidence`` as by ``guest.running``. Raises ``PipelineError`` with virt-install's own words.
+    """
+    domain = f"{machine.name}.{Owner.current().mark}"
+    serial = libvirt.folder / "serial.log"
+    shown = evidence / f"{name}-serial.log"
+    evidence.mkdir(parents=True, exist_ok=True)
+    shown.symlink_to(serial)
+    words = _words(machine, domain, libvirt, serial, network)
+    words += ["--location", location, "--extra-args", arguments]
+    for file in inject:
+        words += ["--initrd-inject", str(file)]
+    with contextlib.ExitStack() as stack:
+        stack.callback(_keep, serial, shown)
+        said = stack.enter_context((evidence / f"{name}-events.log").open("wb"))
+        watching = ("virsh", "--quiet", "--connect", libvirt.uri, "qemu-monitor-event", "--loop", "--timestamp")
+        stack.enter_context(process.started(libvirt.words(*watching), log=said, env=libvirt.env, cwd=libvirt.folder))
+        stack.callback(libvirt.virsh, "undefine", domain, check=False)
+        stack.callback(libvirt.virsh, "destroy", domain, check=False)
+        libvirt.run(*words, timeout=600)
+        child = Domain(domain, libvirt)
+        yield Guest(machine, child, DomainMonitor(domain, libvirt, Path(said.name)), evidence, name, policy or Policy())
+
+
+class Domain:
+    """The process of a guest that libvirt has started."""
+
+    def __init__(self, name: str, libvirt: Libvirt) -> None:
+        self._name = name
+        self._libvirt = libvirt
+        try:
+            self.pid = int((libvirt.pids / f"{name}.pid").read_text())
+        except (OSError, ValueError):
+            self.pid = 0  # it has ended already
+
+    def poll(self) -> int | None:
+        """``None`` while it runs; what it ended with is not known to us."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return 0
+        return 0 if state in "ZX" else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises ``subprocess.TimeoutExpired``."""
+        deadline = time.monotonic() + (timeout or 60)
+        while (status := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired([self._name], timeout or 60)
+            time.sleep(0.1)
+        return status
+
+    def kill(self) -> None:
+        """End it by force."""
+        self._libvirt.virsh("destroy", self._name, check=False)
+
+
+class DomainMonitor:
+    """A guest's monitor, reached through libvirt."""
+
+    def __init__(self, name: str, libvirt: Libvirt, events: Path) -> None:
+        self._name = name
+        self._libvirt = libvirt
+        self._events = events
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 60) -> Any:
+        """Have QEMU carry out a command; return its answer. Raises ``MonitorError``."""
+        asked = json.dumps({"execute": command, **({"arguments": dict(arguments)} if arguments else {})})
+        try:
+            said = self._libvirt.virsh("qemu-monitor-command", self._name, asked, timeout=timeout).stdout
+            answer = json.loads(said)
+        except (process.ProcessFailed, ValueError):
+            raise MonitorError(f"QEMU did not answer {command}") from None
+        if "return" not in answer:
+            raise MonitorError(f"QEMU refused {command}: {answer.get('error', {}).get('desc', '')}")
+        return answer["return"]
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened so far, oldest first."""
+        return [
+            Event(match["name"], _data(match["data"]), _time(match["when"]))
+            for match in _EVENT.finditer(self._events.read_text(errors="replace"))
+        ]
+
+    def find_event(self, names: Collection[str]) -> Event | None:
+        """The newest event of one of these names, if there was one."""
+        return next((event for event in reversed(self.events) if event.name in names), None)
+
+    def wait_event(self, names: Collection[str], timeout: float) -> Event | None:
+        """Wait up to ``timeout`` seconds for an event of one of these names."""
+        deadline = time.monotonic() + timeout
+        while (found := self.find_event(names)) is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return found
+
+    def screenshot(self, target: Path) -> None:
+        """Write the guest's screen to ``target`` as PNG. Raises ``MonitorError``."""
+        picture = self._libvirt.folder / "screen.png"
+        self.execute("screendump", {"filename": str(picture), "format": "png"})
+        shutil.copyfile(picture, target)
+
+    def power_down(self) -> None:
+        """Press the guest's power button (ACPI)."""
+        self.execute("system_powerdown")
+
+    def quit(self) -> None:
+        """End the guest at once."""
+        self._libvirt.virsh("destroy", self._name, check=False)
+
+
+def _words(machine: qemu.Machine, domain: str, libvirt: Libvirt, serial: Path, network: str) -> list[str]:
+    """The command line that describes ``machine``. Nobody is asked or waited for, and no domain stays defined."""
+    hardware = machine.hardware
+    words = ["virt-install", "--connect", libvirt.uri, "--name", domain, "--noautoconsole", "--wait", "0"]
+    words += ["--transient", "--noreboot", "--osinfo", "detect=on,require=off", "--check", "path_in_use=off"]
+    words += ["--virt-type", "kvm" if machine.accelerator == "kvm" else "qemu", "--machine", hardware.machine]
+    words += ["--memory", str(machine.memory >> 20), "--vcpus", str(machine.vcpus)]
+    if hardware.disk_bus == "scsi":
+        words += ["--controller", f"type=scsi,model={hardware.scsi_model}"]
+    for disk in machine.disks:
+        # A disk that is lost with the guest needs no flushes.
+        words += ["--disk", f"path={disk.path},format={disk.format},bus={hardware.disk_bus},cache=unsafe"]
+    for disk in machine.cdroms:
+        words += ["--disk", f"path={disk.path},device=cdrom,bus={hardware.cdrom_bus},readonly=on"]
+    words += ["--network", f"{network.replace(':', '=', 1)},model={hardware.vif_model}", "--graphics", "none"]
+    words += ["--video", "vga" if hardware.has_screen else "none", "--rng", "/dev/urandom"]
+    words += ["--serial", f"file,path={serial}"]
+    # So that what outlives us can be told from what is not ours.
+    return [*words, "--qemu-commandline", f"env=PIPELINE_OWNER={os.environ.get('PIPELINE_OWNER', '')}"]
+
+
+def _ordinary_user() -> int | None:
+    return pwd.getpwnam(_USER).pw_uid if os.geteuid() == 0 else None
+
+
+@contextlib.contextmanager
+def _private_folder(user: int | None) -> Iterator[Path]:
+    """A folder that only ``user`` can enter, outside of those that only we can; marked, so that it is swept."""
+    place = Path(tempfile.gettempdir())
+    # A worker's own folder for temporary files is closed to everybody else.
+    place = place.parent if place.name.startswith(_TEMPORARY) else place
+    folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{Owner.current().mark}.", dir=place))
+    try:
+        for name in ("home", "run", "config/libvirt", "cache", "data"):
+            (folder / name).mkdir(mode=0o700, parents=True)
+        # Else there would be a second daemon (virtlogd), which outlives the first.
+        (folder / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+        for path in (folder, *folder.rglob("*")):
+            if user is not None:
+                os.chown(path, user, user)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for(daemon: subprocess.Popen[bytes], socket: Path) -> None:
+    deadline = time.monotonic() + _START
+    while not socket.exists():
+        if daemon.poll() is not None or time.monotonic() > deadline:
+            raise PipelineError(
+                "libvirt did not start as an ordinary user",
+                hint="the step's log has its words; --engine qemu installs without libvirt",
+            )
+        time.sleep(0.1)
+
+
+def _keep(serial: Path, shown: Path) -> None:
+    """Put the log itself where a link to it was."""
+    with contextlib.suppress(OSError):
+        shown.unlink()
+        shutil.copyfile(serial, shown)
+
+
+def _data(text: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        found = json.loads(text)
+        return dict(found) if isinstance(found, dict) else {}
+    return {}
+
+
+def _time(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        return time.mktime(time.strptime(text.partition(".")[0], _STAMP))
+    return 0.0

@@ -1,0 +1,1 @@
+"""The install step of Enterprise Linux: its media's own installer, told everything by a kickstart file."""

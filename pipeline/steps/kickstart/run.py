@@ -1,0 +1,158 @@
+"""The installer's guest: started by QEMU or by virt-install, watched alike, judged by what it said and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.base.errors import PipelineError
+from pipeline.host import guest, initramfs, iso, process, qemu, virt_install
+from pipeline.host.guest import Guest
+from pipeline.host.hardware import Hardware
+from pipeline.host.install_tree import InstallTree, TreeInfo
+from pipeline.host.phases import phase
+from pipeline.recipes.kickstart import Connection, InstallEngine, KickstartInstall
+from pipeline.steps.step import Context
+
+KICKSTART = "ks.cfg"
+_NAME = "install"
+_LOOK = 2.0  # seconds between looks at the phase
+_POWER_OFF = 600.0  # seconds from the sentinel to the end; the installer unmounts and writes its logs
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One installation: media that are open, the finished kickstart, further media, and the words of its success."""
+
+    install: KickstartInstall
+    media: Path
+    tree: InstallTree
+    kickstart: str
+    cdroms: Sequence[Path]
+    sentinel: str
+
+
+def run(context: Context, wanted: Installation) -> float:
+    """Install onto ``context.disk``; return the seconds it took. Raises ``GuestFailed`` that names the cause."""
+    with contextlib.ExitStack() as stack:
+        if wanted.install.engine is InstallEngine.QEMU:
+            running = stack.enter_context(_by_qemu(context, wanted))
+        else:
+            running = stack.enter_context(_by_virt_install(context, wanted))
+        try:
+            seconds = _watch(running, wanted, context)
+        except PipelineError:
+            running.write_evidence(context.evidence)
+            raise
+    return seconds
+
+
+def _watch(running: Guest, wanted: Installation, context: Context) -> float:
+    shown, next_look = "", 0.0
+
+    def said(text: str) -> bool:
+        nonlocal shown, next_look
+        if time.monotonic() >= next_look:
+            next_look = time.monotonic() + _LOOK
+            now = phase(running.console.text)
+            if now and now != shown:
+                shown = now
+                context.progress.say(f"installing {wanted.tree.info.release}: {now}")
+        return text in running.console.text
+
+    timeout = float(wanted.install.timeout)
+    what = "the kickstart's last line (its sentinel)"
+    running.wait_until(lambda: said(wanted.sentinel), timeout, what, progress=context.progress)
+    deadline = running.seconds + _POWER_OFF
+    return running.wait_until(lambda: not running.is_running(), deadline, "the power-off", progress=context.progress)
+
+
+def _machine(context: Context, wanted: Installation, disk: Path, cdroms: Sequence[Path]) -> qemu.Machine:
+    return qemu.Machine(
+        name=f"{context.recipe.name}-install",
+        accelerator=context.accelerator,
+        hardware=Hardware.from_properties(context.recipe.image_properties),
+        memory=wanted.install.memory,
+        vcpus=wanted.install.vcpus,
+        disks=[qemu.Disk(disk, "qcow2")],
+        cdroms=[qemu.Disk(path, "raw", read_only=True) for path in cdroms],
+        network=qemu.Network(restricted=False),
+        reboots=False,
+    )
+
+
+@contextlib.contextmanager
+def _by_qemu(context: Context, wanted: Installation) -> Iterator[Guest]:
+    _make_disk(context.disk, context.recipe.disk.size)
+    kernel, initrd = wanted.tree.extract_installer(context.folder)
+    _inject(initrd, {KICKSTART: wanted.kickstart.encode()})
+    boot = qemu.DirectBoot(kernel, initrd, arguments(wanted.tree.info))
+    machine = replace(_machine(context, wanted, context.disk, [wanted.media, *wanted.cdroms]), direct=boot)
+    with guest.running(machine, context.evidence, _NAME, policy=context.patience) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def _by_virt_install(context: Context, wanted: Installation) -> Iterator[Guest]:
+    on_system = wanted.install.connection is Connection.SYSTEM
+    with virt_install.system() if on_system else virt_install.session(context.log) as libvirt:
+        disk = libvirt.folder / "disk.qcow2"
+        _make_disk(disk, context.recipe.disk.size)
+        injected = libvirt.folder / KICKSTART
+        injected.write_text(wanted.kickstart)
+        for path in (disk, injected):
+            path.chmod(0o600)
+            libvirt.give(path)
+        media = libvirt.lend(wanted.media)
+        tree = wanted.tree.info
+        with virt_install.running(
+            _machine(context, wanted, disk, [libvirt.lend(path) for path in wanted.cdroms]),
+            libvirt,
+            context.evidence,
+            _NAME,
+            location=f"{media},kernel={tree.kernel},initrd={tree.initrd}",
+            inject=[injected],
+            arguments=arguments(tree),
+            network=wanted.install.network,
+            policy=context.patience,
+        ) as running:
+            yield running
+        shutil.move(disk, context.disk)
+        os.chown(context.disk, os.geteuid(), os.getegid())
+
+
+def arguments(info: TreeInfo) -> str:
+    """The installer's kernel arguments: its kickstart in the initramfs, its console on the serial line."""
+    if int(info.version.partition(".")[0]) < 7:
+        return f"ks=file:/{KICKSTART} console=tty0 console=ttyS0,115200n8"
+    # Names of network cards as the finished system has them, so that the kickstart can say eth0.
+    names = "net.ifnames=0 biosdevname=0"
+    return f"inst.ks=file:/{KICKSTART} {names} console=tty0 console=ttyS0,115200n8"
+
+
+def _make_disk(path: Path, size: int) -> None:
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", path, str(size)])
+
+
+def _inject(initrd: Path, files: Mapping[str, bytes]) -> None:
+    """Append ``files`` to an initial RAM disk: the kernel unpacks several archives one over the other.
+
+    Documentation/driver-api/early-userspace/buffer-format.rst: each begins on a multiple of four bytes.
+    """
+    archive = initramfs.Archive()
+    for name, content in files.items():
+        archive.add_file(name, content, 0o600)
+    with initrd.open("ab") as out:
+        out.write(bytes(-out.tell() % 4))
+        out.write(archive.finish())
+
+
+def write_secrets(target: Path, label: str, values: Mapping[str, str]) -> None:
+    """Write the values the guest needs to a medium of their own, which is gone when the guest is."""
+    iso.write(target, label, {name: value.encode() for name, value in values.items()})
+    target.chmod(0o600)

@@ -1,0 +1,146 @@
+"""The install step of recipes that run an installer by kickstart: lint, install, prove."""
+
+from __future__ import annotations
+
+import secrets as chance
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.base import secrets
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.host import download, guest, install_tree, iso, process, qemu, repodata, virt_install
+from pipeline.host.accelerator import emulator
+from pipeline.host.hardware import Hardware
+from pipeline.recipes.kickstart import InstallEngine, KickstartInstall
+from pipeline.recipes.model import Recipe
+from pipeline.steps.kickstart import lint, render, repositories
+from pipeline.steps.kickstart import run as installer
+from pipeline.steps.step import Context, Outside, Stage
+
+
+class InstallKickstart:
+    """Makes the disk of a recipe by its media's own installer.
+
+    Its facts: ``release`` (what the media install), ``media`` (the file's name), ``engine``, ``seconds`` (of the
+    guest).
+    """
+
+    name = "install"
+    stage = Stage.INSTALL
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """For recipes whose install method is ``kickstart``."""
+        return isinstance(recipe.install, KickstartInstall)
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """The media and the kickstart by their digests, the hardware, secrets by their generation."""
+        install = _options(recipe)
+        names = install.subscription.secrets.values() if install.subscription else ()
+        return {
+            "media": _digest(recipe, install),
+            "install": install.model_dump(mode="json", exclude={"file", "download", "timeout"}),
+            "disk": recipe.disk.size,
+            "hardware": str(Hardware.from_properties(recipe.image_properties)),
+            "admin_user": recipe.os.admin_user,
+            "name": recipe.name,
+            "secrets": [secrets.reveal(name, Home.default()).identity for name in names],
+            "tool": _version(install),
+        }
+
+    def sources(self) -> Sequence[Path]:
+        """All of this package, and what starts guests."""
+        ours = sorted(Path(__file__).parent.glob("*.py"))
+        modules = (guest, install_tree, iso, qemu, repodata, virt_install)
+        return [*ours, *(Path(str(module.__file__)) for module in modules)]
+
+    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+        """The repositories: what they offer decides what is installed."""
+        return [
+            Outside(f"repository {each.name}", (f"{each.url.rstrip('/')}/repodata/repomd.xml",))
+            for each in _options(recipe).repositories
+        ]
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Hold the kickstart against the media and the repositories; then have the installer do it."""
+        recipe, install = context.recipe, _options(context.recipe)
+        media = _media(context, install)
+        token = chance.token_hex(16)
+        text = render.render(recipe, install, token)
+        (context.evidence / "kickstart.ks").write_text(text)
+        context.progress.say("checking the kickstart against the media")
+        with install_tree.opened(media) as tree:
+            offers = {"the media": tree.repodata, **repositories.offers(install, offline=context.offline)}
+            lint.require(text, recipe, tree.info, offers)
+            context.progress.say(f"installing {tree.info.release}")
+            seconds = installer.run(
+                context,
+                installer.Installation(
+                    install=install,
+                    media=media,
+                    tree=tree,
+                    kickstart=text,
+                    cdroms=_secret_media(context, install),
+                    sentinel=f"{render.SENTINEL} {token}",
+                ),
+            )
+            return {
+                "release": tree.info.release,
+                "media": media.name,
+                "engine": str(install.engine),
+                "seconds": round(seconds, 1),
+            }
+
+
+def _options(recipe: Recipe) -> KickstartInstall:
+    if not isinstance(recipe.install, KickstartInstall):
+        raise TypeError(f"recipe {recipe.name} is not installed by a kickstart")
+    return recipe.install
+
+
+def _digest(recipe: Recipe, install: KickstartInstall) -> str:
+    if install.file is not None:
+        return install.file.sha256
+    if install.download is not None:
+        return install.download.sha256
+    raise PipelineError(
+        f"recipe {recipe.name} needs its installation media, which cannot be fetched",
+        hint=f"./inv build {recipe.name} --source FILE.iso; docs/rhel.md says where to get it",
+    )
+
+
+def _media(context: Context, install: KickstartInstall) -> Path:
+    pin = _pin(install)
+    if install.file is not None:
+        problem = pin.problem(install.file.path) if pin else None
+        if problem:
+            raise PipelineError(f"{install.file.given} is not the medium that the recipe names: it {problem}")
+        return install.file.path
+    if install.download is None or pin is None:
+        raise PipelineError(f"recipe {context.recipe.name} names no installation media")
+    context.progress.say(f"fetching {install.download.urls[0].rpartition('/')[2]}")
+    folder = context.home.cache / "downloads"
+    return download.fetch(install.download.urls, pin, folder, progress=context.progress, offline=context.offline)
+
+
+def _pin(install: KickstartInstall) -> download.Pin | None:
+    wanted = install.download
+    if wanted is None:
+        return None
+    others = {name: value for name in ("md5", "sha512") if (value := getattr(wanted, name))}
+    return download.Pin(wanted.sha256, others, wanted.size)
+
+
+def _secret_media(context: Context, install: KickstartInstall) -> list[Path]:
+    if install.subscription is None:
+        return []
+    values = {kind: secrets.reveal(name, context.home).value for kind, name in install.subscription.secrets.items()}
+    medium = context.folder / "subscription.iso"
+    installer.write_secrets(medium, render.SECRETS_LABEL, values)
+    return [medium]
+
+
+def _version(install: KickstartInstall) -> str:
+    command = [emulator()] if install.engine is InstallEngine.QEMU else ["virt-install"]
+    return process.run([*command, "--version"]).stdout.splitlines()[0]
