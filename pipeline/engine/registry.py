@@ -12,6 +12,7 @@ from pipeline.engine.resources import MIB, Needs
 from pipeline.recipes.model import Recipe
 from pipeline.steps.boot_test import BootTest
 from pipeline.steps.claims import Claims
+from pipeline.steps.debian.step import InstallDebian
 from pipeline.steps.image import InstallImage
 from pipeline.steps.offline.step import Offline
 from pipeline.steps.products import Products
@@ -40,6 +41,7 @@ def _booted(recipe: Recipe) -> Needs:
 STEPS: Sequence[Entry] = (
     Entry(InstallTiny(), deadline=10 * MINUTE, needs=_written),
     Entry(InstallImage(), deadline=4 * HOUR, needs=_written),
+    Entry(InstallDebian(), deadline=2 * HOUR, needs=_appliance),
     Entry(Offline(), deadline=2 * HOUR, needs=_appliance),
     Entry(Products(), deadline=4 * HOUR, needs=_written),
     Entry(Claims(), deadline=10 * MINUTE),

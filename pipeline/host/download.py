@@ -34,22 +34,39 @@ HASHES = ("md5", "sha1", "sha256", "sha384", "sha512")
 
 @dataclass(frozen=True)
 class Pin:
-    """What a file must be: its sha256, further digests by the name of their hash, its ``size`` in bytes if known."""
+    """What a file must be: its sha256, further digests by the name of their hash, its ``size`` in bytes if known.
 
-    sha256: str
+    Where its maker publishes no sha256, one of the ``others`` must be as strong.
+    """
+
+    sha256: str | None
     others: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.sha256 and not set(self.others) & {"sha384", "sha512"}:
+            raise ValueError("a file is pinned by its sha256, sha384 or sha512")
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """All digests, by the name of their hash."""
+        return {**({"sha256": self.sha256} if self.sha256 else {}), **self.others}
+
+    @property
+    def name(self) -> str:
+        """What the file is kept under: its strongest digest here, sha256 where it is known."""
+        return self.sha256 or next(self.others[name] for name in ("sha512", "sha384") if name in self.others)
 
     def problem(self, file: Path) -> str | None:
         """What is wrong with ``file``, in words, or ``None``."""
         if self.size is not None and file.stat().st_size != self.size:
             return f"has {file.stat().st_size} bytes instead of {self.size}"
-        hashes = {name: hashlib.new(name, usedforsecurity=False) for name in ("sha256", *self.others)}
+        hashes = {name: hashlib.new(name, usedforsecurity=False) for name in self.digests}
         with file.open("rb") as opened:
             while block := opened.read(_BLOCK):
                 for each in hashes.values():
                     each.update(block)
-        for name, wanted in {"sha256": self.sha256, **self.others}.items():
+        for name, wanted in self.digests.items():
             if hashes[name].hexdigest() != wanted.lower():
                 return f"has {name} {hashes[name].hexdigest()} instead of {wanted}"
         return None
@@ -60,7 +77,7 @@ def fetch(urls: Sequence[str], pin: Pin, folder: Path, *, progress: Progress = n
 
     Raises ``PipelineError`` that says of every mirror why it was of no use.
     """
-    target = folder / pin.sha256
+    target = folder / pin.name
     if target.is_file():
         return target
     if offline:
@@ -69,10 +86,10 @@ def fetch(urls: Sequence[str], pin: Pin, folder: Path, *, progress: Progress = n
         )
     folder.mkdir(parents=True, exist_ok=True)
     reasons = []
-    with _locked(folder / f"{pin.sha256}.lock", progress):
+    with _locked(folder / f"{pin.name}.lock", progress):
         if target.is_file():  # another run was faster
             return target
-        part = folder / f"{pin.sha256}.part"
+        part = folder / f"{pin.name}.part"
         for url in urls:
             try:
                 _fetch_from(url, part, pin, progress)
@@ -87,6 +104,28 @@ def fetch(urls: Sequence[str], pin: Pin, folder: Path, *, progress: Progress = n
         details=reasons,
         hint="check the network and the addresses in the recipe, or give the file with --source FILE",
     )
+
+
+def fetch_small(urls: Sequence[str], *, limit: int) -> bytes:
+    """The content of a file nobody knows a digest of, up to ``limit`` bytes, from the first of ``urls`` that has it.
+
+    The caller has to find out whether it is the right one. Raises ``PipelineError`` like ``fetch``.
+    """
+    import requests
+
+    reasons = []
+    for url in urls:
+        try:
+            with requests.get(url, stream=True, timeout=(_CONNECT, _SILENCE)) as answer:
+                answer.raise_for_status()
+                content = answer.raw.read(limit + 1, decode_content=True)
+        except (requests.RequestException, OSError) as error:
+            reasons.append(f"{_shown(url)}: {_reason(error)}")
+            continue
+        if len(content) <= limit:
+            return bytes(content)
+        reasons.append(f"{_shown(url)}: the file has more than {limit} bytes")
+    raise PipelineError(f"{_file_name(urls[0])} cannot be fetched", details=reasons, hint="check the network")
 
 
 def _fetch_from(url: str, part: Path, pin: Pin, progress: Progress) -> None:

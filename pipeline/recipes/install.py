@@ -5,23 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from pipeline.recipes.fields import Bytes, Model, Text, matching
+from pipeline.recipes.debian import DebianInstall
+from pipeline.recipes.download import Download
+from pipeline.recipes.fields import Model, Text
+from pipeline.recipes.release import Release
 from pipeline.recipes.source_file import SourceFile
-
-
-def _web_address(value: str) -> str:
-    if not value.startswith(("https://", "http://")) or len(value.split()) != 1:
-        raise ValueError("an address begins with https:// or http:// and has no spaces")
-    return value
-
-
-def _digest(length: int) -> tuple[object, ...]:
-    return matching(f"[0-9a-f]{{{length}}}", f"a digest of {length} hexadecimal digits in lower case")
-
-
-Url = Annotated[Text, AfterValidator(_web_address)]
 
 
 class TinyInstall(Model):
@@ -33,21 +23,6 @@ class TinyInstall(Model):
     """Which installed kernel to take: ``cloud``, ``generic`` or a full version; of several the newest."""
     kernel_arguments: tuple[Text, ...] = ()
     """Further words for the kernel's command line, behind the console settings."""
-
-
-class Download(Model):
-    """A file from the network whose bytes are known beforehand. It is fetched once and kept in the cache."""
-
-    urls: Annotated[tuple[Url, ...], Field(min_length=1, max_length=16)]
-    """The same file on several servers, tried in order."""
-    sha256: Annotated[str, *_digest(64)]
-    """Its digest, in hex: nothing else is ever used."""
-    md5: Annotated[str, *_digest(32)] | None = None
-    """Another digest, where the maker publishes no better one; checked beside the first."""
-    sha512: Annotated[str, *_digest(128)] | None = None
-    """Another digest, checked beside the first."""
-    size: Bytes | None = None
-    """Its size, if known."""
 
 
 class ImageFormat(StrEnum):
@@ -67,7 +42,9 @@ class ImageInstall(Model):
     method: Literal["image"]
     """A ready-made image is the start."""
     download: Download | None = None
-    """Where the image comes from."""
+    """Where the image comes from, if it is always the same one."""
+    release: Release | None = None
+    """Where the newest image comes from, if its maker replaces it."""
     file: SourceFile | None = None
     """The image as a local file; with ``download`` it must be that very file. ``--source FILE`` sets this."""
     format: ImageFormat = ImageFormat.QCOW2
@@ -75,9 +52,11 @@ class ImageInstall(Model):
 
     @model_validator(mode="after")
     def _some_origin(self) -> Self:
-        if self.download is None and self.file is None:
-            raise ValueError("give download or file")
+        if self.download is None and self.release is None and self.file is None:
+            raise ValueError("give download, release or file")
+        if self.download is not None and self.release is not None:
+            raise ValueError("give either download or release")
         return self
 
 
-Install = Annotated[TinyInstall | ImageInstall, Field(discriminator="method")]
+Install = Annotated[TinyInstall | ImageInstall | DebianInstall, Field(discriminator="method")]

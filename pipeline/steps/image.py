@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import download, process
+from pipeline.host import checksums, download, openpgp, process
 from pipeline.image import convert, formats
 from pipeline.recipes.install import ImageInstall
 from pipeline.recipes.model import Recipe
-from pipeline.steps.step import Context, Stage
+from pipeline.steps import release
+from pipeline.steps.step import Context, Outside, Stage
 
 
 class InstallImage:
@@ -29,19 +30,27 @@ class InstallImage:
         return isinstance(recipe.install, ImageInstall)
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The image by its digest, from wherever it comes."""
+        """The image by its digest, from wherever it comes; of a release, the engine adds what its list was."""
         install = _options(recipe)
         digest = install.file.sha256 if install.file else install.download.sha256 if install.download else ""
-        return {"sha256": digest, "format": str(install.format), "size": recipe.disk.size}
+        found = {"sha256": digest, "format": str(install.format), "size": recipe.disk.size}
+        if install.release is None or install.file:
+            return found
+        return {**found, "release": install.release.model_dump(mode="json", exclude={"folders"})}
+
+    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+        """Of a release, the list of checksums and its signature. A file given by a person needs neither."""
+        install = _options(recipe)
+        return [] if install.release is None or install.file else release.outside(install.release)
 
     def sources(self) -> Sequence[Path]:
         """What judges and converts."""
-        return [Path(str(module.__file__)) for module in (convert, formats)]
+        return [Path(str(module.__file__)) for module in (checksums, convert, formats, openpgp, release)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Fetch, judge and convert the image; then give the disk its size."""
         recipe, install = context.recipe, _options(context.recipe)
-        source = _source(context, install)
+        source, origin = _source(context, install)
         context.progress.say("judging the image and laying it on the disk")
         verdict = convert.convert(
             source, str(install.format), context.disk, convert.Options(format="qcow2"), progress=context.progress
@@ -55,7 +64,7 @@ class InstallImage:
             )
         if virtual_size < recipe.disk.size:
             process.run(["qemu-img", "resize", "-q", "-f", "qcow2", context.disk, str(recipe.disk.size)])
-        return {"source": install.file.given if install.file else source.name, "virtual_size": virtual_size}
+        return {"source": install.file.given if install.file else source.name, "virtual_size": virtual_size, **origin}
 
 
 def _options(recipe: Recipe) -> ImageInstall:
@@ -64,7 +73,16 @@ def _options(recipe: Recipe) -> ImageInstall:
     return recipe.install
 
 
-def _source(context: Context, install: ImageInstall) -> Path:
+def _source(context: Context, install: ImageInstall) -> tuple[Path, Mapping[str, Any]]:
+    """The image's file, and of a release what proves where it comes from."""
+    if install.release is not None:
+        if install.file is not None:
+            return install.file.path, release.judge(context, install.release, install.file.path)
+        return release.fetch(context, install.release)
+    return _pinned(context, install), {}
+
+
+def _pinned(context: Context, install: ImageInstall) -> Path:
     wanted = install.download
     pin = None
     if wanted is not None:

@@ -166,7 +166,7 @@ def test_every_mirror_is_tried_and_told_of(mirror: Callable[..., Mirror], tmp_pa
     assert reasons[3] == "http://127.0.0.1:1/cirros.img: no connection"
     assert "secret" not in str(caught.value)
     assert "--source" in str(caught.value.hint)
-    assert not (tmp_path / PIN.sha256).exists()
+    assert not (tmp_path / PIN.name).exists()
     assert len(gone.ranges) == 1, "a refusal is not asked for again"
 
 

@@ -1,0 +1,1 @@
+"""Debian from its packages: bootstrapped by mmdebstrap, made bootable by GRUB in one launch of the appliance."""

@@ -1,0 +1,122 @@
+"""A Debian root file system as an archive, made from signed packages without root where the kernel allows it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.base import atomic
+from pipeline.base.errors import PipelineError
+from pipeline.host import process
+from pipeline.recipes.debian import DebianInstall
+from pipeline.steps.reproducible import EPOCH
+
+# What makes a system a cloud image: kernel, init, datasources, growth of the disk, both loaders, remote access.
+PACKAGES = (
+    *("linux-image-cloud-amd64", "initramfs-tools", "systemd-sysv", "udev", "dbus", "apt-utils", "ca-certificates"),
+    *("cloud-init", "cloud-guest-utils", "netplan.io", "systemd-resolved", "systemd-timesyncd", "iproute2"),
+    *("openssh-server", "sudo", "qemu-guest-agent", "grub2-common", "grub-pc-bin", "grub-efi-amd64-bin"),
+    *("e2fsprogs", "dosfstools", "zstd", "locales", "tzdata"),
+)
+_HINT = "apt install mmdebstrap debian-archive-keyring uidmap; for other users a range in /etc/subuid (usermod -v)"
+_ARCHIVES = "/var/cache/apt/archives"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a bootstrap works: ``scratch`` is private to this run, ``packages`` keeps what it fetched for the next."""
+
+    scratch: Path
+    packages: Path
+    log: IO[bytes]
+
+
+def sources(install: DebianInstall, mirror: str, security: str | None) -> list[str]:
+    """The lines of the archive's sources."""
+    suites = [(mirror, install.suite), (mirror, f"{install.suite}-updates")]
+    if security is not None:
+        suites.append((security, f"{install.suite}-security"))
+    return [f"deb [signed-by={install.keyring}] {place} {suite} main" for place, suite in suites]
+
+
+def run(
+    install: DebianInstall, lines: Sequence[str], early: Mapping[str, str], archive: Path, workplace: Workplace
+) -> list[dict[str, Any]]:
+    """Bootstrap into the file ``archive``; return the packages it is made of, for the provenance.
+
+    Raises ``PipelineError`` with apt's last words.
+
+    ``early`` are files (path in the guest → content) that packages read while they are configured.
+    """
+    if not Path(install.keyring).is_file():
+        raise PipelineError(f"the archive's keys are not here: {install.keyring}", hint=_HINT)
+    scratch = workplace.scratch
+    before, after, files = (scratch / name for name in ("packages", "new-packages", "early"))
+    before.mkdir()
+    after.mkdir()
+    _link(workplace.packages, before)
+    words: list[str | Path] = ["mmdebstrap", "--variant=minbase", f"--mode={_mode()}", "--format=tar"]
+    words += [f"--include={','.join(dict.fromkeys((*PACKAGES, *install.packages)))}"]
+    words += ['--aptopt=Acquire::Retries "3"', '--aptopt=Acquire::http::Timeout "60"']
+    words += ["--skip=download/empty", "--skip=essential/unlink"]
+    words += [
+        f'--setup-hook=mkdir -p "$1{_ARCHIVES}"',
+        f"--setup-hook={shlex.join(('sync-in', str(before), _ARCHIVES))}",
+    ]
+    for number, (path, content) in enumerate(early.items()):
+        source = files / str(number)
+        files.mkdir(exist_ok=True)
+        source.write_text(content)
+        words += [
+            f'--essential-hook=mkdir -p "$1{Path(path).parent}"',
+            f"--essential-hook={shlex.join(('upload', str(source), path))}",
+        ]
+    words += [f"--customize-hook={shlex.join(('sync-out', _ARCHIVES, str(after)))}"]
+    # What this run told apt is nothing for the guest.
+    words += ['--customize-hook=rm "$1/etc/apt/apt.conf.d/99mmdebstrap"', install.suite, archive, *lines]
+    environment = {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(scratch)}
+    process.run(words, timeout=None, log=workplace.log, env=environment, hint=_HINT)
+    taken = [_origin(file) for file in sorted(after.glob("*.deb"))]
+    _keep(after, workplace.packages)
+    return taken
+
+
+def _origin(file: Path) -> dict[str, Any]:
+    """A package as a provenance names it. Colons of versions are spelt %3a in file names, as package URLs want them."""
+    name, version, architecture = file.stem.split("_")
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    uri = f"pkg:deb/debian/{name}@{version}?arch={architecture}"
+    return {"name": file.name, "uri": uri, "digest": {"sha256": digest}}
+
+
+def _mode() -> str:
+    """Root uses a mount name space of its own, others a user name space: neither leaves a mount behind."""
+    return "root" if os.geteuid() == 0 else "unshare"
+
+
+def _link(source: Path, target: Path) -> None:
+    """The kept packages, in a folder of this run: another run may replace them meanwhile."""
+    for file in source.glob("*.deb"):
+        with contextlib.suppress(FileNotFoundError):
+            os.link(file, target / file.name)
+
+
+def _keep(source: Path, target: Path) -> None:
+    """Keep exactly the packages of this run; each appears whole."""
+    target.mkdir(parents=True, exist_ok=True)
+    used = set()
+    for file in source.glob("*.deb"):
+        used.add(file.name)
+        if not (target / file.name).exists():
+            with atomic.new_file(target / file.name) as temporary:
+                file.replace(temporary)
+    for file in target.glob("*.deb"):
+        if file.name not in used:
+            file.unlink(missing_ok=True)

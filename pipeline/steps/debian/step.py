@@ -1,0 +1,94 @@
+"""The install step of Debian recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.host import kernel, process
+from pipeline.host.appliance import Appliance, Drive
+from pipeline.host.guest_system import GuestFiles
+from pipeline.recipes.debian import DebianInstall
+from pipeline.recipes.model import Recipe
+from pipeline.steps.debian import bootstrap, disk
+from pipeline.steps.step import Context, Outside, Stage
+
+
+class InstallDebian:
+    """Bootstraps Debian and makes it bootable."""
+
+    name = "install"
+    stage = Stage.INSTALL
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """For recipes whose install method is ``mmdebstrap``."""
+        return isinstance(recipe.install, DebianInstall)
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """The recipe's wishes. What the archive holds is locked by the engine, from ``outside``."""
+        return {
+            "install": recipe.install.model_dump(mode="json"),
+            "name": recipe.name,
+            "size": recipe.disk.size,
+            "packages": list(bootstrap.PACKAGES),
+            "appliance": kernel.newest().version,
+        }
+
+    def sources(self) -> Sequence[Path]:
+        """All of this package."""
+        return sorted(Path(__file__).parent.glob("*.py"))
+
+    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+        """The archive's signed indices: they name every package's digest."""
+        install = _options(recipe)
+        found = [_index("debian", install.mirrors, suite) for suite in (install.suite, f"{install.suite}-updates")]
+        return [
+            *found,
+            *([_index("security", install.security, f"{install.suite}-security")] if install.security else []),
+        ]
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Bootstrap, then unpack into a new disk."""
+        recipe, install = context.recipe, _options(context.recipe)
+        if context.offline:
+            raise PipelineError(
+                f"recipe {recipe.name} is installed from the network, which is not to be used",
+                hint="leave out --offline once; the installed layer is kept",
+            )
+        lines = bootstrap.sources(
+            install,
+            _place(context, f"debian {install.suite}", install.mirrors),
+            _place(context, f"security {install.suite}-security", install.security) if install.security else None,
+        )
+        archive, raw = context.folder / "root.tar", context.folder / "disk.raw"
+        context.progress.say(f"bootstrapping {install.suite}")
+        packages = context.home.cache / "packages" / recipe.name
+        workplace = bootstrap.Workplace(context.folder, packages, context.log)
+        taken = bootstrap.run(install, lines, disk.early(recipe, install), archive, workplace)
+        context.progress.say("making it bootable")
+        disk.partition(raw, recipe)
+        appliance = Appliance(context.accelerator, context.home.cache / "appliance", context.folder, context.log)
+        with appliance.launched([Drive(raw, "raw")]) as handle:
+            disk.fill(GuestFiles(handle, context.log), archive, recipe, install)
+        archive.unlink()
+        process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, context.disk], log=context.log)
+        raw.unlink()
+        return {"suite": install.suite, "sources": lines, "dependencies": taken}
+
+
+def _options(recipe: Recipe) -> DebianInstall:
+    if not isinstance(recipe.install, DebianInstall):
+        raise TypeError(f"recipe {recipe.name} is not bootstrapped")
+    return recipe.install
+
+
+def _index(archive: str, mirrors: Sequence[str], suite: str) -> Outside:
+    return Outside(f"{archive} {suite}", tuple(f"{mirror}/dists/{suite}/InRelease" for mirror in mirrors))
+
+
+def _place(context: Context, name: str, mirrors: Sequence[str]) -> str:
+    """The mirror that answered when the recipe was locked, else the first."""
+    found = str(context.locked.get(name, {}).get("url", ""))
+    return next((mirror for mirror in mirrors if found.startswith(mirror)), mirrors[0])

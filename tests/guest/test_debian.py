@@ -1,0 +1,139 @@
+"""Debian from its packages: the archive to a signed image that was booted, a look inside, and one more boot."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.home import CHECKOUT, Home
+from pipeline.base.progress import nothing
+from pipeline.engine.build import build
+from pipeline.engine.options import BuildOptions
+from pipeline.engine.result import BuildResult
+from pipeline.host import guest, iso, process, qemu
+from pipeline.host.appliance import Appliance, Drive
+from pipeline.host.guest_system import GuestSystem
+from pipeline.host.hardware import Hardware
+from pipeline.recipes.load import RecipeFolder
+from pipeline.steps.offline import sysprep
+
+pytestmark = [pytest.mark.guest, pytest.mark.long, pytest.mark.timeout(3600)]
+
+SEED = b"""#cloud-config
+ssh_authorized_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMine me@example.org]
+write_files:
+- {path: /root/written, content: hello, permissions: "0600"}
+- path: /root/look
+  content: |
+    echo "seen $(hostname) $(stat -c %a /root/written) $(id -nG debian)"
+    echo "keys $(stat -c %U:%a ~debian/.ssh/authorized_keys)"
+    echo "root $(df -m / | awk 'NR == 2 { print $2 }') MiB"
+    echo "services $(systemctl is-active systemd-resolved systemd-networkd ssh | xargs)"
+    echo "failed $(systemctl list-units --failed --no-legend | wc -l), done"
+runcmd:
+- sh /root/look > /dev/ttyS0
+"""
+
+
+@dataclass
+class Built:
+    """The build's result, and what was found in the finished image."""
+
+    result: BuildResult
+    files: dict[str, str]
+    modes: dict[str, str]
+    left: dict[str, int]
+    absent: list[str]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    folder = tmp_path_factory.mktemp("debian")
+    home = Home(folder / "home", folder / "home" / "cache")
+    (recipe,) = RecipeFolder(CHECKOUT / "recipes").load("debian-12")
+    (result,) = build([recipe], BuildOptions(home=home))
+    assert result.error is None, result.error
+    product = next(each.path for each in result.products if each.format == "qcow2")
+    appliance = Appliance("tcg", home.cache / "appliance", folder, (folder / "log").open("wb"))
+    overlay = folder / "look.qcow2"
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", product, overlay])
+    with appliance.launched([Drive(overlay, "qcow2")]) as handle:
+        system = GuestSystem.open(handle, appliance.log)
+        paths: tuple[str, ...] = (
+            "/etc/fstab",
+            "/etc/default/grub",
+            "/boot/grub/grub.cfg",
+            "/etc/machine-id",
+            "/etc/shadow",
+        )
+        paths += ("/etc/apt/sources.list", "/etc/cloud/cloud.cfg.d/90_datasources.cfg", "/etc/hostname")
+        files = {path: system.read(path) for path in paths}
+        look = (
+            "stat -c '%a %U %G %n' /etc/shadow /etc/sudoers /root /etc/ssh /usr/bin/sudo; getcap /usr/bin/ping || true"
+        )
+        modes = {line.split()[3]: line for line in system.run(look, "looking").splitlines() if line.count(" ") == 3}
+        gone = ("/etc/ssh/ssh_host_ed25519_key", "/etc/apt/apt.conf.d/99mmdebstrap", "/etc/resolv.conf.orig")
+        absent = [path for path in gone if not system.exists(path)]
+        left = sysprep.apply(system, recipe)
+    yield Built(result, files, modes, left, absent)
+
+
+def test_it_boots_with_both_firmwares_and_is_signed(built: Built) -> None:
+    firmware: dict[str, Any] = built.result.facts["boot_test"]["firmware"]
+    assert set(firmware) == {"bios", "uefi"}
+    assert all(each["powered_off"] for each in firmware.values())
+    assert all(each.signature for each in built.result.products)
+
+
+def test_it_is_what_the_recipe_claims(built: Built) -> None:
+    found = built.result.facts["offline"]["inspection"]
+    assert (found["distro"], found["major"], found["firmware"]) == ("debian", 12, ["bios", "uefi"])
+    assert found["cloud_init"] and found["guest_agent"]
+    assert {"cloud-init", "grub-pc-bin", "grub-efi-amd64-bin", "systemd-resolved"} <= set(found["packages"])
+
+
+def test_the_golden_facts(built: Built) -> None:
+    assert re.search(r"^UUID=[0-9a-f-]{36} / ext4 ", built.files["/etc/fstab"], re.M)
+    assert "console=tty0 console=ttyS0,115200" in built.files["/boot/grub/grub.cfg"]
+    assert "root=UUID=" in built.files["/boot/grub/grub.cfg"]
+    assert "datasource_list: [NoCloud, ConfigDrive, OpenStack, None]" in next(
+        text for path, text in built.files.items() if path.endswith("90_datasources.cfg")
+    )
+    assert "bookworm-security" in built.files["/etc/apt/sources.list"]
+    assert re.search(r"^root:[*!]", built.files["/etc/shadow"], re.M), "root has no password"
+    assert built.modes["/etc/shadow"].startswith("640 root shadow")
+    assert built.modes["/usr/bin/sudo"].startswith("4755 root root")
+    assert built.modes["/root"].startswith("700 root root")
+
+
+def test_nothing_of_the_build_is_left(built: Built) -> None:
+    assert built.files["/etc/machine-id"] == ""
+    assert len(built.absent) == 3
+    assert built.left == {}
+
+
+def test_cloud_init_applies_a_seed_on_a_larger_disk(built: Built, tmp_path: Path) -> None:
+    product = next(each.path for each in built.result.products if each.format == "qcow2")
+    seed, overlay = tmp_path / "seed.iso", tmp_path / "overlay.qcow2"
+    iso.config_drive(seed, metadata={"uuid": "i-1", "hostname": "web"}, user_data=SEED)
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", overlay, "5G"])
+    hardware = Hardware.from_properties(built.result.recipe.image_properties)
+    disk = qemu.Disk(overlay, "qcow2", base=qemu.Disk(product, "qcow2", read_only=True))
+    cdrom = qemu.Disk(seed, "raw", read_only=True)
+    machine = qemu.Machine("debian", "tcg", hardware, memory=1 << 30, vcpus=2, disks=[disk], cdroms=[cdrom])
+    with guest.running(machine, tmp_path / "run") as running:
+        running.wait_for_text("failed 0, done", 900, "the end of user-data", progress=nothing)
+        said = running.console.text
+        assert running.power_off(120)
+    assert re.search(r"seen web 600 debian\b", said)
+    assert "keys debian:600" in said
+    assert "services active active active" in said
+    size = re.search(r"root (\d+) MiB", said)
+    assert size is not None, shlex.quote(said[-2000:])
+    assert int(size[1]) > 4500
