@@ -32,6 +32,7 @@ def assemble(build: BuildState, store: Store, run: str) -> BuildResult:
         error=build.error,
         evidence=build.evidence,
         documents=_documents(build, store),
+        reasons=build.reasons,
     )
 
 
@@ -70,6 +71,7 @@ def summary(result: BuildResult) -> dict[str, Any]:
         "changed": result.changed,
         "seconds": round(result.seconds, 3),
         "error": str(result.error) if result.error else None,
+        "reasons": list(result.reasons),
         "products": [
             {"format": each.format, "path": str(each.path), "size": each.size, "digests": dict(each.digests)}
             for each in result.products

@@ -14,6 +14,13 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return list(_changes(before, after))
 
 
+def why(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why a unit with the document ``after`` has to run; ``before`` is that of its newest result, if it has one."""
+    if before is None:
+        return ("never built here",)
+    return tuple(changes(before, after)) or ("its result is no longer in the cache",)
+
+
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     if before.get("engine") != after.get("engine"):
         yield "the engine has a new format"

@@ -1,4 +1,4 @@
-"""Removal of what dead runs left: processes, mounts, loop devices, half-made files. Nothing else is ever touched.
+"""Removal of what dead runs left: processes, guests, mounts, loop devices, half-made files, and nothing else.
 
 Everything a run makes carries its owner's mark (``base.owner``) in its name, or in its environment; what the mark's
 owner, still alive, has is left alone, and so is everything without a mark.
@@ -20,7 +20,7 @@ from pipeline.base.home import Home
 from pipeline.base.owner import Owner
 from pipeline.engine import strays
 from pipeline.engine.store import Store
-from pipeline.host import appliance, process
+from pipeline.host import appliance, libvirt_remains, process
 
 TEMPORARY = "pipeline-run-"
 
@@ -28,6 +28,8 @@ TEMPORARY = "pipeline-run-"
 def reap(home: Home, store: Store) -> list[str]:
     """Remove what dead owners left on this machine; say of each thing what it was."""
     removed = [f"ended process {stray.pid} ({stray.command[:80]})" for stray in strays.end(_is_dead)]
+    for virsh in libvirt_remains.running():
+        removed += libvirt_remains.remove(virsh, _is_dead)
     removed += [*_mounts(), *_loop_devices()]
     removed += [f"removed {path}" for path in (*store.sweep(), *_temporary_folders(), *_swept(home))]
     removed += [f"removed {path}" for path in appliance.sweep(store.root / "appliance")]

@@ -59,7 +59,7 @@ class BuildResult:
     ``products`` keep the recipe's order. ``properties`` are those to publish, without the signature, which differs
     by product. ``facts`` is what each step returned, by its name. ``changed`` says whether any step ran. ``error``
     is set when the build failed; then there are no products. ``documents`` are the files the steps left (serial
-    logs, screenshots, bills of materials), by name.
+    logs, screenshots, bills of materials), by name. ``reasons`` says of each unit of work that ran why it had to.
     """
 
     recipe: Recipe
@@ -73,6 +73,7 @@ class BuildResult:
     error: PipelineError | None = None
     evidence: Path | None = None
     documents: Mapping[str, Path] = field(default_factory=dict)
+    reasons: Sequence[str] = ()
 
     @property
     def is_good(self) -> bool:

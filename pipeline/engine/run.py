@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pipeline.base.errors import PipelineError
 from pipeline.engine import events, keys
 from pipeline.engine.assemble import assemble, summary
+from pipeline.engine.changes import why
 from pipeline.engine.entry import Entry
 from pipeline.engine.freshness import current
 from pipeline.engine.history import History
@@ -149,6 +150,7 @@ class Run:
             lock.release()
             self.narrator.waits(state, "waits for memory, disk or a guest's end")
             return False
+        state.why = why(self.history.latest(build.recipe.name, unit.name), state.document or {})
         running = Running.start(self._task(build, state), lock)
         self.selector.register(running.reader, selectors.EVENT_READ)
         state.running, state.waits_for = True, ""

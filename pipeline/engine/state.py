@@ -31,6 +31,7 @@ class UnitState:
     failed: bool = False
     ran: bool = False
     waits_for: str = ""
+    why: tuple[str, ...] = ()
     steps: dict[str, StepResult] = field(default_factory=dict)
 
     @property
@@ -69,6 +70,11 @@ class BuildState:
     def is_over(self) -> bool:
         """Whether nothing of it runs and nothing of it can start any more."""
         return all(not state.running and not self.can_start(state) for state in self.units.values())
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why units had to run, a line each."""
+        return [f"{state.unit.name}: {'; '.join(state.why)}" for state in self.units.values() if state.why]
 
     @property
     def changed(self) -> bool:

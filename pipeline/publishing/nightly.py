@@ -87,8 +87,8 @@ def run(
     clock = time.monotonic()
     home = options.home
     prepare(home, settings.targets)
-    reasons = why_built(recipes, options)
     builds = builder(recipes, options)
+    reasons = {each.recipe.name: each.reasons for each in builds}
     sender = Sender(home, new_run(began), began, patience=patience or Patience())
     deliveries = campaign.publish_all(builds, settings.targets, sender, monitors=options.monitors)
     for delivery in deliveries:
