@@ -65,15 +65,17 @@ def validate(
     return chain
 
 
-def validate_ids(identity: str, trusted: Iterable[str], source: CertificateSource) -> Sequence[x509.Certificate]:
-    """As ``validate``, for certificates in a key manager. Trusted ids that cannot be had are skipped, as Nova does."""
+def validate_by_ids(
+    certificate: x509.Certificate, trusted: Iterable[str], source: CertificateSource
+) -> Sequence[x509.Certificate]:
+    """As ``validate``, with trusted certificates in a key manager. Ids that cannot be had are skipped, as Nova does."""
     found = []
     for each in trusted:
         try:
             found.append(source.get(each))
         except CertificateMissing:
             continue
-    return validate(source.get(identity), found)
+    return validate(certificate, found)
 
 
 def _issuer(certificate: x509.Certificate, candidates: Sequence[x509.Certificate]) -> x509.Certificate | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline.image.formats import FormatRefused, Limits, Verdict
@@ -11,7 +11,9 @@ from pipeline.imageservice.data.options import DataOptions
 from pipeline.imageservice.data.taps import Digest, Inspection
 from pipeline.imageservice.data.transfer import Tap
 from pipeline.imageservice.errors import Invalid, UnsupportedContent
+from pipeline.signing import chain
 from pipeline.signing.certificates import CertificateSource
+from pipeline.signing.chain import ChainRefused
 from pipeline.signing.image_signature import SignatureRefused, Verifier
 
 
@@ -90,12 +92,24 @@ class Judge:
             raise unsupported(refused) from None
 
 
-def verifier_for(image: Image, certificates: CertificateSource) -> Verifier | None:
-    """What checks the image's signature; ``None`` when it has none. Raises ``Invalid`` when it can't be checked."""
+def verifier_for(
+    image: Image, certificates: CertificateSource, trusted: Iterable[str] | None = None
+) -> Verifier | None:
+    """What checks the image's signature; ``None`` when it has none.
+
+    ``trusted`` are the ids of the certificates that have to vouch for the one that signed; with ``None`` any counts.
+    Raises ``Invalid`` when the signature can't be checked or its certificate is not trusted.
+    """
     try:
-        return Verifier.create(image.properties, certificates)
+        verifier = Verifier.create(image.properties, certificates)
     except SignatureRefused as refused:
         raise _unsigned(refused) from None
+    if verifier is not None and trusted is not None:
+        try:
+            chain.validate_by_ids(verifier.certificate, trusted, certificates)
+        except ChainRefused as refused:
+            raise Invalid(f"Certificate validation failed: {refused.message}", hint=refused.hint) from None
+    return verifier
 
 
 def check_signature(verifier: Verifier, digest: str) -> None:

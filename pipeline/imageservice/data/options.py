@@ -41,3 +41,9 @@ class DataOptions(BaseModel):
         description="URL of the key manager (Barbican) that holds certificates, or `catalog` to take it from the "
         "caller's token; asked with the caller's token for ids that are not in the folder.",
     )
+    trusted_certificates: list[str] | None = Field(
+        None,
+        description="Ids of certificates, in the folder or the key manager, as in Nova's `trusted_image_certificates`: "
+        "signed images are taken only if the certificate that signed them is vouched for by these alone, up to a "
+        "self-signed one among them, and all are in date. Without it certificates are not judged.",
+    )

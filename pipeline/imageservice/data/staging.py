@@ -57,7 +57,7 @@ def stage(service: Service, caller: Caller, image_id: str, source: Source) -> Im
     wanted = Wanted(image_id, "modify_image", ImageStatus.UPLOADING, source.size, None)
     with claimed(service, caller, wanted) as claim:
         certificates = Certificates(service.certificates, service.settings.data.key_manager, caller)
-        verifier = verifier_for(claim.image, certificates)
+        verifier = verifier_for(claim.image, certificates, service.settings.data.trusted_certificates)
         # What may be compressed, or has no format yet, is inspected when it is imported.
         inspect = claim.image.has_formats and "image_decompression" not in service.settings.imports.plugins
         judge = Judge(claim.image, service.settings.data, service.hash_algorithm, verifier, inspect=inspect)

@@ -27,7 +27,7 @@ def upload(service: Service, caller: Caller, image_id: str, source: Source, *, s
     wanted = Wanted(image_id, "upload_image", ImageStatus.SAVING, source.size, store.id)
     with claimed(service, caller, wanted) as claim:
         certificates = Certificates(service.certificates, service.settings.data.key_manager, caller)
-        verifier = verifier_for(claim.image, certificates)
+        verifier = verifier_for(claim.image, certificates, service.settings.data.trusted_certificates)
         judge = Judge(claim.image, service.settings.data, service.hash_algorithm, verifier)
         service.notifier.image("image.prepare", claim.image, caller)
         with store.writer(image_id, size=source.size, attempt=claim.attempt) as writer:
