@@ -1,7 +1,8 @@
 """The bill of materials of an image: CycloneDX 1.6, byte for byte the same for the same image.
 
 The image itself is the root component, named by its digests; every package hangs below it with its package URL
-(https://github.com/package-url/purl-spec).
+(https://github.com/package-url/purl-spec) and the evidence for it: the guest's own package database, or the files that
+the build took from packages of the machine it ran on.
 """
 
 from __future__ import annotations
@@ -9,13 +10,22 @@ from __future__ import annotations
 import datetime
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.component_evidence import (
+    AnalysisTechnique,
+    ComponentEvidence,
+    Identity,
+    IdentityField,
+    Method,
+    Occurrence,
+)
 from cyclonedx.model.contact import OrganizationalEntity
 from cyclonedx.model.dependency import Dependency
 from cyclonedx.model.license import DisjunctiveLicense
@@ -30,6 +40,14 @@ _HASHES = {
     "sha256": HashAlgorithm.SHA_256,
     "sha384": HashAlgorithm.SHA_384,
     "sha512": HashAlgorithm.SHA_512,
+}
+# Where each kind of package is registered in a guest.
+_REGISTERED = {
+    "deb": "/var/lib/dpkg",
+    "rpm": "the RPM database",
+    "apk": "/lib/apk/db/installed",
+    # Windows has the only other list.
+    "generic": r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall",
 }
 _PURL_TYPES = {"deb", "rpm", "apk"}
 # XML and JSON readers alike stumble over control characters in what a guest calls its packages.
@@ -47,8 +65,32 @@ class Image:
     made: datetime.datetime
 
 
-def make(image: Image, packages: Iterable[Package], facts: Mapping[str, str]) -> bytes:
-    """The bill as JSON. ``facts`` are further properties of the image (kernel, firmware, boot loader)."""
+@dataclass(frozen=True)
+class Taken:
+    """A file that the build took from a package of its own machine: the package's URL, the file's path and SHA-256."""
+
+    package: PackageURL
+    path: str
+    sha256: str
+
+    @classmethod
+    def parse(cls, uri: str, digest: Mapping[str, str]) -> Taken | None:
+        """From the ``uri`` and ``digest`` of a build's dependency; ``None`` when that is no file of a package."""
+        try:
+            found = PackageURL.from_string(uri)
+        except ValueError:
+            return None
+        if not found.subpath or not found.version:
+            return None
+        return cls(found._replace(subpath=None), f"/{found.subpath}", digest.get("sha256", ""))
+
+
+def make(image: Image, packages: Iterable[Package], facts: Mapping[str, str], taken: Iterable[Taken] = ()) -> bytes:
+    """The bill as JSON.
+
+    ``facts`` are further properties of the image (kernel, firmware, boot loader). ``taken`` are the files it was made
+    of; their packages are listed unless the guest's own database has them.
+    """
     root = Component(
         name=_text(image.name),
         version=_text(image.version),
@@ -58,6 +100,7 @@ def make(image: Image, packages: Iterable[Package], facts: Mapping[str, str]) ->
         properties=[Property(name=f"image:{name}", value=_text(value)) for name, value in sorted(facts.items())],
     )
     parts = [_component(package, image) for package in sorted(set(packages))]
+    parts += _made_of(taken, known={_identity(part.purl) for part in parts if part.purl})
     bom = Bom(
         serial_number=uuid.uuid5(_NAMESPACE, image.digests["sha256"]),
         metadata=BomMetaData(component=root, timestamp=image.made),
@@ -112,7 +155,38 @@ def _component(package: Package, image: Image) -> Component:
         # What distributions write there is seldom an SPDX expression; as a name it is valid whatever it is.
         licenses=[DisjunctiveLicense(name=_text(package.license))] if package.license else None,
         properties=[Property(name="package:source", value=_text(package.source))] if package.source else None,
+        evidence=_evidence(AnalysisTechnique.MANIFEST_ANALYSIS, _REGISTERED.get(package.kind, "the guest")),
     )
+
+
+def _made_of(taken: Iterable[Taken], known: Collection[tuple[str, str, str | None]]) -> Iterator[Component]:
+    files: dict[PackageURL, dict[str, str]] = {}
+    for each in taken:
+        if _identity(each.package) not in known:
+            files.setdefault(each.package, {})[each.path] = each.sha256
+    for package, paths in sorted(files.items(), key=lambda item: item[0].to_string()):
+        places = [
+            Occurrence(bom_ref=f"{package.to_string()}#{path}", location=path, additional_context=f"sha256:{digest}")
+            for path, digest in paths.items()
+        ]
+        yield Component(
+            name=package.name,
+            version=package.version,
+            type=ComponentType.LIBRARY,
+            bom_ref=package.to_string(),
+            purl=package,
+            evidence=_evidence(AnalysisTechnique.ATTESTATION, "the provenance of the image", places),
+        )
+
+
+def _identity(package: PackageURL) -> tuple[str, str, str | None]:
+    return package.type, package.name, package.version
+
+
+def _evidence(technique: AnalysisTechnique, value: str, places: Iterable[Occurrence] = ()) -> ComponentEvidence:
+    method = Method(technique=technique, confidence=Decimal(1), value=value)
+    identity = Identity(field=IdentityField.PURL, confidence=Decimal(1), methods=[method])
+    return ComponentEvidence(identity=[identity], occurrences=places)
 
 
 def _text(value: str) -> str:

@@ -92,7 +92,9 @@ class About:
             return None
         moment = datetime.datetime.fromisoformat(self.finished).astimezone(datetime.UTC)
         image = sbom.Image(self.image["name"], self.image["distro"], self.image["version"], digests, moment)
-        return sbom.make(image, [Package(**each) for each in self.packages], {})
+        taken = [sbom.Taken.parse(each["uri"], each["digest"]) for each in self.dependencies]
+        packages = [Package(**each) for each in self.packages]
+        return sbom.make(image, packages, {}, [each for each in taken if each is not None])
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,33 @@ def test_the_same_image_gives_the_same_bytes() -> None:
     assert sbom.make(IMAGE, PACKAGES, {}) == sbom.make(IMAGE, reversed(PACKAGES), {})
 
 
+def test_what_it_was_made_of_is_listed_with_the_evidence() -> None:
+    taken = [
+        sbom.Taken.parse("pkg:deb/debian/busybox-static@1:1.35.0-4?arch=amd64#bin/busybox", {"sha256": "ab" * 32}),
+        sbom.Taken.parse("pkg:deb/debian/linux-image@6.1?arch=amd64#boot/vmlinuz", {"sha256": "cd" * 32}),
+        sbom.Taken.parse("pkg:deb/debian/linux-image@6.1?arch=amd64#lib/modules/a.ko", {"sha256": "ef" * 32}),
+        # The guest knows it itself.
+        sbom.Taken.parse("pkg:deb/debian/bash@5.2.15-2%2Bb2?arch=amd64#bin/bash", {"sha256": "ef" * 32}),
+    ]
+    bill = sbom.make(IMAGE, PACKAGES[:2], {}, [each for each in taken if each is not None])
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.decode()) is None
+    components = {each["name"]: each for each in json.loads(bill)["components"]}
+    assert sorted(components) == ["bash", "busybox-static", "linux-image", "tzdata"]
+    kernel = components["linux-image"]
+    assert kernel["purl"] == "pkg:deb/debian/linux-image@6.1?arch=amd64" and kernel["version"] == "6.1"
+    assert [each["location"] for each in kernel["evidence"]["occurrences"]] == ["/boot/vmlinuz", "/lib/modules/a.ko"]
+    assert kernel["evidence"]["occurrences"][0]["additionalContext"] == f"sha256:{'cd' * 32}"
+    assert kernel["evidence"]["identity"][0]["methods"][0]["technique"] == "attestation"
+    assert components["bash"]["evidence"]["identity"][0]["methods"][0]["value"] == "/var/lib/dpkg"
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://example.org/x.iso", "pkg:deb/debian/bash@5", "pkg:deb/debian/bash#x", "pkg:", ""]
+)
+def test_other_dependencies_are_no_parts(uri: str) -> None:
+    assert sbom.Taken.parse(uri, {}) is None
+
+
 TEXT = st.text(max_size=12)
 
 
