@@ -121,7 +121,7 @@ def _state(service: Service, caller: Caller, image: Image, request: ImportReques
     state: dict[str, Any] = {"project": caller.project, "user": caller.user, "roles": sorted(caller.roles)}
     if not request.is_copy:
         certificates = Certificates(service.certificates, service.settings.data.key_manager, caller)
-        verifier = verifier_for(image, certificates)
+        verifier = verifier_for(image, certificates, service.settings.data.trusted_certificates)
         if verifier is not None:
             state["certificate"] = verifier.certificate.public_bytes(Encoding.PEM).decode()
     return state
