@@ -8,26 +8,16 @@ timed among 1,000, 10,000 and (``--large``) 1,000,000 images, each in a database
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
 import statistics
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-
-import falcon
 
 from benchmarks.imageservice.filling import fill
-from pipeline.imageservice.app import create_app
-from pipeline.imageservice.catalog import migrate
-from pipeline.imageservice.service import Service
-from pipeline.imageservice.settings import Settings
-from tests.environments.daemon import free_port
+from benchmarks.imageservice.serving import Client, served
 
 PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 FIELDS = {"name": "x", "disk_format": "raw", "container_format": "bare", "os_distro": "debian", "os_version": "12"}
@@ -37,96 +27,6 @@ _WALK = 7.9 / 8  # seconds; the reference takes 7.9
 _QUIET = 1600  # of the yardstick, each second: below that, absolute times say more of the machine than of us
 _WARM = 10  # requests of each kind before any is timed
 FILTERS = {"no filter": "", "common property": "&common=yes", "rare property": "&rare=yes", "absent": "&rare=never"}
-
-
-class Client:
-    """One kept connection."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port)
-
-    def call(self, method: str, path: str, body: Any = None, token: str = "token-of-admin", **headers: str) -> Any:
-        """One request; its answer as data."""
-        sent = {"X-Auth-Token": token, "Content-Type": "application/json", **headers}
-        self._connection.request(method, path, json.dumps(body) if body is not None else None, sent)
-        answer = self._connection.getresponse()
-        data = answer.read()
-        if answer.status >= 300:
-            raise RuntimeError(f"{method} {path}: {answer.status} {data[:200]!r}")
-        return json.loads(data) if data else None
-
-
-class _Trivial:
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        resp.content_type = "application/json"
-        resp.data = json.dumps({f"field {number}": "value" for number in range(20)}).encode()
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[tuple[Service, int]]:
-    """The service with one process, and the yardstick beside its paths."""
-    from pipeline.host import process
-
-    port = free_port()
-    settings = folder / "settings.yaml"
-    settings.write_text(json.dumps(_settings(folder, port)))
-    service = Service.from_settings(Settings.load(settings))
-    migrate.prepare(service.database, embedded=True)
-    with (folder / "log").open("wb") as log:
-        command = [sys.executable, "-m", "benchmarks.imageservice.metadata", "--serve", str(settings)]
-        with process.started(command, log=log):
-            _wait(port)
-            yield service, port
-    service.database.close()
-
-
-def _settings(folder: Path, port: int) -> dict[str, Any]:
-    tokens = [
-        {"name": "admin", "token": "token-of-admin", "user": "u", "project": "cloud", "roles": ["admin"]},
-        {"name": "few", "token": "token-of-few", "user": "u", "project": "few", "roles": ["member"]},
-    ]
-    return {
-        "folder": str(folder),
-        "listen": f"127.0.0.1:{port}",
-        "identity": {"kind": "static", "tokens": tokens},
-        "server": {"processes": 1},
-    }
-
-
-def _wait(port: int) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            Client(port).call("GET", "/trivial")
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError("the service did not start")
-
-
-def serve(file: Path) -> None:
-    """Run the server of a benchmark."""
-    from pipeline.imageservice.server.application import ImageApplication
-
-    settings = Settings.load(file)
-    service = Service.from_settings(settings)
-
-    def make() -> Any:
-        app = create_app(service)
-        app.add_route("/trivial", _Trivial())
-        _let_through(app)
-        return app
-
-    sys.argv = sys.argv[:1]
-    ImageApplication(settings.address, settings.server, make).run()
-
-
-def _let_through(app: Any) -> None:
-    """The yardstick's path has no version: the front must not answer it itself."""
-    from pipeline.imageservice.api import versions
-
-    setattr(versions, "_OURS", (*versions._OURS, "/trivial"))  # noqa: B010 - its type names our paths only
 
 
 def rate(call: Callable[[], object], seconds: float) -> float:
@@ -191,14 +91,10 @@ def walk(port: int, limit: int = 100) -> tuple[int, float]:
 def main() -> int:
     """Measure, print, and say by the exit status whether everything holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
     parser.add_argument("--large", action="store_true", help="also among 1,000,000 images")
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve)
-        return 0
     counts = [1_000, 10_000, *([1_000_000] if options.large else [])]
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
@@ -209,18 +105,14 @@ def main() -> int:
 
 
 def _measure(folder: Path, counts: list[int], options: argparse.Namespace, failures: list[str]) -> None:
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         ports: dict[int, int] = {}
         for count in counts:
-            place = folder / str(count)
-            place.mkdir()
-            service, port = stack.enter_context(served(place))
+            server = stack.enter_context(served(folder / str(count)))
             start = time.monotonic()
-            fill(service.database, count)
+            fill(server.service.database, count)
             print(f"{count:>9,} images made in {time.monotonic() - start:.0f} s", flush=True)
-            ports[count] = port
+            ports[count] = server.port
         # Before the rates, which add images to the smallest catalog.
         _compare_pages(pages(ports, options.rounds * 5), failures)
         count, seconds = walk(ports[10_000])

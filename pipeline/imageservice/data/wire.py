@@ -19,6 +19,7 @@ from pipeline.imageservice.errors import ServiceError
 
 _PAUSE = 0.02  # when the other side sends nothing for so long, its bytes move on before the block is full
 _SCRATCH = 64 << 10
+_USUAL_LINE = 32
 
 
 class Ahead(Protocol):
@@ -44,7 +45,7 @@ class WireBody(io.RawIOBase):
         self.size = length
         self._left = length
         self._framing = Framing()
-        self._scratch = memoryview(b"")  # received and not yet delivered, of a chunked body
+        self._received = b""  # of a chunked body, and not yet delivered
 
     def gone(self) -> ServiceError:
         """What is raised when the connection ends before the body does."""
@@ -83,57 +84,53 @@ class WireBody(io.RawIOBase):
         return done
 
     def _fill_chunked(self, view: memoryview, control: Control) -> int:
-        done = 0
-        while done < len(view) and not self._framing.finished:
-            if self._framing.left:
-                part = view[done : done + self._framing.left]
-                count = self._data(part, control, have=done > 0)
-                if not count:
-                    break
-                done += count
-                self._framing.took(count)
-                continue
-            line = self._line(control, have=done > 0)
-            if line is None:
+        done = self._unframe(memoryview(self._received), view)
+        while not self._framing.finished and (not done or len(view) - done >= _SCRATCH):
+            # What is received lands in the caller's memory and is moved together there, unless that is too small.
+            target = view[done:] if len(view) - done >= _SCRATCH else memoryview(bytearray(_SCRATCH))
+            kept = len(self._received)
+            target[:kept] = self._received
+            count = self._more(target[kept:], control, have=done > 0)
+            if not count:
                 break
-            self._framing.line(line)
-        if self._framing.finished and self._scratch:
-            self._ahead.unread(bytes(self._scratch))  # the next message
-            self._scratch = memoryview(b"")
+            done += self._unframe(target[: kept + count], view[done:])
+        if self._framing.finished and self._received:
+            self._ahead.unread(self._received)  # the next message
+            self._received = b""
         return done
 
-    def _data(self, view: memoryview, control: Control, *, have: bool) -> int:
-        if not self._scratch:
-            if len(view) >= _SCRATCH:
-                return self._receive(view, control, have=have)
-            if not self._more(control, have=have):
-                return 0
-        count = min(len(view), len(self._scratch))
-        view[:count] = self._scratch[:count]
-        self._scratch = self._scratch[count:]
+    def _more(self, target: memoryview, control: Control, *, have: bool) -> int:
+        ahead = self._ahead.take_buffered()
+        if not ahead:
+            return self._receive(target, control, have=have, whole=False)
+        count = min(len(ahead), len(target))
+        target[:count] = ahead[:count]
+        if len(ahead) > count:
+            self._ahead.unread(ahead[count:])
         return count
 
-    def _line(self, control: Control, *, have: bool) -> bytes | None:
-        """The next line of the framing; ``None`` when it has not come yet and the caller ``have``s something to do."""
-        while True:
-            end = bytes(self._scratch[: LONGEST_LINE + 2]).find(b"\r\n")
-            if end >= 0:
-                line = bytes(self._scratch[:end])
-                self._scratch = self._scratch[end + 2 :]
-                return line
-            if len(self._scratch) > LONGEST_LINE:
-                return bytes(self._scratch[: LONGEST_LINE + 2])  # not a line: the framing refuses it
-            if not self._more(control, have=have):
-                return None
+    def _unframe(self, received: memoryview, view: memoryview) -> int:
+        """Move the chunks' data to the beginning of ``view``, which may be the same memory; how much that was.
 
-    def _more(self, control: Control, *, have: bool) -> bool:
-        data = self._ahead.take_buffered()
-        if not data:
-            fresh = bytearray(_SCRATCH)
-            count = self._receive(memoryview(fresh), control, have=have, whole=False)
-            data = bytes(memoryview(fresh)[:count])
-        self._scratch = memoryview(bytes(self._scratch) + data)
-        return bool(data)
+        What does not fit, and a line that has not come whole, is kept for later.
+        """
+        framing, at, done = self._framing, 0, 0
+        while at < len(received) and not framing.finished:
+            if framing.left:
+                count = min(framing.left, len(received) - at, len(view) - done)
+                if not count:
+                    break
+                view[done : done + count] = received[at : at + count]
+                framing.took(count)
+                at, done = at + count, done + count
+                continue
+            line = _line(received[at:])
+            if line is None:
+                break
+            framing.line(line)
+            at += len(line) + 2
+        self._received = bytes(received[at:])
+        return done
 
     def _receive(self, view: memoryview, control: Control, *, have: bool, whole: bool = True) -> int:
         """Bytes from the connection; ``whole``: as many as fit, as long as the other side keeps sending.
@@ -191,3 +188,14 @@ class WireBody(io.RawIOBase):
 def _set_timeout(connection: socket.socket, seconds: float) -> None:
     micro = int(seconds * 1_000_000)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", *divmod(micro, 1_000_000)))
+
+
+def _line(received: memoryview) -> bytes | None:
+    """The next line of a body's framing without its end; ``None`` when it has not come whole."""
+    for enough in (_USUAL_LINE, LONGEST_LINE + 2):
+        head = bytes(received[:enough])
+        end = head.find(b"\r\n")
+        if end >= 0:
+            return head[:end]
+    # Longer than any line may be: the framing refuses it.
+    return head if len(head) > LONGEST_LINE else None
