@@ -20,6 +20,7 @@ from pipeline.imageservice.catalog.model import Image, ImageStatus
 from pipeline.imageservice.catalog.tasks import Task, TaskStatus
 from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.control import Control
+from pipeline.imageservice.data.examine import examine
 from pipeline.imageservice.data.sources import FromStore
 from pipeline.imageservice.data.taps import Digest
 from pipeline.imageservice.data.transfer import transfer
@@ -38,29 +39,37 @@ def attach(service: Service, task: Task) -> None:
         url = _input(task)["loc_url"]
         store = store_for(service, url, {})
         size = size_of(store, url)
-        service.database.write(lambda connection: _attach(connection, service, task, store, size))
+        with service.database.read() as connection:
+            image = images.get(connection, _input(task)["image_id"])
+        verdict = examine(service, store, url, size, image)
+        facts = {"size": size, "virtual_size": verdict.virtual_size if verdict else None}
+        service.database.write(lambda connection: _attach(connection, service, task, store, image, facts))
     except ServiceError as error:
         _give_up(service, task, error.message)
 
 
-def _attach(connection: Connection, service: Service, task: Task, store: Store, size: int) -> None:
+def _attach(
+    connection: Connection, service: Service, task: Task, store: Store, seen: Image, facts: Mapping[str, Any]
+) -> None:
     given = _input(task)
     url, validation = given["loc_url"], given["validation_data"]
     before = images.lock(connection, given["image_id"])
+    if before.version != seen.version:
+        raise Conflict("The image was changed while its data was looked at; try again")
     if not before.has_formats:
         raise Invalid("Properties disk_format, container_format must be set prior to saving data.")
     refuse_foreign(connection, before, url, store)
-    quotas.check_bytes(connection, before.owner, service.storage_quota, size)
+    quotas.check_bytes(connection, before.owner, service.storage_quota, facts["size"])
     locations.add(connection, before.id, url, store=store.id)
     algorithm = validation.get("os_hash_algo", service.hash_algorithm)
     if not service.settings.api.secure_hash:
         value = validation.get("os_hash_value")
         algorithm = algorithm if value else None
-        images.change(connection, before, status=ImageStatus.ACTIVE, size=size, hash_algo=algorithm, hash_value=value)
+        images.change(connection, before, status=ImageStatus.ACTIVE, hash_algo=algorithm, hash_value=value, **facts)
         _end(connection, service, task, TaskStatus.SUCCESS, result={"image_id": before.id})
         return
     status = ImageStatus.IMPORTING if validation else ImageStatus.ACTIVE
-    images.change(connection, before, status=status, size=size, hash_algo=algorithm)
+    images.change(connection, before, status=status, hash_algo=algorithm, **facts)
     tasks.put_back(connection, task, delay=0)
 
 
@@ -143,7 +152,14 @@ def _detach(connection: Connection, before: Image) -> None:
     for place in before.readable_locations:
         locations.remove(connection, place)
     images.change(
-        connection, before, status=ImageStatus.QUEUED, size=None, checksum=None, hash_algo=None, hash_value=None
+        connection,
+        before,
+        status=ImageStatus.QUEUED,
+        size=None,
+        virtual_size=None,
+        checksum=None,
+        hash_algo=None,
+        hash_value=None,
     )
 
 

@@ -22,6 +22,7 @@ from pipeline.imageservice.api.lookup import find_image
 from pipeline.imageservice.catalog import images, locations, quotas
 from pipeline.imageservice.catalog.json_patch import Operation
 from pipeline.imageservice.catalog.model import Image, ImageStatus, Location, LocationState
+from pipeline.imageservice.data.examine import examine
 from pipeline.imageservice.errors import Conflict, Forbidden, Invalid, ServiceError
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.stores.store import Store
@@ -33,13 +34,14 @@ _HEX = re.compile(r"[0-9a-fA-F]*")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _New:
-    """A location to be added, checked against its store. ``size`` in bytes."""
+    """A location to be added, checked against its store. Sizes in bytes."""
 
     url: str
     store: str
     metadata: Mapping[str, Any]
     size: int
     validation: Mapping[str, str]
+    virtual_size: int | None
 
 
 @dataclasses.dataclass(slots=True)
@@ -58,7 +60,9 @@ def patch(service: Service, caller: Caller, image_id: str, operations: Sequence[
     with service.database.read() as connection:
         seen = find_image(connection, service.policy, caller, image_id)
     service.policy.require(caller, "modify_image", seen)
-    plan = _plan(service, caller, seen, [one for one in operations if one.name == "locations"])
+    # What the data there has to be, the same patch may say.
+    wanted = changed(service, caller, seen, operations)
+    plan = _plan(service, caller, wanted, [one for one in operations if one.name == "locations"])
 
     def work(connection: Connection) -> Image:
         before = find_image(connection, service.policy, caller, image_id, lock=True)
@@ -138,7 +142,9 @@ def _checked(service: Service, image: Image, shown: Sequence[Location], plan: _P
         raise Invalid("A location with this url and metadata is there already.")
     validation = dict(entry.get("validation_data") or {})
     check_validation(service, image, validation)
-    return _New(url, store.id, metadata, size_of(store, url), validation)
+    size = size_of(store, url)
+    verdict = examine(service, store, url, size, image)
+    return _New(url, store.id, metadata, size, validation, verdict.virtual_size if verdict else None)
 
 
 def store_for(service: Service, url: str, metadata: Mapping[str, Any]) -> Store:
@@ -210,6 +216,7 @@ def _store(service: Service, caller: Caller, connection: Connection, before: Ima
         changes = {
             "status": ImageStatus.ACTIVE,
             "size": plan.added[0].size,
+            "virtual_size": plan.added[0].virtual_size,
             "checksum": validation.get("checksum"),
             "hash_algo": validation.get("os_hash_algo"),
             "hash_value": validation.get("os_hash_value"),

@@ -6,7 +6,7 @@ import hashlib
 
 from pipeline.image.formats import FormatTap, Limits, Verdict
 
-_TAIL = 64 << 10  # more than any format's trailer
+TAIL = 64 << 10  # more than any format's trailer
 
 
 class Digest:
@@ -45,7 +45,7 @@ class Inspection:
             self._tap.feed(bytes(data))
             return
         self._unseen += len(data)
-        self._tail = (self._tail + bytes(data[-_TAIL:]))[-_TAIL:]
+        self._tail = (self._tail + bytes(data[-TAIL:]))[-TAIL:]
 
     def verdict(self, declared: str | None, *, require_match: bool = True) -> Verdict:
         """See ``FormatTap.finish``; call it once."""

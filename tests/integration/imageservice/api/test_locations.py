@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +19,27 @@ from pipeline.imageservice import location_import
 from pipeline.imageservice.catalog import images, tasks
 from pipeline.imageservice.data.control import Control
 from tests.integration.imageservice.api.world import Api, Person, image_id, message
+from tests.integration.imageservice.data.test_upload import qcow2
 
 DATA = b"what lies on the web" * 1000
 FORMATS = {"disk_format": "raw", "container_format": "bare"}
+
+
+def fixed_vhd(size: int) -> bytes:
+    """Zeros with a footer."""
+    footer = bytearray(b"conectix".ljust(512, b"\0"))
+    struct.pack_into(">QII", footer, 48, size, 0, 2)
+    struct.pack_into(">I", footer, 64, ~sum(footer) & 0xFFFFFFFF)
+    return bytes(size) + footer
+
+
+# The footer of a fixed VHD is the only thing that tells it; the one here lies far behind what tells the other formats.
+DISKS = {
+    "disk.qcow2": qcow2(),
+    "backed.qcow2": qcow2(backing=512),
+    "fixed.vhd": fixed_vhd(8 << 20),
+    "other.img": bytes(3 << 20),
+}
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -35,6 +54,8 @@ def web() -> Iterator[str]:
     for name in ("one", "two", "three"):
         (folder / name).write_bytes(DATA)
     (folder / "empty").touch()
+    for name, data in DISKS.items():
+        (folder / name).write_bytes(data)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -203,6 +224,51 @@ def test_locations_of_foreign_images_are_not_shown(open_api: Api, web: str) -> N
     assert seen["locations"] == []
     assert not {"direct_url", "stores"} & set(seen)
     assert open_api.rita.get(path).json["direct_url"] == f"{web}/one"
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "virtual_size"),
+    [("disk.qcow2", "qcow2", 1 << 20), ("fixed.vhd", "vhd", 8 << 20), ("other.img", "raw", 3 << 20)],
+)
+def test_a_disk_is_what_its_image_says(open_api: Api, web: str, name: str, declared: str, virtual_size: int) -> None:
+    path = open_api.alice.create(**{**FORMATS, "disk_format": declared})
+    image = open_api.alice.patch(path, add(f"{web}/{name}")).json
+    assert (image["status"], image["virtual_size"]) == ("active", virtual_size)
+    newer = open_api.alice.create(**{**FORMATS, "disk_format": declared})
+    assert post(open_api.alice, newer, f"{web}/{name}").status_code == 202
+    image = open_api.alice.get(newer).json
+    assert (image["status"], image["virtual_size"]) == ("active", virtual_size)
+    work(open_api)
+
+
+@pytest.mark.parametrize(
+    ("name", "declared"),
+    [("backed.qcow2", "qcow2"), ("backed.qcow2", "raw"), ("other.img", "qcow2"), ("other.img", "vhd")],
+)
+def test_a_disk_that_must_not_be(open_api: Api, web: str, name: str, declared: str) -> None:
+    path = open_api.alice.create(**{**FORMATS, "disk_format": declared})
+    refused = open_api.alice.patch(path, add(f"{web}/{name}"))
+    assert refused.status_code == 415, refused.text
+    assert message(refused).startswith("Image refused: ")
+    assert post(open_api.alice, path, f"{web}/{name}").status_code == 202
+    task = task_of(open_api.alice, path)
+    assert task["status"] == "failure"
+    assert task["message"].startswith("Image refused: ")
+    image = open_api.alice.get(path).json
+    assert (image["status"], image["size"], image["locations"]) == ("queued", None, [])
+
+
+def test_the_format_may_come_in_the_same_patch(open_api: Api, web: str) -> None:
+    path = open_api.alice.create(container_format="bare")
+    format_first = [{"op": "replace", "path": "/disk_format", "value": "qcow2"}]
+    assert open_api.alice.patch(path, [*format_first, *add(f"{web}/backed.qcow2")]).status_code == 415
+    assert open_api.alice.get(path).json["disk_format"] is None
+    assert open_api.alice.patch(path, [*format_first, *add(f"{web}/disk.qcow2")]).status_code == 200
+
+
+def test_what_no_disk_is_promised_for_is_not_looked_at(open_api: Api, web: str) -> None:
+    path = open_api.alice.create(disk_format="raw", container_format="ova")
+    assert open_api.alice.patch(path, add(f"{web}/backed.qcow2")).status_code == 200
 
 
 # --- the newer call ---

@@ -1,0 +1,51 @@
+"""Judging the format of data that lies in a store already, without reading all of it."""
+
+from __future__ import annotations
+
+from pipeline.image.formats import FormatRefused, FormatTap, Verdict
+from pipeline.imageservice.catalog.model import Image
+from pipeline.imageservice.data.buffers import BLOCK
+from pipeline.imageservice.data.judge import format_limits, unsupported
+from pipeline.imageservice.data.taps import TAIL
+from pipeline.imageservice.errors import Invalid, ServiceError
+from pipeline.imageservice.service import Service
+from pipeline.imageservice.stores.errors import RangeRefused
+from pipeline.imageservice.stores.store import Reader, Store
+
+
+def examine(service: Service, store: Store, url: str, size: int, image: Image) -> Verdict | None:
+    """The verdict on the ``size`` bytes at ``url`` that are to become ``image``'s; ``None`` where no disk is promised.
+
+    Raises ``UnsupportedContent`` when the image must not have them, ``Invalid`` when they can't be read.
+    """
+    if image.container_format != "bare":
+        return None
+    tap = FormatTap(format_limits(service.settings.data))
+    try:
+        with service.buffers.reserve(BLOCK):
+            _show(store, url, size, tap)
+    except ServiceError as error:
+        raise Invalid("Invalid location: the data at its URL cannot be read.", detail=error.detail) from None
+    try:
+        return tap.finish(image.disk_format, require_match=service.settings.data.require_format_match)
+    except FormatRefused as refused:
+        raise unsupported(refused) from None
+
+
+def _show(store: Store, url: str, size: int, tap: FormatTap) -> None:
+    """As much of the beginning as tells the format, and the end; all of it where no part can be had."""
+    with store.reader(url, offset=0, length=size) as reader:
+        while not tap.decided and (data := reader.read(BLOCK)):
+            tap.feed(data)
+        start = max(tap.size, size - TAIL)
+        try:
+            with store.reader(url, offset=start, length=size - start) as end:
+                tap.skip(start - tap.size)
+                _feed(end, tap)
+        except RangeRefused:
+            _feed(reader, tap)
+
+
+def _feed(reader: Reader, tap: FormatTap) -> None:
+    while data := reader.read(BLOCK):
+        tap.feed(data)
