@@ -150,6 +150,7 @@ class Database:
         }
         if self.is_sqlite:
             filesystem.refuse_network(self.file.parent)
+            filesystem.close_to_others(self.file)
             options["poolclass"] = sqlalchemy.QueuePool
             options["connect_args"] = {"check_same_thread": False, "timeout": self._patience, "isolation_level": None}
         elif self.dialect == "postgresql":

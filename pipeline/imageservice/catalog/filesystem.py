@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
 
+_MODE = 0o640
 _NETWORK = {
     "nfs",
     "nfs4",
@@ -52,3 +56,21 @@ def refuse_network(folder: Path) -> None:
             f"{folder} is on a network file system ({kind}); SQLite would lose data there",
             hint="put the database on a local disk, or use PostgreSQL or MariaDB",
         )
+
+
+def close_to_others(file: Path) -> None:
+    """Make a database that others cannot read: it holds what images are called, and whose they are.
+
+    SQLite gives its journals the mode of the database itself.
+    """
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
+    except FileExistsError:
+        pass
+    except OSError:
+        return  # SQLite says itself what is wrong
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & stat.S_IRWXO:
+        # One that an earlier version made, or that belongs to another user: then it is up to them.
+        with contextlib.suppress(PermissionError):
+            file.chmod(mode & ~stat.S_IRWXO)

@@ -8,6 +8,8 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.imageservice.catalog import filesystem
+from pipeline.imageservice.catalog.database import Database
+from pipeline.imageservice.errors import Unavailable
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -45,3 +47,25 @@ def test_network_file_systems_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_real_table_of_mounts_can_be_read(tmp_path: Path) -> None:
     assert filesystem.kind_of(tmp_path)
     filesystem.refuse_network(tmp_path)
+
+
+@pytest.mark.parametrize("before", [None, 0o644, 0o606])
+def test_others_cannot_read_the_database(tmp_path: Path, before: int | None) -> None:
+    file = tmp_path / "catalog.db"
+    if before is not None:
+        file.touch()
+        file.chmod(before)
+    database = Database(f"sqlite:///{file}")
+    database.write(lambda connection: connection.exec_driver_sql("create table t (x)"))
+    journals = [path for path in tmp_path.iterdir() if path.name.startswith("catalog.db")]
+    assert len(journals) == 3
+    database.close()
+    for path in journals:
+        if path.exists():
+            assert not path.stat().st_mode & 0o007, path
+    assert not file.stat().st_mode & 0o007
+
+
+def test_a_database_in_no_folder_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        Database(f"sqlite:///{tmp_path}/none/catalog.db").write(lambda connection: None)
