@@ -31,6 +31,7 @@ _CONNECT, _READ = 10, 60  # seconds
 _TRIES = 3
 _PAUSE = 0.5
 _AT_ONCE = 8
+_NEVER = "1970-01-01T00:00:00+00:00"
 _VALIDATORS = ("ETag", "Last-Modified", "Content-Length")
 
 
@@ -44,14 +45,15 @@ def outside(recipe: Recipe, entries: Iterable[Entry]) -> dict[str, Outside]:
     return found
 
 
-def resolve(sources: Sequence[Outside], known: Mapping[str, Locked]) -> dict[str, Locked]:
+def resolve(sources: Sequence[Outside], known: Mapping[str, Locked], *, lasting: bool = True) -> dict[str, Locked]:
     """What is there now. What only time can tell, or has not changed, keeps its entry in ``known``.
 
+    Unless the answer is ``lasting``, what only time can tell is the same each time: else nothing could be cached.
     Raises ``PipelineError`` that names everything which could not be read.
     """
     if not sources:
         return {}
-    looker = _Looker()
+    looker = _Looker(_now() if lasting else _NEVER)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(lambda source: looker.look(source, known.get(source.name)), sources))
     failed = [answer for answer in answers if isinstance(answer, str)]
@@ -98,7 +100,7 @@ def current(
             f"recipe {recipe.name} is not locked: {names}", hint=f"./inv lock {recipe.name} needs the network once"
         )
     if look is not Look.FRESH:
-        return {**known, **resolve(missing, {})}, []
+        return {**known, **resolve(missing, {}, lasting=False)}, []
     found = resolve(list(sources.values()), known)
     lock.write(found)
     news = [name for name in found if name in known and found[name].identity != known[name].identity]
@@ -133,7 +135,8 @@ def _require_same(recipe: Recipe, locked: Mapping[str, Locked], here: Mapping[st
 class _Looker:
     """Asks for things, with patience, and gently."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: str) -> None:
+        self.now = now
         self._places: dict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(2))
         self._guard = threading.Lock()
 
@@ -143,7 +146,7 @@ class _Looker:
             found = Locked(source.urls[0], _now(), validators={"url": source.urls[0]})
             return known if known and known.identity == found.identity else found
         if source.reading is Reading.TIME:
-            return known if known and known.age < source.max_age else Locked(_public(source.urls[0]), _now())
+            return known if known and known.age < source.max_age else Locked(_public(source.urls[0]), self.now)
         problems = []
         for url in source.urls:
             try:

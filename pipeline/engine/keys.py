@@ -36,6 +36,10 @@ class InputMissing(PipelineError):
         self.step = step
 
 
+class NotLooked(InputMissing):
+    """Something outside that ``step`` takes from was never looked at."""
+
+
 def document(
     stage: str, base: Mapping[str, Any], entries: Iterable[Entry], recipe: Recipe, locked: Mapping[str, Locked]
 ) -> Document:
@@ -56,8 +60,8 @@ def _step(entry: Entry, recipe: Recipe, locked: Mapping[str, Locked]) -> dict[st
         raise InputMissing(entry.name, error) from error
     missing = sorted(set(taken) - set(locked))
     if missing:
-        why = PipelineError(f"{', '.join(missing)}: not looked at yet", hint=f"./inv lock {recipe.name}")
-        raise InputMissing(entry.name, why)
+        why = PipelineError(f"{', '.join(missing)}: not looked at yet (./inv lock {recipe.name})")
+        raise NotLooked(entry.name, why)
     # Without it the keys of steps that take nothing from outside are what they were before there was a lock file.
     return {**found, "outside": {name: locked[name].identity for name in taken}} if taken else found
 

@@ -118,6 +118,11 @@ def _plan_unit(build: BuildState, state: UnitState, store: Store, history: Histo
             state.outcome = store.peek(state.key)
             if state.outcome and not all(path.is_file() for path in store.files(state.outcome)):
                 state.outcome = None
+    except keys.NotLooked as error:
+        # A build looks first; what it will find nobody knows.
+        return [
+            _step(unit, each, Verdict.RUN, error.message, (), _usual(build, each, history)) for each in unit.entries
+        ]
     except keys.InputMissing as error:
         return [_blocked(unit, entry, error, history) for entry in unit.entries]
     if state.outcome is not None:

@@ -16,15 +16,18 @@ from typing import Any
 import pytest
 
 from pipeline.base.errors import PipelineError
-from pipeline.engine import events, freshness
+from pipeline.base.home import CHECKOUT, Home
+from pipeline.engine import events, freshness, keys, registry
 from pipeline.engine.build import build
 from pipeline.engine.entry import Entry
-from pipeline.engine.freshness import resolve
+from pipeline.engine.freshness import Look, current, outside, resolve
 from pipeline.engine.history import History
 from pipeline.engine.lock_file import Locked, LockFile
 from pipeline.engine.options import BuildOptions
 from pipeline.engine.plan import Verdict, plan
 from pipeline.engine.result import BuildResult
+from pipeline.engine.store import Store
+from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
 from pipeline.steps.step import Context, Outside, Reading, Stage
 from tests.integration.engine import light
@@ -289,9 +292,10 @@ def test_a_plan_names_what_has_changed_outside(nights: Nights, bench: Bench) -> 
         assert found.steps[0].verdict is Verdict.RUN
         assert found.steps[0].changes[0].startswith("install: outside.repo: ")
         lock.path.unlink()
-        blocked = plan(light.recipe(), nights.steps, bench.store, history, lock)
-    assert blocked.steps[0].verdict is Verdict.BLOCKED
-    assert blocked.steps[0].reason == "repo: not looked at yet (./inv lock light)"
+        unknown = plan(light.recipe(), nights.steps, bench.store, history, lock)
+    assert unknown.steps[0].verdict is Verdict.RUN
+    assert unknown.steps[0].reason == "repo: not looked at yet (./inv lock light)"
+    assert unknown.steps[1].reason == "install runs"
 
 
 class FromHere(light.Install):
@@ -349,3 +353,82 @@ def test_what_was_locked_is_part_of_the_provenance(nights: Nights) -> None:
     assert result.facts["install"]["dependencies"] == [
         {"name": "repo", "uri": f"{nights.server.url}/repomd.xml", "digest": {"sha256": digest}}
     ]
+
+
+class FromTheGuestsOwn(light.Customize):
+    """Customisation that takes packages from repositories which only the guest knows."""
+
+    max_age = 7200.0
+
+    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+        return [Outside("packages of the guest", ("urn:guest",), Reading.TIME, self.max_age)]
+
+
+def test_what_only_time_can_tell_expires_by_night_and_is_cached_by_day(
+    bench: Bench, server: Server, tmp_path: Path
+) -> None:
+    nights = Nights(bench, server, tmp_path)
+    customize = FromTheGuestsOwn(bench.steering, "customize", Stage.OFFLINE)
+    nights.steps = [light.steps(bench.steering)[0], Entry(customize), *light.steps(bench.steering)[2:]]
+    assert nights.build().is_good
+    bench.ran()
+    assert not nights.build().changed, "without a lock file, too"
+    assert nights.build(fresh=True).is_good
+    assert bench.ran() == ["light/customize"]
+    assert not nights.build(fresh=True).changed, "a second night within max_age"
+    lock = LockFile(tmp_path, "light")
+    (name, entry), *_ = lock.read().items()
+    old = (datetime.now(UTC) - timedelta(hours=3)).isoformat(timespec="seconds")
+    lock.write({name: Locked(entry.url, old)})
+    assert nights.build().is_good
+    bench.ran()
+    assert not nights.build().changed, "by day nothing expires"
+    assert nights.build(fresh=True).is_good
+    assert bench.ran() == ["light/customize"]
+
+
+@pytest.mark.parametrize(
+    ("name", "install", "path", "changed"),
+    [
+        (
+            "debian-12",
+            {"mirrors": ("{url}/debian",), "security": ()},
+            "/debian/dists/bookworm-updates/InRelease",
+            "debian bookworm-updates",
+        ),
+        ("ubuntu-24.04", {}, "/noble/current/SHA256SUMS", "SHA256SUMS for ubuntu-24.04-server-cloudimg-amd64.img"),
+    ],
+)
+def test_shipped_recipes_notice_what_changes_outside(
+    server: Server, home: Home, tmp_path: Path, name: str, install: dict[str, Any], path: str, changed: str
+) -> None:
+    (recipe,) = RecipeFolder(CHECKOUT / "recipes").load(name)
+    text = recipe.install.model_dump()
+    text.update({key: tuple(each.format(url=server.url) for each in value) for key, value in install.items()})
+    if text.get("release"):
+        text["release"]["folders"] = (f"{server.url}/noble/current/",)
+    here = recipe.model_copy(update={"install": type(recipe.install).model_validate(text)})
+    for source in outside(here, registry.STEPS).values():
+        server.answers[source.urls[0].removeprefix(server.url)] = (200, {}, b"yesterday")
+    assert path in server.answers
+    lock = LockFile(tmp_path, name)
+    current(here, registry.STEPS, lock, Look.FRESH)
+    store = Store.open(home.cache)
+    with closing(History(home)) as history:
+        before = plan(here, registry.STEPS, store, history, lock)
+        assert not before.is_blocked, before
+        document = keys.document("install", {}, [_install(here)], here, lock.read())
+        history.remember(name, "install", "0", document)
+        assert (
+            plan(here, registry.STEPS, store, history, lock).steps[0].reason == "its result is no longer in the cache"
+        )
+        server.answers[path] = (200, {}, b"updates")
+        _, news = current(here, registry.STEPS, lock, Look.FRESH)
+        assert news == [f"{name}: {changed} has changed"]
+        after = plan(here, registry.STEPS, store, history, lock).steps[0]
+    assert after.verdict is Verdict.RUN
+    assert [line.split(": ")[1] for line in after.changes] == [f"outside.{changed}"]
+
+
+def _install(recipe: Recipe) -> Entry:
+    return next(each for each in registry.STEPS if each.step.wanted(recipe) and each.stage is Stage.INSTALL)
