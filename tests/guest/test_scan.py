@@ -2,53 +2,127 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import lzma
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from pipeline.host.appliance import Appliance, Drive
 from pipeline.signing import pem
 from pipeline.signing.kinds import KeyKind
 from pipeline.signing.scan import scan
 from pipeline.signing.scan.findings import FREE_SPACE, Allowance, Report
+from tests.environments import hives
 from tests.environments.venv import _CACHE
 
 pytestmark = pytest.mark.guest
 SIZES = {"ext4": 40, "xfs": 320, "ntfs": 40, "vfat": 40}
 APPLIANCES = _CACHE / "appliance"
 HASH = b"$6$abcdefghijklmnop$" + b"x" * 86
+ANSWERS = b"<AutoLogon><Password><Value>%s</Value></Password></AutoLogon>"
+STATES = ("plain", "gzip", "xz", "zstd", "utf16", "base64", "deleted", "deleted16")
+# One of each kind: its rule, its path, its bytes.
+KINDS = {
+    "/etc/ssh/ssh_host_ed25519_key": ("host-key", b"key"),
+    "/etc/machine-id": ("machine-id", b"0123456789abcdef0123456789abcdef\n"),
+    "/var/lib/systemd/random-seed": ("random-seed", b"\1" * 512),
+    "/etc/shadow": ("password-hash", b"root:" + HASH + b":19000:0:::\n"),
+    "/var/log/messages": ("log", b"booted\n"),
+    "/root/.bash_history": ("shell-history", b"ls\n"),
+    "/etc/pki/consumer/cert.pem": ("subscription", b"certificate"),
+    "/root/anaconda-ks.cfg": ("answer-file", b"lang en_US\n"),
+    "/var/lib/cloud/instance/user-data.txt": ("cloud-init", b"#cloud-config\n"),
+    "/opt/key.pem": ("private-key", pem.write(KeyKind.P384.generate(), None)),
+    "/opt/answers.xml": ("answer-file", ANSWERS % b"aHVudGVy"),
+}
+PANTHER = "/Windows/Panther/unattend.xml"
+CONFIG = "/Windows/System32/config"
+WINLOGON = r"Microsoft\Windows NT\CurrentVersion\Winlogon"
+UNINSTALL = r"Microsoft\Windows\CurrentVersion\Uninstall"
+STATE = r"Microsoft\Windows\CurrentVersion\Setup\State"
+SESSION = r"Software\SimonTatham\PuTTY\Sessions\build"
+HIVES = {
+    f"{CONFIG}/SOFTWARE": {
+        WINLOGON: {"DefaultPassword": "hunter2", "AutoAdminLogon": "1", "DefaultUserName": "build"},
+        STATE: {"ImageState": "IMAGE_STATE_COMPLETE"},
+        rf"{UNINSTALL}\{{1234}}": {"DisplayName": "Agent", "DisplayVersion": "1.2", "Publisher": "Somebody"},
+        rf"{UNINSTALL}\update": {"ParentKeyName": "Agent"},
+        rf"WOW6432Node\{UNINSTALL}\old": {"DisplayName": "Old program", "DisplayVersion": "0.9"},
+    },
+    f"{CONFIG}/SYSTEM": {"Setup": {"UnattendFile": r"C:\answers.xml"}},
+    f"{CONFIG}/SECURITY": {r"Policy\Secrets\DefaultPassword\CurrVal": {"x": "y"}},
+    "/Users/build/NTUSER.DAT": {SESSION: {"ProxyPassword": "hunter2", "HostName": "h"}},
+}
+GIVEN_AWAY = {
+    (f"{CONFIG}/SOFTWARE!{WINLOGON}\\DefaultPassword", "registry-password"),
+    (f"{CONFIG}/SOFTWARE!{WINLOGON}\\AutoAdminLogon", "registry-password"),
+    (f"{CONFIG}/SOFTWARE!{STATE}\\ImageState", "machine-id"),
+    (f"{CONFIG}/SYSTEM!Setup\\UnattendFile", "answer-file"),
+    (rf"{CONFIG}/SECURITY!Policy\Secrets\DefaultPassword", "registry-password"),
+    (rf"/Users/build/NTUSER.DAT!{SESSION}\ProxyPassword", "registry-password"),
+    (PANTHER, "answer-file"),
+}
+# A Windows that is as it should be.
+CLEAN = {
+    f"{CONFIG}/SOFTWARE": {
+        WINLOGON: {"DefaultPassword": "", "AutoAdminLogon": "0"},
+        STATE: {"ImageState": "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"},
+    },
+    f"{CONFIG}/SYSTEM": {"Setup": {"CmdLine": "oobe"}},
+}
 
 
 def secret(kind: str, state: str) -> bytes:
     return f"build secret {state} on {kind}".encode()
 
 
-def plant(handle: Any, kind: str, device: str) -> None:
-    """Live files of several kinds, and some that are written and deleted again."""
+def plant(handle: Any, kind: str, device: str, folder: Path) -> None:
+    """Live files of every kind, and some that are written and deleted again."""
     handle.mkfs(kind, device)
     handle.mount(device, "/")
-    for folder in ("/etc/ssh", "/var/log", "/root", "/opt", "/var/lib/dpkg"):
-        handle.mkdir_p(folder)
-    handle.write("/etc/ssh/ssh_host_ed25519_key", b"key")
-    handle.write("/etc/machine-id", b"0123456789abcdef0123456789abcdef\n")
-    handle.write("/etc/shadow", b"root:" + HASH + b":19000:0:::\n")
-    handle.write("/var/log/messages", b"booted\n")
-    handle.write("/root/.bash_history", b"ls\n")
-    handle.write("/opt/plain", b"x" * 5000 + secret(kind, "live"))
-    handle.write("/opt/packed.gz", gzip.compress(b"y" * 5000 + secret(kind, "packed")))
-    handle.write("/opt/wide", b"z" * 5000 + secret(kind, "wide").decode().encode("utf-16-le"))
-    handle.write("/var/lib/dpkg/status", b"Package: p\nStatus: install ok installed\nVersion: 1\n")
-    handle.write("/deleted-key", pem.write(KeyKind.P384.generate(), None))
-    handle.write("/deleted-secret", b"w" * 3000 + secret(kind, "deleted"))
+    files = {path: data for path, (_, data) in KINDS.items()}
+    packed: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "xz": lzma.compress,
+        "zstd": zstandard.compress,
+        "base64": base64.b64encode,
+    }
+    for state in ("plain", "utf16", *packed):
+        wide = secret(kind, state).decode().encode("utf-16-le")
+        data = b"x" * 5000 + (wide if state == "utf16" else secret(kind, state))
+        files[f"/opt/{state}"] = packed[state](data) if state in packed else data
+    files["/var/lib/dpkg/status"] = b"Package: p\nStatus: install ok installed\nVersion: 1\n"
+    gone = {
+        "/deleted/key": pem.write(KeyKind.P384.generate(), None),
+        "/deleted/secret": b"w" * 3000 + secret(kind, "deleted"),
+        "/deleted/wide": b"w" * 3000 + secret(kind, "deleted16").decode().encode("utf-16-le"),
+        "/deleted/shadow": b"w" * 3000 + b"\ngone:" + HASH.replace(b"x", b"y") + b":19000:0:::\n",
+        "/deleted/answers": b"w" * 3000 + ANSWERS % b"ZGVsZXRlZA==",
+    }
+    if kind in ("ntfs", "vfat"):
+        plant_windows(handle, HIVES if kind == "ntfs" else CLEAN, folder)
+        files.update({PANTHER: b"<unattend/>"} if kind == "ntfs" else {})
+    for path in dict.fromkeys(path.rpartition("/")[0] for path in (*files, *gone)):
+        handle.mkdir_p(path)
+    for path, data in {**files, **gone}.items():
+        handle.write(path, data)
     handle.sync()
-    handle.rm("/deleted-key")
-    handle.rm("/deleted-secret")
+    for path in gone:
+        handle.rm(path)
     handle.sync()
     handle.umount("/")
+
+
+def plant_windows(handle: Any, wanted: dict[str, dict[str, dict[str, str]]], folder: Path) -> None:
+    for path, keys in wanted.items():
+        handle.mkdir_p(path.rpartition("/")[0])
+        handle.upload(str(hives.make(folder / "hive", keys)), path)
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +140,14 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for number, (kind, size) in enumerate(SIZES.items(), 1):
             handle.part_add("/dev/sda", "p", start, start + size * 2048 - 1)
             start += size * 2048
-            plant(handle, kind, f"/dev/sda{number}")
+            plant(handle, kind, f"/dev/sda{number}", folder)
     subprocess.run(["qemu-img", "convert", "-c", "-O", "qcow2", disk, image], check=True)
     disk.unlink()
     yield image
 
 
 def test_every_kind_of_secret_is_found_on_every_file_system(image: Path, tmp_path: Path) -> None:
-    secrets = [secret(kind, state) for kind in SIZES for state in ("live", "packed", "wide", "deleted")]
+    secrets = [secret(kind, state) for kind in SIZES for state in STATES]
     accepted = Allowance("log", "*/var/log/messages", "only for this test")
     with (tmp_path / "log").open("wb") as log:
         appliance = Appliance("tcg", APPLIANCES, tmp_path, log)
@@ -81,26 +155,28 @@ def test_every_kind_of_secret_is_found_on_every_file_system(image: Path, tmp_pat
     report = examined.report
     for number, kind in enumerate(SIZES):
         _require_all(report, number, kind)
-    assert len([each for each in report.findings if each.path == FREE_SPACE and each.rule == "private-key"]) == len(
-        SIZES
-    )
+    assert {each.path.removeprefix("/dev/sda3:") for each in report.findings} >= {path for path, _ in GIVEN_AWAY}
+    assert not [each for each in report.findings if each.path.startswith(f"/dev/sda4:{CONFIG}")]
+    programs = {(each.name, each.version, each.vendor) for each in examined.packages if each.kind == "generic"}
+    assert programs == {("Agent", "1.2", "Somebody"), ("Old program", "0.9", "")}
+    leftovers = [each.rule for each in report.findings if each.path == FREE_SPACE]
+    assert leftovers.count("private-key") == len(SIZES)
+    assert {"password-hash", "answer-file"} <= set(leftovers)
     assert [allowance.reason for _, allowance in report.allowed] == ["only for this test"] * len(SIZES)
     assert all(any(kind in each for each in report.filesystems) for kind in SIZES)
     assert not list(tmp_path.glob("decoded*"))
-    assert "build secret live" not in str(report.as_data())
+    for value in ("build secret plain", "hunter2", "aHVudGVy"):
+        assert value not in str(report.as_data())
 
 
 def _require_all(report: Report, number: int, kind: str) -> None:
     prefix = f"/dev/sda{number + 1}:"
     found = {(each.path.removeprefix(prefix), each.rule) for each in report.findings if each.path.startswith(prefix)}
-    assert {
-        ("/etc/ssh/ssh_host_ed25519_key", "host-key"),
-        ("/etc/machine-id", "machine-id"),
-        ("/etc/shadow", "password-hash"),
-        ("/root/.bash_history", "shell-history"),
-        ("/opt/plain", "known-secret"),
-        ("/opt/packed.gz!gzip", "known-secret"),
-        ("/opt/wide", "known-secret"),
-    } <= found, kind
-    deleted = f"build secret {number * 4 + 4},"  # secrets are numbered in the order in which they were given
-    assert [each for each in report.findings if each.path == FREE_SPACE and deleted in each.detail], kind
+    wanted = {(path, rule) for path, (rule, _) in KINDS.items() if rule != "log"}
+    wanted |= {(f"/opt/{state}", "known-secret") for state in ("plain", "utf16", "base64")}
+    wanted |= {(f"/opt/{state}!{state}", "known-secret") for state in ("gzip", "xz", "zstd")}
+    assert wanted - found == set(), kind
+    for state in ("deleted", "deleted16"):
+        # Secrets are numbered in the order in which they were given.
+        mark = f"build secret {number * len(STATES) + STATES.index(state) + 1},"
+        assert [each for each in report.findings if each.path == FREE_SPACE and mark in each.detail], (kind, state)

@@ -18,6 +18,8 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
+from pipeline.host.software import Package
+from pipeline.signing.scan import registry
 from pipeline.signing.scan.files import FileScan
 from pipeline.signing.scan.findings import Finding, digest
 from pipeline.signing.scan.needles import Needle
@@ -46,7 +48,7 @@ class Walked:
     bytes: int = 0
     filesystems: list[str] = field(default_factory=list)
     not_covered: list[str] = field(default_factory=list)
-    programs: list[tuple[str, str]] = field(default_factory=list)
+    programs: list[Package] = field(default_factory=list)
 
 
 class KeptFiles:
@@ -100,9 +102,6 @@ def walk(
         for place in sorted(places, key=len):
             if _mount(handle, places[place], place, seen):
                 mounted.add(places[place])
-        if handle.inspect_get_type(root) == "windows":
-            listed = handle.inspect_list_applications2(root)
-            seen.programs += [(each["app2_name"], each["app2_version"]) for each in listed]
         walker.read(handle, "")
         handle.umount_all()
     for device, kind in sorted(systems.items()):
@@ -146,6 +145,10 @@ class _Walker:
 
     def read(self, handle: Any, prefix: str) -> None:
         """Scan everything that is mounted."""
+        hives = registry.read(handle, prefix)
+        self.seen.findings += hives.findings
+        self.seen.programs += hives.programs
+        self.seen.not_covered += hives.not_covered
         with _tar_of(handle) as stream, tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as archive:
             for member in archive:
                 if member.isfile():

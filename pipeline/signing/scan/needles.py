@@ -144,7 +144,8 @@ _SHADOW = re.compile(
 )
 _ROOTPW = re.compile(rb"(?:^|\n)rootpw +(?:--iscrypted +\$\S{12,}|--plaintext +\S+)")
 _ANSWER = re.compile(rb"<(?:Administrator)?Password>\s*<Value>(?!\*SENSITIVE)[^<\s]{4,}</Value>", re.IGNORECASE)
-_WIDE_ANSWER = re.compile(_wide("AdministratorPassword>") + rb"[\s\0]*" + _wide("<Value>") + rb"(?!\*\0)")
+_JOIN = re.compile(rb"<Credentials>[^\0]{0,400}?<Password>\s*(?!\*SENSITIVE)[^<\s]{4,}\s*</Password>", re.IGNORECASE)
+_WIDE_ANSWER = re.compile(_wide("Password>") + rb"[\s\0]*" + _wide("<Value>") + rb"(?![\s\0]*(?:\*\0|<\0))")
 _AWS = re.compile(rb"aws_secret_access_key\s*[=:]\s*[\"']?[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])")
 _GITHUB = re.compile(rb"(?<![A-Za-z0-9_])gh[pousr]_[A-Za-z0-9]{36,}")
 _VAULT = re.compile(rb"(?<![A-Za-z0-9_.])hvs\.[A-Za-z0-9_-]{24,}")
@@ -168,7 +169,8 @@ GENERIC = (
     ),
     Needle("answer-file", "a kickstart's root password", _ANSWER_FIX, b"rootpw ", _ROOTPW),
     Needle("answer-file", "a password of an answer file", _ANSWER_FIX, b"Password>", _ANSWER),
-    Needle("answer-file", "a password of an answer file", _ANSWER_FIX, _wide("AdministratorPassword>"), _WIDE_ANSWER),
+    Needle("answer-file", "the password that joins a domain", _ANSWER_FIX, b"<Credentials>", _JOIN),
+    Needle("answer-file", "a password of an answer file", _ANSWER_FIX, _wide("Password>"), _WIDE_ANSWER),
     Needle("token", "an AWS secret key", _TOKEN_FIX, b"aws_secret_access_key", _AWS),
     *(Needle("token", "a GitHub token", _TOKEN_FIX, b"gh%c_" % kind, _GITHUB) for kind in b"pousr"),
     Needle("token", "a Vault token", _TOKEN_FIX, b"hvs.", _VAULT),

@@ -1,0 +1,187 @@
+"""The Windows registry of an image: secrets that stand in it in the clear, and the programs it lists.
+
+The hives are parsed in the appliance (libguestfs's ``hivex_*``), because they are as hostile as the rest of the image.
+Which values give something away stands in ``registry.yaml``. What a hive's transaction log holds beyond the hive is not
+seen here; the scan of the files' bytes reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.base import yaml_source
+from pipeline.host.software import Package
+from pipeline.signing.scan.findings import Finding, digest
+
+_RULES = Path(__file__).with_suffix(".yaml")
+_CONFIG = "/windows/system32/config"
+_HIVES = ("software", "system", "security")
+_UNINSTALL = (
+    r"Microsoft\Windows\CurrentVersion\Uninstall",
+    r"WOW6432Node\Microsoft\Windows\CurrentVersion\Uninstall",
+)
+_MAX_CHILDREN = 10_000
+_MAX_TEXT = 4096
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A value that should not be there. Without ``values`` the key itself should not."""
+
+    rule: str
+    hive: str
+    key: str
+    when: str
+    what: str
+    fix: str
+    values: tuple[str, ...] = ()
+
+    def is_broken_by(self, data: bytes) -> bool:
+        """Whether a value with these bytes gives something away."""
+        return bool(data.strip(b"\0")) if self.when == "content" else _text(data) == self.when
+
+
+@dataclass
+class Registry:
+    """What was found in the hives of one file system; ``programs`` are those that can be uninstalled."""
+
+    findings: list[Finding] = field(default_factory=list)
+    programs: list[Package] = field(default_factory=list)
+    not_covered: list[str] = field(default_factory=list)
+
+
+def read(handle: Any, prefix: str) -> Registry:
+    """Read the registry of the Windows that is mounted, if one is. ``prefix`` goes before paths in findings."""
+    found = Registry()
+    for name, path in _hives(handle):
+        try:
+            with _opened(handle, path) as hive:
+                for rule in rules():
+                    if rule.hive == name:
+                        found.findings += _judge(hive, rule, f"{prefix}{path}")
+                if name == "software":
+                    found.programs += _programs(hive)
+        except RuntimeError as error:
+            found.not_covered.append(f"{prefix}{path}: this hive cannot be read: {str(error).splitlines()[0]}")
+    return found
+
+
+@functools.cache
+def rules() -> Sequence[Rule]:
+    """All rules, as they stand in the file."""
+    entries = yaml_source.loads(_RULES.read_text(encoding="utf-8"), name=_RULES.name).data
+    return [Rule(**{**each, "values": tuple(each.get("values", ()))}) for each in entries]
+
+
+def _hives(handle: Any) -> Iterator[tuple[str, str]]:
+    """The hives that are there: what they are called in rules, and their paths as they are spelled here."""
+    for name in _HIVES:
+        path = _spelled(handle, f"{_CONFIG}/{name}")
+        if path:
+            yield name, path
+    users = _spelled(handle, "/users", handle.is_dir)
+    for profile in handle.ls(users)[:_MAX_CHILDREN] if users else ():
+        path = _spelled(handle, f"{users}/{profile}/ntuser.dat")
+        if path:
+            yield "user", path
+
+
+def _spelled(handle: Any, path: str, exists: Callable[[str], bool] | None = None) -> str | None:
+    """The path in the case it really has; ``None`` when there is no such file (or whatever ``exists`` asks for)."""
+    with contextlib.suppress(RuntimeError):
+        real = str(handle.case_sensitive_path(path))
+        if (exists or handle.is_file)(real):
+            return real
+    return None
+
+
+class _Hive:
+    """The hive that the appliance has open; it opens one at a time."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def nodes(self, key: str) -> Iterator[tuple[str, int]]:
+        """The keys that a path names, each with its own path; ``*`` stands for any one key."""
+        found = [("", int(self._handle.hivex_root()))]
+        for part in key.split("\\"):
+            found = [
+                (f"{path}\\{name}".lstrip("\\"), node)
+                for path, parent in found
+                for name, node in (self.children(parent) if part == "*" else self._child(parent, part))
+            ]
+        yield from found
+
+    def children(self, node: int) -> Iterator[tuple[str, int]]:
+        """The keys below a key."""
+        for each in self._handle.hivex_node_children(node)[:_MAX_CHILDREN]:
+            child = int(each["hivex_node_h"])
+            yield str(self._handle.hivex_node_name(child)), child
+
+    def value(self, node: int, name: str) -> bytes | None:
+        """A value's bytes; ``None`` when the key has none of that name."""
+        found = self._handle.hivex_node_get_value(node, name)
+        return bytes(self._handle.hivex_value_value(found)) if found else None
+
+    def values(self, node: int) -> Iterator[tuple[str, bytes]]:
+        """All values of a key."""
+        for each in self._handle.hivex_node_values(node)[:_MAX_CHILDREN]:
+            found = each["hivex_value_h"]
+            yield str(self._handle.hivex_value_key(found)), bytes(self._handle.hivex_value_value(found))
+
+    def _child(self, node: int, name: str) -> Iterator[tuple[str, int]]:
+        child = int(self._handle.hivex_node_get_child(node, name))
+        if child:
+            yield name, child
+
+
+@contextlib.contextmanager
+def _opened(handle: Any, path: str) -> Iterator[_Hive]:
+    handle.hivex_open(path)
+    try:
+        yield _Hive(handle)
+    finally:
+        handle.hivex_close()
+
+
+def _judge(hive: _Hive, rule: Rule, file: str) -> Iterator[Finding]:
+    for key, node in hive.nodes(rule.key):
+        if not rule.values:
+            yield Finding(f"{file}!{key}", rule.rule, rule.what, rule.fix)
+        for name, data in _wanted(hive, rule, node):
+            if rule.is_broken_by(data):
+                yield Finding(f"{file}!{key}\\{name}", rule.rule, rule.what, rule.fix, digest(data))
+
+
+def _wanted(hive: _Hive, rule: Rule, node: int) -> Iterator[tuple[str, bytes]]:
+    if rule.values == ("*",):
+        yield from hive.values(node)
+        return
+    for name in rule.values:
+        data = hive.value(node, name)
+        if data is not None:
+            yield name, data
+
+
+def _programs(hive: _Hive) -> Iterator[Package]:
+    for place in _UNINSTALL:
+        for _, uninstall in hive.nodes(place):
+            for name, node in hive.children(uninstall):
+                told = {each: _text(hive.value(node, each) or b"") for each in _TOLD}
+                # Updates and parts of others have no name to show; Windows doesn't list them either.
+                if told["DisplayName"]:
+                    yield Package(
+                        "generic", told["DisplayName"], told["DisplayVersion"], source=name, vendor=told["Publisher"]
+                    )
+
+
+_TOLD = ("DisplayName", "DisplayVersion", "Publisher")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-16-le", errors="replace").partition("\0")[0].strip()[:_MAX_TEXT]
