@@ -15,6 +15,7 @@ from pipeline.engine.result import BuildResult
 from pipeline.engine.run import Run
 from pipeline.engine.store import Store
 from pipeline.recipes.model import Recipe
+from pipeline.signing.keyring import Keyring
 
 
 def build(
@@ -27,6 +28,9 @@ def build(
     or ``SystemExit`` after an orderly end when the run is interrupted.
     """
     options = options or BuildOptions()
+    for key in dict.fromkeys(recipe.signing.key for recipe in recipes if recipe.signing.enabled):
+        # Workers have no terminal.
+        Keyring(options.home).unlock(key)
     store = Store.open(options.home.cache)
     journal = Journal(options.home, [recipe.name for recipe in recipes], options.as_dict())
     noted = reap(options.home, store)

@@ -14,7 +14,8 @@ from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.signing import passphrase
-from pipeline.signing.keyring import AUTHORITY, Keyring
+from pipeline.signing.key_folder import AUTHORITY
+from pipeline.signing.keyring import Keyring
 from pipeline.signing.kinds import KeyKind
 from pipeline.signing.records import Record
 

@@ -1,19 +1,13 @@
 """The keys of this installation: made on first use, listed, rotated, revoked.
 
-``HOME/keys/NAME/`` (mode 0700) holds a record and, for each generation of the key, its private part (0600; absent
-when a hardware token keeps it) and its public part. One generation is active and signs; retired ones stay
-trusted, because images they signed are still about; revoked ones are named to every verifier.
+Of a key's generations one is active and signs; retired ones stay trusted, because images they signed are still about;
+revoked ones are named to every verifier.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import fcntl
-import json
-import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,37 +18,21 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.signing import certificates, passphrase, pem, pkcs11, private_file
 from pipeline.signing.certificates import Authority, LocalCertificates, key_id
+from pipeline.signing.key_folder import AUTHORITY, KeyFolder, write_private
 from pipeline.signing.kinds import KeyKind, PrivateKey, PublicKey
 from pipeline.signing.records import Generation, Record, State, now
 from pipeline.signing.signer import Signer, SoftwareSigner
 
 DEFAULT_KIND = KeyKind.P384
-AUTHORITY = "ca"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
-class Keyring:
+class Keyring(KeyFolder):
     """The keys below one folder, and the certificates that go with them."""
 
     def __init__(self, home: Home, *, passphrases: passphrase.Source = passphrase.find) -> None:
-        self.folder = home.keys
+        super().__init__(home.keys)
         self.certificates = LocalCertificates(home.certificates)
         self._passphrases = passphrases
-
-    def names(self) -> list[str]:
-        """All keys, the authority's too."""
-        return sorted(path.parent.name for path in self.folder.glob("*/key.json"))
-
-    def record(self, name: str) -> Record:
-        """What is known of a key. Raises ``PipelineError`` when there is none of this name."""
-        path = self._of(name) / "key.json"
-        try:
-            return Record.parse(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            known = ", ".join(self.names()) or "none"
-            raise PipelineError(f"there is no key {name!r} (there are: {known})", hint="./inv keys.new") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise PipelineError(f"{path} is damaged: {error}", hint="restore it from a backup") from None
 
     def signer(self, name: str, *, kind: KeyKind = DEFAULT_KIND) -> Signer:
         """What signs with the key ``name``; the key is made now if there is none.
@@ -72,6 +50,24 @@ class Keyring:
         self._check(name, signer.public_key, generation)
         return signer
 
+    def unlock(self, name: str) -> None:
+        """Ask a person now for what opens the key ``name``, so that workers without a terminal can sign with it later.
+
+        Nothing happens when there is no such key yet, it is not locked, a passphrase or PIN lies ready, or nobody is
+        there to be asked. Raises ``PipelineError`` when what is typed is wrong.
+        """
+        if not passphrase.can_ask(name) or name not in self.names() or not self._is_locked(name):
+            return
+        try:
+            self.signer(name)
+        except PipelineError:
+            passphrase.forget(name)
+            raise
+
+    def _is_locked(self, name: str) -> bool:
+        generation = self.record(name).active
+        return generation.uri.startswith("pkcs11:") or b"ENCRYPTED" in self._private(name, generation)
+
     def new(
         self, name: str, kind: KeyKind = DEFAULT_KIND, *, protect: bytes | None = None, exist_ok: bool = False
     ) -> Record:
@@ -87,7 +83,7 @@ class Keyring:
 
     def attach(self, name: str, uri: str) -> Record:
         """Use a key that a PKCS#11 token holds, named by its ``pkcs11:`` URI (RFC 7512)."""
-        self._require_name(name)
+        self._require_free_name(name)
         private_file.require_private_folder(self.folder)
         public = pkcs11.public_key(uri, self._passphrases(name))
         with self._locked():
@@ -104,6 +100,8 @@ class Keyring:
             raise PipelineError(
                 f"the key {name} is in a token", hint="make a new key there and attach it under a new name"
             )
+        if name == AUTHORITY:
+            return self._rotate_authority()
         wanted = kind or last.kind
         encrypted = b"ENCRYPTED" in self._private(name, last)
         secret = protect or (self._passphrases(name) if encrypted else None)
@@ -183,17 +181,29 @@ class Keyring:
         return Authority(self._load(AUTHORITY, generation), self.certificates.get(generation.certificate))
 
     def _add_authority(self, folder: Path) -> None:
+        with atomic.new_folder(folder, mode=0o700) as temporary:
+            self._write(temporary, Record(AUTHORITY, (self._make_authority(temporary, 1),)))
+
+    def _rotate_authority(self) -> Record:
+        """A new authority issues from now on; the old one still vouches for what it issued, unless it is revoked."""
+        with self._locked():
+            record = self.record(AUTHORITY)
+            added = self._make_authority(self._of(AUTHORITY), len(record.generations) + 1)
+            self._write(self._of(AUTHORITY), record.with_new(added))
+        return self.record(AUTHORITY)
+
+    def _make_authority(self, folder: Path, number: int) -> Generation:
         key = DEFAULT_KIND.generate()
         identity = self.certificates.add(Authority.new(key).certificate)
-        generation = Generation(1, DEFAULT_KIND, key_id(key.public_key()), "file:1.pem", identity, now())
-        with atomic.new_folder(folder, mode=0o700) as temporary:
-            _write_private(temporary / "1.pem", pem.write(key, self._passphrases_if_set(AUTHORITY)))
-            self._write(temporary, Record(AUTHORITY, (generation,)))
+        write_private(folder / f"{number}.pem", pem.write(key, self._passphrases_if_set(AUTHORITY)))
+        atomic.write_bytes(folder / f"{number}.pub.pem", pem.write_public(key.public_key()))
+        return Generation(number, DEFAULT_KIND, key_id(key.public_key()), f"file:{number}.pem", identity, now())
 
     def _add(
         self, name: str, make: Callable[[], PrivateKey], protect: bytes | None, *, first: bool, exist_ok: bool = False
     ) -> Record:
-        self._require_name(name)
+        if first:
+            self._require_free_name(name)
         if protect is not None:
             passphrase.require_strength(protect)
         private_file.require_private_folder(self.folder)
@@ -214,13 +224,9 @@ class Keyring:
     def _write_generation(self, folder: Path, record: Record, key: PrivateKey, secret: bytes | None) -> None:
         number = len(record.generations) + 1
         public = key.public_key()
-        _write_private(folder / f"{number}.pem", pem.write(key, secret))
+        write_private(folder / f"{number}.pem", pem.write(key, secret))
         added = self._describe(record.name, number, public, f"file:{number}.pem", folder)
-        older = [
-            replace(old, state=State.RETIRED, ended=now()) if old.state is State.ACTIVE else old
-            for old in record.generations
-        ]
-        self._write(folder, replace(record, generations=(*older, added)))
+        self._write(folder, record.with_new(added))
 
     def _describe(self, name: str, number: int, public: PublicKey, uri: str, folder: Path) -> Generation:
         certificate = self._authority().issue(public, f"{name} {number}")
@@ -228,17 +234,10 @@ class Keyring:
         atomic.write_bytes(folder / f"{number}.pub.pem", pem.write_public(public))
         return Generation(number, KeyKind.of(public), key_id(public), uri, identity, now())
 
-    def _write(self, folder: Path, record: Record) -> None:
-        atomic.write_text(folder / "key.json", record.dump(), mode=0o600)
-
     def _load(self, name: str, generation: Generation) -> PrivateKey:
         data = self._private(name, generation)
         secret = self._passphrases(name) if b"ENCRYPTED" in data else None
         return pem.read(data, secret, name=name)
-
-    def _private(self, name: str, generation: Generation) -> bytes:
-        path = self._of(name) / generation.uri.removeprefix("file:")
-        return private_file.read(path, what=f"the key {name}:")
 
     def _check(self, name: str, public: PublicKey, generation: Generation) -> None:
         certificate = self.certificates.get(generation.certificate)
@@ -263,29 +262,3 @@ class Keyring:
         if found is not None:
             passphrase.require_strength(found)
         return found
-
-    def _require_absent(self, name: str) -> None:
-        if (self._of(name) / "key.json").exists():
-            raise PipelineError(f"there is a key {name!r} already", hint=f"./inv keys.rotate {name}")
-
-    def _require_name(self, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            raise PipelineError(f"{name!r} is no name for a key: lower case letters, digits and ._- (up to 63)")
-
-    def _of(self, name: str) -> Path:
-        self._require_name(name)
-        return self.folder / name
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Only one process changes keys at a time."""
-        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    atomic.write_bytes(path, data, mode=0o600)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
 from pipeline.signing import private_file
 
@@ -17,12 +18,16 @@ _MIN_LENGTH = 12
 # Asked for by the name of a key; ``None`` when nobody has a passphrase to give.
 Source = Callable[[str], bytes | None]
 
+# What a person typed, for the rest of this process's life and for the workers that it forks.
+_typed: dict[str, bytes] = {}
+
 
 def find(name: str) -> bytes | None:
     """The passphrase of the key ``name``.
 
     Looked for in the file that ``PIPELINE_KEY_PASSPHRASE_FILE`` names, in ``PIPELINE_KEY_PASSPHRASE``, then asked for
-    when standard input is a terminal. Variables with the key's name appended (``…_RELEASE``) come first.
+    when standard input is a terminal. Variables with the key's name appended (``…_RELEASE``) come first. A person is
+    asked once only.
     """
     suffix = "_" + name.upper().replace("-", "_").replace(".", "_")
     for variable in (_VARIABLE + suffix, _VARIABLE):
@@ -32,7 +37,22 @@ def find(name: str) -> bytes | None:
         value = os.environ.get(variable)
         if value:
             return value.encode()
-    return ask(f"passphrase of the key {name}: ") if sys.stdin.isatty() else None
+    if name not in _typed and sys.stdin.isatty():
+        found = ask(f"passphrase of the key {name}: ")
+        if found is not None:
+            secrets.remember(found.decode(errors="replace"))
+            _typed[name] = found
+    return _typed.get(name)
+
+
+def can_ask(name: str) -> bool:
+    """Whether a person would have to be asked for the passphrase of the key ``name``, and can be."""
+    return not is_set(name) and name not in _typed and sys.stdin.isatty()
+
+
+def forget(name: str) -> None:
+    """What was typed is wrong."""
+    _typed.pop(name, None)
 
 
 def from_file(path: Path) -> bytes:

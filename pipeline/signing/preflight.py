@@ -41,7 +41,10 @@ def certificates(home: Home) -> Iterator[Verdict]:
     """The certificates of the keys that sign stay valid for a while."""
     keyring = Keyring(home)
     for name in keyring.names():
-        generation = keyring.record(name).active
+        record = keyring.record(name)
+        if not record.is_usable:
+            continue
+        generation = record.active
         certificate = keyring.certificates.get(generation.certificate)
         left = (certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days
         until = f"the certificate of {name} is valid until {certificate.not_valid_after_utc:%Y-%m-%d}"

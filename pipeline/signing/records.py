@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -49,12 +49,25 @@ class Record:
     generations: tuple[Generation, ...] = field(default=())
 
     @property
+    def is_usable(self) -> bool:
+        """Whether a generation signs; not when all are revoked."""
+        return any(generation.state is State.ACTIVE for generation in self.generations)
+
+    @property
     def active(self) -> Generation:
         """The generation that signs. Raises ``PipelineError`` when all are revoked."""
         for generation in reversed(self.generations):
             if generation.state is State.ACTIVE:
                 return generation
         raise PipelineError(f"the key {self.name} is revoked", hint=f"./inv keys.rotate {self.name}")
+
+    def with_new(self, added: Generation) -> Record:
+        """With one more generation, which signs from now on."""
+        older = [
+            replace(each, state=State.RETIRED, ended=now()) if each.state is State.ACTIVE else each
+            for each in self.generations
+        ]
+        return replace(self, generations=(*older, added))
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Record:

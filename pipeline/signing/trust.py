@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from pipeline.base.errors import PipelineError
 from pipeline.signing import pem
 from pipeline.signing.certificates import CertificateMissing, key_id, parse
-from pipeline.signing.keyring import AUTHORITY, Keyring
+from pipeline.signing.key_folder import AUTHORITY
+from pipeline.signing.keyring import Keyring
 from pipeline.signing.kinds import KeyKind, PublicKey
 
 FORMAT = 1

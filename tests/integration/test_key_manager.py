@@ -20,8 +20,9 @@ from pipeline.imageservice.data.certificates import Certificates
 from pipeline.signing import image_signature
 from pipeline.signing.certificates import CertificateMissing
 from pipeline.signing.image_signature import Reason, SignatureRefused
+from pipeline.signing.key_folder import AUTHORITY
 from pipeline.signing.key_manager import KeyManager
-from pipeline.signing.keyring import AUTHORITY, Keyring
+from pipeline.signing.keyring import Keyring
 from tests.environments import barbican as environment
 from tests.environments.barbican import Barbican
 from tests.environments.fixtures import installed

@@ -13,11 +13,13 @@ from cryptography.hazmat.primitives import serialization
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.signing import passphrase, pem
+from pipeline.signing import chain, passphrase, pem
 from pipeline.signing.certificates import Authority, identity_of, key_id
+from pipeline.signing.key_folder import AUTHORITY
 from pipeline.signing.keyring import Keyring
 from pipeline.signing.kinds import KeyKind
 from pipeline.signing.records import State
+from pipeline.signing.trust import TrustRoot
 
 SECRET = b"correct horse battery"
 
@@ -250,3 +252,31 @@ def test_an_expired_certificate_does_not_sign(keyring: Keyring) -> None:
     keyring.certify("default", expired.public_bytes(serialization.Encoding.PEM))
     with pytest.raises(PipelineError, match="is not valid now"):
         keyring.signer("default")
+
+
+def test_the_authority_rotates_too(keyring: Keyring) -> None:
+    keyring.new("before")
+    first = keyring.authority().certificate
+    assert keyring.rotate(AUTHORITY).active.number == 2
+    second = keyring.authority().certificate
+    assert second.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    keyring.new("after")
+    trusted = TrustRoot.of(keyring).authorities
+    for name, authority in (("before", first), ("after", second)):
+        certificate = keyring.certificates.get(keyring.record(name).active.certificate)
+        assert chain.validate(certificate, trusted)[-1] == authority
+    keyring.revoke(AUTHORITY, "stolen", number=1)
+    with pytest.raises(chain.ChainRefused):
+        chain.validate(
+            keyring.certificates.get(keyring.record("before").active.certificate), TrustRoot.of(keyring).authorities
+        )
+
+
+@pytest.mark.parametrize("make", ["new", "attach", "import_file"])
+def test_the_authoritys_name_is_taken(keyring: Keyring, tmp_path: Path, make: str) -> None:
+    file = tmp_path / "key.pem"
+    file.write_bytes(pem.write(KeyKind.P384.generate(), None))
+    file.chmod(0o600)
+    given = {"new": (), "attach": ("pkcs11:token=t;object=o?module-path=/x",), "import_file": (file,)}[make]
+    with pytest.raises(PipelineError, match="the authority's"):
+        getattr(keyring, make)(AUTHORITY, *given)
