@@ -72,6 +72,7 @@ def prepare(settings: Settings) -> Service:
             if store in (service.staging, service.stores.default):
                 raise PipelineError(f"{error.message}: {error.detail or ''}".rstrip(": ")) from None
             log.warning("%s; the service starts without it", error.message)
+    service.notifier.check()
     # A connection must not be carried into another process.
     service.database.close()
     service.stores.close()

@@ -34,6 +34,11 @@ class Notifier:
         self._waiting: queue.Queue[Mapping[str, Any]] = queue.Queue(options.queue)
         self._targets: Sequence[Target] = ()
 
+    def check(self) -> None:
+        """Raise ``PipelineError`` when a target cannot be made of its settings; nothing is contacted."""
+        for options in self._options.targets:
+            make_target(options)
+
     def image(
         self, event: str, image: Image, caller: Caller | None = None, *, level: Level = "INFO", **more: Any
     ) -> None:

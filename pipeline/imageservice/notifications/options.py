@@ -38,6 +38,7 @@ class BusTarget(_Options):
     config_file: Path | None = Field(None, description="An oslo.config file with oslo.messaging's sections.")
     topics: list[str] = Field(["notifications"], description="Topics to publish on.")
     publisher: str | None = Field(None, description="The publisher's id; by default image.HOST.")
+    attempts: int = Field(4, ge=1, description="Attempts for one event, with growing pauses between them.")
 
 
 Target = Annotated[LogTarget | WebhookTarget | BusTarget, Field(discriminator="kind")]

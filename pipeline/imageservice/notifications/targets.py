@@ -8,6 +8,7 @@ import json
 import logging
 import time
 import urllib.parse
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -77,28 +78,67 @@ class ToBus:
     name = "the message bus"
 
     def __init__(self, options: BusTarget) -> None:
-        try:
-            import oslo_messaging
-        except ImportError:
-            raise PipelineError(
-                "notifications over the message bus need oslo.messaging", hint="pip install oslo.messaging"
-            ) from None
+        oslo_messaging = _library()
         from oslo_config import cfg
 
         conf = cfg.ConfigOpts()
         files = [str(options.config_file)] if options.config_file else []
         conf([], project="image-service", default_config_files=files, default_config_dirs=[])
         url = options.transport_url.get_secret_value() if options.transport_url else None
-        transport = oslo_messaging.get_notification_transport(conf, url=url)
-        self._publisher = options.publisher
+        try:
+            transport = oslo_messaging.get_notification_transport(conf, url=url)
+        except Exception as error:
+            # Its text may hold the URL, and that a password.
+            raise PipelineError(
+                f"notifications: oslo.messaging cannot use this transport_url ({type(error).__name__})",
+                hint="write it as rabbit://user:password@host:5672/",
+            ) from None
+        self._options = options
         self._notifier = oslo_messaging.Notifier(transport, driver="messagingv2", topics=options.topics)
+        logging.getLogger("oslo_messaging.notify.messaging").addFilter(_failures)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """See ``Target``."""
-        notifier = self._notifier.prepare(publisher_id=self._publisher or message["publisher_id"])
+        notifier = self._notifier.prepare(publisher_id=self._options.publisher or message["publisher_id"])
         context = {"project_id": message["project_id"], "user_id": message["user_id"]}
         call = {"INFO": notifier.info, "WARN": notifier.warn, "ERROR": notifier.error}[message["priority"]]
-        call(context, message["event_type"], dict(message["payload"]))
+        for attempt in range(1, self._options.attempts + 1):
+            _failures.last = None
+            call(context, message["event_type"], dict(message["payload"]))
+            if _failures.last is None:
+                return
+            if attempt < self._options.attempts:
+                time.sleep(0.25 * 2**attempt)
+        raise PipelineError(f"it does not answer ({_failures.last})")
+
+
+class _Failures(logging.Filter):
+    """oslo.messaging does not raise, it logs: a traceback, and the whole event. Keeps the reason and logs nothing."""
+
+    last: str | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See ``logging.Filter``."""
+        error = record.exc_info[1] if record.exc_info else None
+        self.last = type(error).__name__
+        return False
+
+
+_failures = _Failures()  # one for all targets: a second one would not be asked, and only one thread sends
+
+
+def _library() -> Any:
+    # It brings a machinery for servers that complains of itself when it is loaded; nothing here uses that.
+    logging.getLogger("oslo_service").setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            import oslo_messaging
+    except ImportError:
+        raise PipelineError(
+            "notifications over the message bus need oslo.messaging",
+            hint="install the extra `messaging`: pip install 'oslo.messaging>=14.9'",
+        ) from None
+    return oslo_messaging
 
 
 def make_target(options: LogTarget | WebhookTarget | BusTarget) -> Target:
