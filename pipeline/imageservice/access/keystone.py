@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -13,6 +13,8 @@ from pipeline.base.errors import PipelineError
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.access.options import KeystoneIdentity
 from pipeline.imageservice.errors import NotAuthenticated, Unavailable
+
+_GROUP = "keystone_authtoken"
 
 
 class KeystoneTokens:
@@ -25,12 +27,10 @@ class KeystoneTokens:
     def __init__(self, options: KeystoneIdentity) -> None:
         from keystonemiddleware import auth_token  # here: it takes a second, and only clouds need it
 
-        conf = cfg.ConfigOpts()
-        files = [str(options.config_file)] if options.config_file else []
-        conf([], project="image-service", default_config_files=files, default_config_dirs=[])
-        values = {name: _as_text(value) for name, value in options.options.items()}
-        if options.password_file:
-            values["password"] = options.password_file.read_text().strip()
+        conf, _, values = _configured(options)
+        known = {name for _, group in auth_token.list_opts() for one in group for name in _names(one)}
+        if unknown := sorted(values.keys() - known):
+            raise PipelineError(f"identity: options: neither keystonemiddleware nor its login knows {unknown[0]!r}")
         values.setdefault("service_token_roles", ",".join(options.service_roles))
         values.setdefault("service_token_roles_required", "true")
         try:
@@ -99,25 +99,44 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
+def _names(option: cfg.Opt) -> Iterator[str]:
+    yield option.dest
+    for old in option.deprecated_opts:
+        yield old.name.replace("-", "_")
+
+
 def service_session(options: KeystoneIdentity) -> Any:
     """A session with the identity service as the service's own user, from the same options that check tokens."""
+    from keystoneauth1 import loading
+
+    conf, group, left = _configured(options)
+    loading.register_session_conf_options(conf, group)
+    for name in left.keys() & set(conf[group]):
+        conf.set_override(name, left[name], group=group)
+    auth = loading.load_auth_from_conf_options(conf, _GROUP)
+    return loading.load_session_from_conf_options(conf, group, auth=auth)
+
+
+def _configured(options: KeystoneIdentity) -> tuple[cfg.ConfigOpts, str, dict[str, str]]:
+    """Configuration of our own with what logs the service's user in, its section, and what is left of the settings.
+
+    These options belong to the plugin that logs in, so keystonemiddleware complains when it is given them itself.
+    """
     from keystoneauth1 import loading
 
     conf = cfg.ConfigOpts()
     files = [str(options.config_file)] if options.config_file else []
     conf([], project="image-service", default_config_files=files, default_config_dirs=[])
-    group = "keystone_authtoken"
-    loading.register_auth_conf_options(conf, group)
-    loading.register_session_conf_options(conf, group)
-    values = dict(options.options)
+    left = {name.replace("-", "_"): _as_text(value) for name, value in options.options.items()}
     if options.password_file:
-        values["password"] = options.password_file.read_text().strip()
-    plugin = str(values.get("auth_type") or conf[group].auth_type or "password")
-    conf.register_opts(loading.get_auth_plugin_conf_options(plugin), group=group)
+        left["password"] = options.password_file.read_text().strip()
+    loading.register_auth_conf_options(conf, _GROUP)
+    conf.set_override("auth_section", left.pop("auth_section", conf[_GROUP].auth_section), group=_GROUP)
+    group = conf[_GROUP].auth_section or _GROUP
+    loading.register_auth_conf_options(conf, group)
+    plugin = left.pop("auth_type", None) or conf[group].auth_type or "password"
     conf.set_override("auth_type", plugin, group=group)
-    known = set(conf[group])
-    for name, value in values.items():
-        if name.replace("-", "_") in known:
-            conf.set_override(name.replace("-", "_"), value, group=group)
-    auth = loading.load_auth_from_conf_options(conf, group)
-    return loading.load_session_from_conf_options(conf, group, auth=auth)
+    conf.register_opts(loading.get_auth_plugin_conf_options(plugin), group=group)
+    for name in left.keys() & set(conf[group]):
+        conf.set_override(name, left.pop(name), group=group)
+    return conf, group, left

@@ -51,6 +51,13 @@ def test_tokens(service: ImageService, keystone: Keystone) -> None:
         assert refused.headers["WWW-Authenticate"] == f'Keystone uri="{keystone.url}"'
 
 
+def test_the_start_gives_no_cause_for_concern(service: ImageService) -> None:
+    log = service.log.read_text()
+    assert "Starting Keystone auth_token middleware" in log
+    assert "WARNING" not in log
+    assert "not known" not in log
+
+
 def test_identity_cannot_be_claimed_by_headers(service: ImageService, keystone: Keystone) -> None:
     forged = {"X-Roles": "admin", "X-Project-Id": "any", "X-Identity-Status": "Confirmed", "X-User-Id": "any"}
     path = create(service, keystone.token("alt"), visibility="private")

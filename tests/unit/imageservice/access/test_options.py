@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.errors import PipelineError
-from pipeline.imageservice.access.options import QuotaOptions, StaticIdentity, StaticToken
+from pipeline.imageservice.access.keystone import KeystoneTokens
+from pipeline.imageservice.access.options import KeystoneIdentity, QuotaOptions, StaticIdentity, StaticToken
 from pipeline.imageservice.access.static import StaticTokens, read_or_make
 from pipeline.imageservice.errors import NotAuthenticated
 
@@ -86,3 +87,17 @@ def test_a_token_comes_from_one_place() -> None:
     for fields in ({}, {"token": "long enough", "token_file": "x"}):
         with pytest.raises(ValueError, match="either token or token_file"):
             StaticToken(**fields)
+
+
+LOGIN = {"auth_url": "http://127.0.0.1:9/v3", "username": "glance", "password": "secret", "project_name": "service"}
+
+
+def test_options_of_the_identity_service_that_nobody_knows() -> None:
+    with pytest.raises(PipelineError, match="'user_nmae'"):
+        KeystoneTokens(KeystoneIdentity(options={**LOGIN, "user_nmae": "glance"}))
+
+
+def test_options_of_the_identity_service_are_taken_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    options = {**LOGIN, "auth-type": "password", "memcached_servers": ["127.0.0.1:9"], "token_cache_time": 5}
+    KeystoneTokens(KeystoneIdentity(options={**options, "www_authenticate_uri": "http://127.0.0.1:9/v3"}))
+    assert not [record for record in caplog.records if record.levelname != "INFO"]
