@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -69,9 +70,14 @@ def _loop_devices() -> Iterator[str]:
 
 
 def _swept(home: Home) -> Iterator[Path]:
-    """Files that a dead process was about to put into a run's or a recipe's folder."""
-    for folder in (home.root, *home.runs.glob("*"), *home.artifacts.glob("*")):
+    """Files that a dead process was about to put anywhere in the home.
+
+    The cache looks after itself, and so does the image service below its own folder.
+    """
+    for place, names, _ in os.walk(home.root):
+        folder = Path(place)
         yield from atomic.sweep(folder)
+        names[:] = [name for name in names if folder / name != home.cache and folder != home.service]
 
 
 def _temporary_folders() -> Iterator[Path]:

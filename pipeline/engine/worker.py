@@ -119,6 +119,9 @@ class _Worker:
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             self._failed(PipelineError(f"{place}{error.strerror or error}"), begun)
+        except MemoryError:
+            hint = "end other programs, or build less at once: --jobs 1"
+            self._failed(PipelineError("this machine had no memory left for it", hint=hint), begun)
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{type(error).__name__}: {error} (at {last.filename}:{last.lineno} in {last.name})"

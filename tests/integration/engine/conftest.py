@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.build import build
+from pipeline.engine.entry import Entry
 from pipeline.engine.events import Event
 from pipeline.engine.options import BuildOptions
 from pipeline.engine.reap import TEMPORARY
@@ -46,10 +47,12 @@ class Bench:
     def unsteer(self, name: str) -> None:
         (self.steering / name).unlink()
 
-    def build(self, *recipes: Any, deadline: float = 60, **options: Any) -> list[BuildResult]:
+    def build(
+        self, *recipes: Any, deadline: float = 60, steps: Sequence[Entry] = (), **options: Any
+    ) -> list[BuildResult]:
         wanted = recipes or (light.recipe(),)
         settings = BuildOptions(home=self.home, monitors=(self,), accelerator="tcg", **options)
-        return build(wanted, settings, steps=light.steps(self.steering, deadline))
+        return build(wanted, settings, steps=steps or light.steps(self.steering, deadline))
 
     def ran(self) -> list[str]:
         return light.ran(self.steering)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -64,7 +65,7 @@ class Light:
         raise NotImplementedError
 
     def _steered(self, context: Context) -> None:
-        for verb in ("reveal", "spawn", "stubborn", "fill", "sleep", "crash", "fail", "bug"):
+        for verb in ("reveal", "spawn", "stubborn", "fill", "hog", "sleep", "crash", "fail", "bug"):
             for name in (f"{verb}.{self.name}", f"{verb}.{context.recipe.name}.{self.name}"):
                 with contextlib.suppress(FileNotFoundError):
                     getattr(self, f"_{verb}")(context, (self.steering / name).read_text())
@@ -86,6 +87,12 @@ class Light:
         with (context.folder / "ballast").open("wb", buffering=0) as ballast:
             for _ in range(int(text) >> 20):
                 ballast.write(bytes(1 << 20))
+
+    def _hog(self, context: Context, text: str) -> None:
+        # As on a machine that has no more than what is in use now.
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), used + (8 << 20)))
+        bytearray(int(text))
 
     def _sleep(self, context: Context, text: str) -> None:
         time.sleep(float(text))

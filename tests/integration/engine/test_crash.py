@@ -7,12 +7,14 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.base.home import Home
 from pipeline.engine import strays
+from pipeline.engine.resources import Needs
 from pipeline.engine.verify import verify
 from tests import leftovers
 from tests.integration.engine import light
@@ -178,3 +180,36 @@ def test_too_little_disk_is_told_before_the_start(bench: Bench, small_disk: Call
 def _ran(bench: Bench) -> str:
     file = bench.steering / "ran"
     return file.read_text() if file.exists() else ""
+
+
+def test_a_disk_that_is_full_for_logs_too_is_an_explanation(bench: Bench, small_disk: Callable[[int], Path]) -> None:
+    root = small_disk(300 << 20) / "home"
+    full = Bench(bench.steering, Home(root, root / "cache"))
+    # Nothing is left for the journal, the history and the lock files either.
+    bench.steer("fill.convert", str(400 << 20))
+    (result,) = full.build()
+    assert result.error is not None
+    assert "No space left on device" in str(result.error)
+    assert full.leftovers() == []
+    bench.unsteer("fill.convert")
+    (result,) = full.build()
+    assert result.is_good
+    assert verify(full.store) == []
+
+
+def test_too_little_memory_is_told_before_the_start(bench: Bench) -> None:
+    steps = light.steps(bench.steering)
+    steps[3] = replace(steps[3], needs=lambda recipe: Needs(memory=1 << 50))
+    (result,) = bench.build(steps=steps)
+    assert result.error is not None
+    assert "light/boot needs 1024.0 TiB of memory" in result.error.message
+    assert "light/boot" not in bench.ran()
+    assert bench.leftovers() == []
+
+
+def test_a_step_that_gets_no_memory_says_so(bench: Bench) -> None:
+    bench.steer("hog.boot", str(64 << 20))
+    (result,) = bench.build()
+    assert result.error is not None
+    assert "light: boot failed: this machine had no memory left for it" in result.error.message
+    assert bench.leftovers() == []

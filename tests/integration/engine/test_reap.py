@@ -99,12 +99,15 @@ def test_temporary_folders_and_half_made_files(
         clean.callback(shutil.rmtree, folder, ignore_errors=True)
         layer = store.layers / f".partial.{mark}.1.tiny"
         layer.mkdir()
-        (home.root / f".partial.{mark}.2.run.json").touch()
-        made[mark] = [folder, layer, home.root / f".partial.{mark}.2.run.json"]
+        made[mark] = [folder, layer]
+        for place in (home.root, home.root / "publishing" / "inventories", home.service):
+            place.mkdir(parents=True, exist_ok=True)
+            made[mark].append(place / f".partial.{mark}.2.json")
+            made[mark][-1].touch()
         clean.callback(layer.rmdir) if mark == living else None
     said = reaped()
-    assert [path.exists() for path in made[dead]] == [False] * 3
-    assert [path.exists() for path in made[living]] == [True] * 3
+    assert [path.exists() for path in made[dead]] == [False] * 5
+    assert [path.exists() for path in made[living]] == [True] * 5
     assert {f"removed {path}" for path in made[dead][1:]} <= said, "nobody else looks into this home"
     assert atomic.sweep(store.layers) == []
 
