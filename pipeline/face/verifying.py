@@ -19,10 +19,11 @@ from pipeline.face.task import Exit
 from pipeline.image.digests import read_blocks
 from pipeline.signing import seal
 from pipeline.signing.certificates import CertificateMissing, LocalCertificates
+from pipeline.signing.evidence import Evidence
 from pipeline.signing.keyring import Keyring
 from pipeline.signing.policy import Policy
 from pipeline.signing.trust import TrustRoot
-from pipeline.signing.verification import Evidence, Status, Verdict, verify
+from pipeline.signing.verification import Status, Verdict, verify
 
 _STYLES = {Status.GOOD: "green", Status.BAD: "bold red", Status.ABSENT: "yellow"}
 

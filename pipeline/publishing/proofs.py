@@ -8,7 +8,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.signing import proof, seal
-from pipeline.signing.verification import Evidence
+from pipeline.signing.evidence import Evidence
 
 
 def find(api: ImageApi, wanted: str) -> ImageRecord:

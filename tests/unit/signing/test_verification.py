@@ -18,6 +18,7 @@ from pipeline.base.home import Home
 from pipeline.signing import seal
 from pipeline.signing.certificates import key_id
 from pipeline.signing.dsse import Envelope
+from pipeline.signing.evidence import Evidence
 from pipeline.signing.keyring import Keyring
 from pipeline.signing.kinds import HashMethod
 from pipeline.signing.policy import Check, Policy
@@ -25,7 +26,7 @@ from pipeline.signing.provenance import BUILD_TYPE
 from pipeline.signing.seal import About
 from pipeline.signing.statement import Statement
 from pipeline.signing.trust import TrustRoot
-from pipeline.signing.verification import Evidence, Status, Verdict, verify
+from pipeline.signing.verification import Status, Verdict, verify
 
 IMAGE = b"\0bytes of an image\xff" * 3000
 NOW = datetime.datetime.now(datetime.UTC)
