@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
+from pipeline.imageservice import encryption_keys
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.api.lookup import find_image
 from pipeline.imageservice.catalog import images, locations, members, quotas, tables
@@ -37,6 +38,10 @@ def delete(service: Service, caller: Caller, image_id: str) -> None:
     elif image.status is ImageStatus.DELETED:
         _sweep(service, [place for place in image.locations if place.state is LocationState.DELETING])
     staging.forget(service, image_id)
+    if image.status is ImageStatus.DELETED:
+        encryption_keys.delete_key(service.settings.data.key_manager, caller, image)
+    else:
+        encryption_keys.keep_key(image)
     service.notifier.image("image.delete", image, caller)
 
 

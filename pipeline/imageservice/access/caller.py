@@ -50,6 +50,15 @@ class Caller:
         """Whether the token is for a project: policies accept no other kind."""
         return self.system_scope is None and self.domain is None
 
+    def endpoint(self, kind: str, interface: str, region: str | None = None) -> str | None:
+        """The URL of the service of type ``kind`` in the catalog, which is as keystonemiddleware passes it on."""
+        for service in self.catalog:
+            for place in service.get("endpoints", ()) if service.get("type") == kind else ():
+                url = place.get(f"{interface}URL")
+                if url and (region is None or place.get("region") == region):
+                    return str(url)
+        return None
+
     @property
     def credentials(self) -> dict[str, Any]:
         """The caller as oslo.policy's rules see it."""

@@ -17,7 +17,7 @@ from pipeline.signing.certificates import CertificateMissing, LocalCertificates
 
 _SECONDS = 10
 _LARGEST = 256 << 10
-_CATALOG = "catalog"
+CATALOG = "catalog"
 
 
 class Certificates:
@@ -29,7 +29,7 @@ class Certificates:
 
     def __init__(self, folder: Path, key_manager: str | None, caller: Caller) -> None:
         self._own, self._caller = LocalCertificates(folder), caller
-        self._key_manager = _in_catalog(caller) if key_manager == _CATALOG else key_manager
+        self._key_manager = key_manager_url(key_manager, caller)
 
     def get(self, identity: str) -> x509.Certificate:
         """See ``CertificateSource``."""
@@ -62,12 +62,13 @@ class Certificates:
             raise _missing(identity) from None
 
 
+def key_manager_url(setting: str | None, caller: Caller) -> str | None:
+    """The key manager's URL as the settings say it: themselves, or by the catalogue in the caller's token."""
+    return _in_catalog(caller) if setting == CATALOG else setting
+
+
 def _in_catalog(caller: Caller) -> str | None:
-    for service in caller.catalog:
-        if service.get("type") == "key-manager":
-            found = {one.get("interface"): one.get("url") for one in service.get("endpoints", ())}
-            return found.get("internal") or found.get("public")
-    return None
+    return caller.endpoint("key-manager", "internal") or caller.endpoint("key-manager", "public")
 
 
 def _missing(identity: str) -> CertificateMissing:

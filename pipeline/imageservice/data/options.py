@@ -39,7 +39,8 @@ class DataOptions(BaseModel):
     key_manager: str | None = Field(
         None,
         description="URL of the key manager (Barbican) that holds certificates, or `catalog` to take it from the "
-        "caller's token; asked with the caller's token for ids that are not in the folder.",
+        "caller's token; asked with the caller's token for ids that are not in the folder, and to delete the key of an "
+        "encrypted volume's image with the image, where its cinder_encryption_key_deletion_policy says so.",
     )
     trusted_certificates: list[str] | None = Field(
         None,
