@@ -282,6 +282,7 @@ def nightly(context: Context, ci: bool = False, locked: bool = False) -> None:
         "property": "an image property, as name=value (may be repeated)",
         "visibility": "private, shared, community or public",
         "update-existing": "take the place of images of this name that hold other bytes",
+        "plan": "only say what would be created, changed, hidden and renamed, and why",
         "unsigned": "do not sign the files",
         "cloud": _CLOUD,
         "stores": "stores to put the images in, separated by commas, or all",
@@ -298,6 +299,7 @@ def upload(
     property: list[str] | None = None,
     visibility: str = "private",
     update_existing: bool = False,
+    plan: bool = False,
     unsigned: bool = False,
     cloud: str = "",
     stores: str = "",
@@ -320,6 +322,7 @@ def upload(
         properties=property or (),
         unsigned=unsigned,
         update_existing=update_existing,
+        plan=plan,
     )
 
 

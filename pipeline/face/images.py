@@ -13,23 +13,22 @@ from rich.text import Text
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.face import building, task
+from pipeline.face import building
 from pipeline.face.publishing import SETTINGS, chosen_targets, sender
 from pipeline.face.task import Exit
-from pipeline.publishing import lock, nightly, overview, withdrawal
+from pipeline.publishing import nightly, overview, tables, withdrawal
 from pipeline.publishing.delivery import Sender
 from pipeline.publishing.image_record import ImageRecord
-from pipeline.publishing.journal import Journal, journal_file, lock_file
+from pipeline.publishing.journal import Journal, journal_file
 from pipeline.publishing.marks import Chain, Part, State
-from pipeline.publishing.rotation import Fate, Rotated, deletes
-from pipeline.publishing.rotations import RecipeRotation, rotate_all
+from pipeline.publishing.rotation import Fate
+from pipeline.publishing.rotations import rotate_all
 from pipeline.publishing.words import age_text, bytes_text
 from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.nightly import Nightly
 
 _STYLES = {State.NEWEST: "bold green", State.HELD: "yellow", State.UPLOADING: "yellow", State.WITHDRAWN: "red"}
-_FATES = {Fate.DELETED: "red", Fate.TO_DELETE: "red", Fate.IN_USE: "yellow", Fate.PROTECTED: "yellow"}
 
 
 def images(cloud: str = "", *, as_json: bool = False) -> None:
@@ -83,7 +82,7 @@ def rotate(names: Sequence[str], cloud: str = "", *, plan: bool = False, yes: bo
     who = _who(cloud)
     clouds = [target.cloud for target in chosen_targets(cloud)]
     rotations = rotate_all(recipes, clouds, who, delete=yes and not plan)
-    _show_rotations(rotations)
+    tables.show_rotations(rotations)
     waiting = sum(each.fate is Fate.TO_DELETE for rotation in rotations for each in rotation.rotated)
     if waiting and not plan:
         print(f"nothing was deleted; to delete {waiting}: ./inv rotate {' '.join(names)} --yes".replace("  ", " "))
@@ -96,15 +95,14 @@ def withdraw(name: str, why_: str, cloud: str = "") -> None:
     (recipe,) = building.load([name])
     who = _who(cloud)
     for target in chosen_targets(cloud):
-        api = who.connect(target.cloud)
         journal = Journal(journal_file(who.home, target.cloud, recipe.name), who.run)
-        with lock.held(lock_file(who.home, target.cloud, recipe.name), f"taking {name} back on {target.cloud}"):
+        with who.locked(who.connect(target.cloud), recipe.name, "withdrawing") as api:
             for part in Part:
                 chain = Chain(who.publisher, recipe.name, part)
                 if part is not Part.DISK and not api.images(**chain.filters):
                     continue
                 done = withdrawal.withdraw(
-                    api, chain, who.viewpoint(), journal, why=why_, protected=recipe.publish.protected
+                    api, chain, who.viewpoint(alone=True), journal, why=why_, protected=recipe.publish.protected
                 )
                 print(
                     f"{target.cloud}: {done.gone.name} is hidden; {done.back.name} ({done.back.id}) is the newest again"
@@ -147,23 +145,3 @@ def _as_data(cloud: str, record: ImageRecord) -> dict[str, object]:
     for name in ("created_at", "updated_at"):
         data[name] = data[name].isoformat()
     return {"cloud": cloud, "state": str(record.state), **data, "tags": sorted(record.tags)}
-
-
-def _show_rotations(rotations: Sequence[RecipeRotation]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("recipe", "cloud", "image", "fate", "why"):
-        table.add_column(column, overflow="fold")
-    rows = [(rotation, each) for rotation in rotations for each in rotation.rotated]
-    for rotation, each in rows:
-        table.add_row(rotation.recipe, rotation.cloud, each.record.name, _fate(each), each.why)
-    Console().print(table if rows else "there are no previous images")
-    for rotation in rotations:
-        if rotation.error is not None:
-            task.show(rotation.error)
-    gone = sum(len(deletes(rotation.rotated)) for rotation in rotations)
-    if rows and not gone:
-        print("nothing is to be deleted")
-
-
-def _fate(rotated: Rotated) -> Text:
-    return Text(str(rotated.fate), style=_FATES.get(rotated.fate, ""))

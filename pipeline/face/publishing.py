@@ -19,13 +19,15 @@ from pipeline.engine.monitors.choice import choose
 from pipeline.engine.options import BuildOptions
 from pipeline.face import building, task
 from pipeline.face.task import Exit
-from pipeline.publishing import campaign, delivery, nightly, release, tables
+from pipeline.publishing import campaign, delivery, nightly, release, rivals, tables
 from pipeline.publishing.delivery import Choice, Delivery, Preview, Sender
 from pipeline.publishing.marks import Part
 from pipeline.publishing.publication import Outcome
 from pipeline.publishing.ready_files import ReadyFiles
 from pipeline.publishing.report import files as reports
 from pipeline.publishing.report import messages
+from pipeline.publishing.rotation import deletes
+from pipeline.publishing.rotations import rotate_all
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.nightly import Nightly, Target
 from pipeline.recipes.product import Visibility
@@ -50,6 +52,7 @@ def publish(
     With ``plan``, only say what would be done.
     """
     recipes = building.load(names, settings)
+    rivals.require_distinct(recipes)
     targets = chosen_targets(cloud, stores)
     home = Home.default()
     nightly.prepare(home, targets)
@@ -58,7 +61,11 @@ def publish(
         return
     monitors = (choose(ci=ci),)
     builds = build_all(recipes, BuildOptions(home=home, monitors=monitors))
-    _tell(campaign.publish_all(builds, targets, sender(home), monitors=monitors, choice=choice))
+    who = sender(home)
+    deliveries = campaign.publish_all(builds, targets, who, monitors=monitors, choice=choice)
+    if Nightly.load(SETTINGS).delete_old and all(each.outcome.is_good for each in deliveries):
+        tables.show_rotations(rotate_all(recipes, [target.cloud for target in targets], who, delete=True), brief=True)
+    _tell(deliveries)
 
 
 def upload(
@@ -71,9 +78,13 @@ def upload(
     properties: Sequence[str] = (),
     unsigned: bool = False,
     update_existing: bool = False,
+    plan: bool = False,
     ci: bool = False,
 ) -> None:
-    """Publish files that were made elsewhere; what exists with other bytes stays unless ``update_existing``."""
+    """Publish files that were made elsewhere; what exists with other bytes stays unless ``update_existing``.
+
+    With ``plan``, only say what would be done.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", name):
         raise PipelineError(f"{name[:80]!r} is not a name for an image", hint="letters, digits and ._-")
     if visibility not in set(Visibility):
@@ -89,6 +100,12 @@ def upload(
     ready = ReadyFiles(home, name, files, given, visibility, signer=signer)
     offer = ready.offer(who.publisher, who.now)
     choice = Choice(only_new=not update_existing)
+    if plan:
+        previews = [delivery.preview(offer, target, who, choice) for target in targets]
+        tables.show_previews(previews)
+        if any(each.error is not None for each in previews):
+            raise SystemExit(Exit.FAILED)
+        return
     deliveries = campaign.publish_offer(offer, targets, who, monitors=(choose(ci=ci),), choice=choice)
     _tell(deliveries)
     if any(each.outcome is Outcome.LEFT_ALONE for each in deliveries):
@@ -118,6 +135,7 @@ def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
     """
     settings = Nightly.load(SETTINGS)
     recipes = building.load(settings.recipes)
+    rivals.require_distinct(recipes)
     options = BuildOptions(monitors=(choose(ci=ci),), fresh=not locked, locked=locked)
     night = nightly.run(recipes, settings, options)
     folder, told = reports.write(night, options.home, keep=settings.report.keep)
@@ -180,7 +198,12 @@ def _plan(recipes: Sequence[Recipe], targets: Sequence[Target], who: Sender, cho
     for build in builds:
         offer = release.of_build(build, who.home, who.publisher, who.now)
         found += [delivery.preview(offer, target, who, choice) for target in targets]
+    delete = Nightly.load(SETTINGS).delete_old
+    rotations = rotate_all(ready, [target.cloud for target in targets], who, delete=False)
     tables.show_previews(found)
+    tables.show_rotations(rotations, brief=True)
+    if any(deletes(each.rotated) for each in rotations) and not delete:
+        print("they stay until ./inv rotate --yes; delete_old: true in recipes/nightly.yaml deletes them by itself")
     for recipe in recipes:
         if reasons[recipe.name]:
             why = PipelineError(

@@ -64,8 +64,8 @@ def read(image: Path, image_format: str, appliance: Appliance) -> Manifest:
         disk = dict(_disk(handle))
         system = GuestSystem.open(handle, appliance.log)
         disk["boot code"] = hashlib.sha256(system.first_sectors()).hexdigest()
-        nodes = tuple(sorted(_nodes(handle, appliance.scratch)))
-    return Manifest(nodes, disk)
+        found = tuple(sorted(nodes(handle, appliance.scratch)))
+    return Manifest(found, disk)
 
 
 def _disk(handle: Any) -> Iterator[tuple[str, str]]:
@@ -85,15 +85,18 @@ def _disk(handle: Any) -> Iterator[tuple[str, str]]:
             yield f"label of {name}", str(handle.vfs_label(name))
 
 
-def _nodes(handle: Any, scratch: Path) -> list[Node]:
-    """All paths, from a tar archive that is read while the appliance writes it."""
+def nodes(handle: Any, scratch: Path, *, attributes: bool = True) -> list[Node]:
+    """All paths of the mounted file systems, unsorted, with or without extended attributes and access lists.
+
+    They come from a tar archive that is read while the appliance writes it; ``scratch`` is a private folder.
+    """
     pipe = scratch / "contents.tar"
     os.mkfifo(pipe)
     found: list[Node] = []
     reader = threading.Thread(target=_collect, args=(pipe, found), daemon=True)
     reader.start()
     try:
-        handle.tar_out("/", str(pipe), numericowner=True, xattrs=True, acls=True)
+        handle.tar_out("/", str(pipe), numericowner=True, xattrs=attributes, acls=attributes)
     finally:
         # When the appliance never opened it, the reader still waits for somebody who does.
         os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))

@@ -44,7 +44,10 @@ class Overtaken(CloudError):
 
 @dataclass
 class ChainPublication:
-    """The publication of ``wanted`` in ``stores`` (all of which must hold it; none: the cloud's default)."""
+    """The publication of ``wanted`` in ``stores`` (all of which must hold it; none: the cloud's default).
+
+    ``read`` and ``waiting`` tell afterwards what was read back, and which members still have to accept the image.
+    """
 
     api: ImageApi
     wanted: Wanted
@@ -56,6 +59,7 @@ class ChainPublication:
     situation: Situation | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     read: list[ReadBack] = field(default_factory=list)
+    waiting: tuple[str, ...] = ()
     _previous: tuple[ImageRecord, ...] = ()
     _current: ImageRecord | None = None
 
@@ -71,7 +75,7 @@ class ChainPublication:
             raise Contended(
                 f"another machine is publishing {self.wanted.name} to cloud {self.api.cloud}: image {other.id}, "
                 f"begun {marks.time_text(other.created_at)}",
-                hint="if that run is dead, delete the image, or wait: after a day without a change it counts as dead",
+                hint="let it finish",
             )
         self.situation = found
         return found
@@ -126,7 +130,9 @@ class ChainPublication:
             if changed:
                 self.journal.note("change", record.id, ", ".join(changed))
                 record = self.api.change(record.id, change)
-            if share(self.api, record, self.wanted):
+            shared = share(self.api, record, self.wanted)
+            self.waiting = shared.waiting
+            if shared.changed:
                 changed.append("members")
         return record, changed
 
@@ -145,7 +151,7 @@ class ChainPublication:
         self._previous = tuple(each for each in (situation.newest,) if each is not None and each.id != record.id)
         self.journal.note("switch", record.id, previous=[each.id for each in self._previous])
         with self._timed("switch"), self._visibility_explained():
-            share(self.api, record, self.wanted)
+            self.waiting = share(self.api, record, self.wanted).waiting
             shown = self.api.change(record.id, self.wanted.shown(marks.time_text(self.view.now)))
         if not shown.is_active:
             raise CloudError(f"image {record.id} on cloud {self.api.cloud} is {shown.status}, not active")

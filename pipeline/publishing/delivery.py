@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -14,8 +15,9 @@ from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.progress import Progress, nothing
-from pipeline.publishing import clouds, lock, marks, plan, publication, stores
+from pipeline.publishing import cloud_lock, clouds, lock, marks, plan, publication, rivals, stores
 from pipeline.publishing.chain_publication import ChainPublication
+from pipeline.publishing.cloud_lock import Place
 from pipeline.publishing.difference import Difference
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
@@ -63,9 +65,30 @@ class Sender:
         """A connection to ``cloud``."""
         return clouds.connect(self.home, cloud, patience=self.patience)
 
-    def viewpoint(self) -> Viewpoint:
-        """How this sender looks at a chain."""
-        return Viewpoint(self.runner, self.now)
+    def viewpoint(self, *, alone: bool = False) -> Viewpoint:
+        """How this sender looks at a chain; ``alone``, since it has locked it or nobody has."""
+        return Viewpoint(self.runner, self.now, alone)
+
+    def place(self, api: ImageApi, recipe: str) -> Place:
+        """What this sender locks to work on ``recipe``."""
+        return Place(api, self.publisher, recipe, self.runner, self.run)
+
+    @contextlib.contextmanager
+    def locked(self, api: ImageApi, recipe: str, what: str, progress: Progress = nothing) -> Iterator[ImageApi]:
+        """Hold ``recipe`` on a cloud against other runs, here and elsewhere; work on it with the API this yields.
+
+        Raises ``Contended`` when another run is at work on it.
+        """
+        with (
+            lock.held(
+                lock_file(self.home, api.cloud, recipe),
+                f"{what} {recipe} on cloud {api.cloud}",
+                self.patience,
+                progress,
+            ),
+            cloud_lock.held(self.place(api, recipe), progress) as guarded,
+        ):
+            yield guarded
 
 
 @dataclass(frozen=True)
@@ -148,30 +171,33 @@ class _Attempt:
 
     def run(self) -> list[PartResult]:
         """Do it. Raises ``PipelineError``."""
-        cloud, recipe = self.target.cloud, self.offer.recipe
-        api = self.sender.connect(cloud)
-        with lock.held(lock_file(self.sender.home, cloud, recipe), f"publishing {recipe} to cloud {cloud}"):
-            disk = self._assemble(api)
+        api = self.sender.connect(self.target.cloud)
+        with self.sender.locked(api, self.offer.recipe, "publishing", self.progress) as locked:
+            disk = self._assemble(locked, alone=True)
+            if self.choice.only_new and rivals.same_name(locked, disk):
+                return [PartResult(part.wanted.chain.part, Outcome.LEFT_ALONE, None) for part in self.parts]
+            rivals.refuse(locked, disk)
             terms = Terms(self._gates(disk), self.choice.let_through, self.choice.again, self.choice.only_new)
             return publication.publish(self.parts, terms)
 
     def preview(self) -> list[Step]:
         """What ``run`` would do. Raises ``PipelineError``."""
-        disk = self._assemble(self.sender.connect(self.target.cloud))
-        found: list[Step] = []
-        for part in self.parts:
-            situation = part.survey()
-            reasons = self._gates(disk)(situation.newest) if part.wanted is disk else ()
-            held = () if self.choice.let_through else reasons
-            found += plan.steps(situation, part.wanted, held)
-        return found
+        api = self.sender.connect(self.target.cloud)
+        disk = self._assemble(api, alone=self.sender.place(api, self.offer.recipe).is_free())
+        others = rivals.same_name(api, disk) if self.choice.only_new else []
+        if not others:
+            rivals.refuse(api, disk)
+        looked = [(part.survey(), part.wanted) for part in self.parts]
+        gates = () if self.choice.let_through else self._gates(disk)(looked[-1][0].newest)
+        return plan.publication(looked, plan.Limits(gates, self.choice.again, self.choice.only_new, others))
 
-    def _assemble(self, api: ImageApi) -> Wanted:
+    def _assemble(self, api: ImageApi, *, alone: bool) -> Wanted:
         """Make the parts for this target; return the disk."""
         there = api.stores()
         chosen = stores.choose(there, self.target.stores or self.offer.stores, self.target.cloud)
-        wanted = self.offer.parts(self.target, [each for each in there if each.id in chosen])
-        self.parts = [self._part(api, each, chosen) for each in wanted]
+        wanted = self.offer.parts(self.target, stores.holding(there, chosen))
+        view = self.sender.viewpoint(alone=alone)
+        self.parts = [self._part(api, each, chosen, view) for each in wanted]
         return wanted[-1]
 
     def timings(self) -> dict[str, float]:
@@ -182,12 +208,12 @@ class _Attempt:
                 found[stage] = found.get(stage, 0.0) + seconds
         return found
 
-    def _part(self, api: ImageApi, wanted: Wanted, chosen: tuple[str, ...]) -> ChainPublication:
+    def _part(self, api: ImageApi, wanted: Wanted, chosen: tuple[str, ...], view: Viewpoint) -> ChainPublication:
         return ChainPublication(
             api=api,
             wanted=wanted,
             journal=Journal(journal_file(self.sender.home, self.target.cloud, self.offer.recipe), self.sender.run),
-            view=self.sender.viewpoint(),
+            view=view,
             certificates=self._certificates(wanted),
             stores=chosen,
             progress=self.progress,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.publishing.inventory import Inventory
+from pipeline.publishing.inventory import KINDS, Inventory
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,13 @@ class Difference:
 
 def compare(before: Inventory, after: Inventory) -> Difference:
     """What changed from ``before`` to ``after``."""
-    both = set(before.known) & set(after.known)
-    kinds: dict[str, Changes] = {}
-    for name in ("packages", "kernels", "services", "ports", "users", "files"):
-        if name in both:
-            kinds[name] = _changes(_as_map(getattr(before, name)), _as_map(getattr(after, name)))
-    return Difference(kinds)
-
-
-def _as_map(value: Mapping[str, str] | Sequence[str]) -> Mapping[str, str]:
-    return value if isinstance(value, Mapping) else dict.fromkeys(value, "")
+    return Difference(
+        {
+            kind: _changes(before.table(kind), after.table(kind))
+            for kind in KINDS
+            if kind in before.known and kind in after.known
+        }
+    )
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Changes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import requests
@@ -51,10 +51,17 @@ class Adapter(Protocol):
 class Http:
     """Requests to one cloud, called ``cloud`` in messages."""
 
-    def __init__(self, adapter: Adapter, cloud: str, patience: Patience) -> None:
+    def __init__(
+        self, adapter: Adapter, cloud: str, patience: Patience, guard: Callable[[], None] = lambda: None
+    ) -> None:
         self._adapter = adapter
         self.cloud = cloud
         self.patience = patience
+        self._guard = guard
+
+    def guarded(self, guard: Callable[[], None]) -> Http:
+        """The same, with ``guard`` asked before each request that changes anything; it raises to prevent that."""
+        return Http(self._adapter, self.cloud, self.patience, guard)
 
     def once(
         self,
@@ -73,6 +80,8 @@ class Http:
         ``what`` says for people what is being done ("patch image 1234"). Raises ``Unreachable`` when it is unknown
         whether the request took effect, ``Refused`` or one of its kinds on a clear no.
         """
+        if method != "GET":
+            self._guard()
         options: dict[str, Any] = {"headers": dict(headers or {}), "timeout": timeout, "raise_exc": False}
         if json is not None:
             options["json"] = json

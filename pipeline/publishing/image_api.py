@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +21,10 @@ _LOCK = "os_glance_import_task"
 
 class ImageApi(ImageRecords):
     """One cloud's image service. Uploads and copies settle what they were asked for, as changes of records do."""
+
+    def guarded(self, guard: Callable[[], None]) -> ImageApi:
+        """The same cloud, with ``guard`` asked before each request that changes anything; it raises to prevent that."""
+        return ImageApi(self._http.guarded(guard))
 
     def upload(
         self, image_id: str, path: Path, size: int, *, store: str | None = None, progress: Progress = nothing

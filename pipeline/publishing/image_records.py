@@ -56,11 +56,12 @@ class ImageRecords:
 
     def images(self, **filters: str) -> list[ImageRecord]:
         """All images this user's project owns or manages that match, hidden ones too, without duplicates."""
-        found: dict[str, ImageRecord] = {}
-        for hidden in ("false", "true"):
-            for record in self._pages({**filters, "os_hidden": hidden}):
-                found[record.id] = record
-        return list(found.values())
+        listed = (self._pages({**filters, "os_hidden": hidden}) for hidden in ("false", "true"))
+        return list({record.id: record for records in listed for record in records}.values())
+
+    def hidden(self, **filters: str) -> list[ImageRecord]:
+        """The hidden ones of ``images``."""
+        return list(self._pages({**filters, "os_hidden": "true"}))
 
     def visible(self, **filters: str) -> Iterator[ImageRecord]:
         """The images a plain listing shows, newest first."""
@@ -139,6 +140,17 @@ class ImageRecords:
                 if attempt == self.patience.attempts:
                     raise
         raise AssertionError("patience has at least one attempt")
+
+    def mark(self, image_id: str, name: str, value: str, *, timeout: float) -> None:
+        """Set one property, trying once: what it is for would be out of date the second time."""
+        self._http.once(
+            "PATCH",
+            path_of(image_id),
+            f"mark image {image_id}",
+            json=[{"op": "add", "path": f"/{name}", "value": value}],
+            headers={"Content-Type": _PATCH_TYPE},
+            timeout=timeout,
+        )
 
     def delete(self, image_id: str) -> Deletion:
         """Delete an image; one that is gone already counts as deleted."""

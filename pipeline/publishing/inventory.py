@@ -12,21 +12,23 @@ from typing import Any
 from pipeline.base import atomic
 from pipeline.base.home import Home
 from pipeline.engine.result import BuildResult
+from pipeline.host import contents
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """``packages``: name → version; ``files``: path → what identifies the content; the others are names.
+    """Names and what is known of each: of ``packages`` the version, of ``kernels`` nothing, of ``services`` whether
+    they are enabled, of ``ports`` who listens, of ``users`` what they may do, of ``files`` what identifies the content.
 
     ``known`` lists the parts that were looked at: an empty one that is not in it says nothing.
     """
 
     packages: Mapping[str, str] = field(default_factory=dict)
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    services: tuple[str, ...] = ()
-    ports: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
-    kernels: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
 
     @classmethod
@@ -34,35 +36,45 @@ class Inventory:
         """What the steps of ``build`` found."""
         offline = build.facts.get("offline", {})
         inspection = offline.get("inspection", {})
-        contents = offline.get("contents", {})
-        tested = build.facts.get("boot_test", {})
-        found = {
+        found = offline.get("contents", {})
+        packed = found.get("files")
+        told = {
             "packages": inspection.get("packages"),
             "kernels": inspection.get("kernels"),
-            "files": contents.get("files"),
-            "services": contents.get("services"),
-            "users": contents.get("users"),
-            "ports": tested.get("ports"),
+            **{name: found.get(name) for name in ("services", "ports", "users")},
+            "files": contents.unpack(packed) if packed else None,
         }
-        return cls.parse({**found, "known": [name for name, value in found.items() if value is not None]})
+        return cls.parse({**told, "known": [name for name, value in told.items() if value is not None]})
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Inventory:
-        """From JSON data."""
-        found: dict[str, Any] = {name: tuple(sorted(map(str, data.get(name) or ()))) for name in _LISTS}
-        for name in _MAPS:
-            found[name] = {str(key): str(value) for key, value in (data.get(name) or {}).items()}
-        return cls(**found)
+        """From JSON data, where a list is as good as a table that tells nothing of each name."""
+        tables = {name: _table(data.get(name) or {}) for name in KINDS}
+        return cls(**tables, known=tuple(sorted(map(str, data.get("known") or ()))))
+
+    def table(self, kind: str) -> Mapping[str, str]:
+        """One of ``KINDS``."""
+        found: Mapping[str, str] = getattr(self, kind)
+        return found
 
 
-_LISTS = ("services", "ports", "users", "kernels", "known")
-_MAPS = ("packages", "files")
+_KEPT = 2000
+KINDS = ("packages", "kernels", "services", "ports", "users", "files")
+
+
+def _table(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(name): str(told) for name, told in value.items()}
+    return dict.fromkeys(map(str, value), "")
 
 
 def keep(home: Home, sha512: str, inventory: Inventory) -> None:
     """Remember what the image with these bytes holds."""
     text = json.dumps(asdict(inventory), sort_keys=True, separators=(",", ":"))
-    atomic.write_bytes(_file(home, sha512), gzip.compress(text.encode(), mtime=0))
+    file = _file(home, sha512)
+    atomic.write_bytes(file, gzip.compress(text.encode(), mtime=0))
+    for old in sorted(file.parent.glob("*.gz"), key=_age)[:-_KEPT]:
+        old.unlink(missing_ok=True)
 
 
 def recall(home: Home, sha512: str | None) -> Inventory | None:
@@ -70,6 +82,13 @@ def recall(home: Home, sha512: str | None) -> Inventory | None:
     if not sha512 or not _file(home, sha512).is_file():
         return None
     return Inventory.parse(json.loads(gzip.decompress(_file(home, sha512).read_bytes())))
+
+
+def _age(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _file(home: Home, sha512: str) -> Path:

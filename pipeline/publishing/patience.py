@@ -9,10 +9,28 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class Lease:
+    """The holder shows every ``beat`` seconds that it lives; one that shows nothing for ``lasts`` seconds is dead.
+
+    Whoever waits for it looks every ``poll`` seconds.
+    """
+
+    beat: float = 15.0
+    lasts: float = 90.0
+    poll: float = 2.0
+
+    @property
+    def doubtful(self) -> float:
+        """Seconds without a beat after which a holder makes sure, before it does anything, that it still holds."""
+        return self.lasts / 2
+
+
+@dataclass(frozen=True)
 class Patience:
     """``attempts`` in all, with a pause that doubles from ``first`` to ``longest`` seconds between them.
 
-    ``settle`` is how long, in seconds, work inside the cloud (a copy, a slow commit) may go without any progress.
+    ``settle`` is how long, in seconds, work inside the cloud (a copy, a slow commit) may go without any progress;
+    ``lease`` is that of locks on clouds.
     """
 
     attempts: int = 6
@@ -20,6 +38,7 @@ class Patience:
     longest: float = 30.0
     settle: float = 900.0
     poll: float = 1.0
+    lease: Lease = field(default_factory=Lease)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.situation import Course, Situation
-from pipeline.publishing.wanted import Wanted
+from pipeline.publishing.wanted import Wanted, dated_name
 
 
 class Act(StrEnum):
@@ -22,7 +22,6 @@ class Act(StrEnum):
     CHANGE = "change"  # the record of the newest image
     HOLD = "hold"
     SWITCH = "switch"  # the one change that makes an image the newest
-    DELETE = "delete"
     NOTHING = "nothing"
 
 
@@ -36,20 +35,60 @@ class Step:
     why: str
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What holds a publication back: tripped ``gates``; unless ``again``, bytes that a person took back; with
+    ``only_new``, that an image of this name exists (``others`` are those that are not of the recipe).
+    """
+
+    gates: Sequence[str] = ()
+    again: bool = False
+    only_new: bool = False
+    others: Sequence[ImageRecord] = ()
+
+
+def publication(looked: Sequence[tuple[Situation, Wanted]], limits: Limits) -> list[Step]:
+    """The acts for all parts of an image, the disk last, in order."""
+    if limits.again:
+        looked = [(_again(situation), wanted) for situation, wanted in looked]
+    for situation, wanted in looked:
+        if situation.course is Course.WITHDRAWN:
+            return _towards(situation, wanted, ())
+    if limits.only_new and (left := [*limits.others, *_replaced(looked)]):
+        why = "exists with other bytes and is left alone; --update-existing takes its place"
+        return [Step(Act.NOTHING, each.id, each.name, why) for each in left]
+    links = {
+        f"{wanted.chain.part}_id": situation.candidate.id if situation.candidate else "the new one"
+        for situation, wanted in looked[:-1]
+    }
+    *parts, (disk_situation, disk) = looked
+    linked = replace(disk, properties={**disk.properties, **links})
+    found = [step for situation, wanted in parts for step in steps(situation, wanted, limits.gates)]
+    return [*found, *steps(disk_situation, linked, limits.gates)]
+
+
+def _again(situation: Situation) -> Situation:
+    if situation.course is not Course.WITHDRAWN:
+        return situation
+    return replace(situation, course=Course.CREATE, candidate=None)
+
+
+def _replaced(looked: Sequence[tuple[Situation, Wanted]]) -> list[ImageRecord]:
+    return [
+        situation.newest
+        for situation, _ in looked
+        if situation.newest is not None and situation.course is not Course.REFRESH
+    ]
+
+
 def steps(situation: Situation, wanted: Wanted, gates: Sequence[str]) -> list[Step]:
     """The acts that lead from ``situation`` to ``wanted``, in order. ``gates`` are reasons to hold the image back."""
     found = [
         Step(Act.DISCARD, each.id, each.name, "its run broke off before it was verified")
         for each in situation.leftovers
     ]
-    found += [
-        Step(Act.RETIRE, each.id, each.name, "a newer one was shown already when a run broke off")
-        for each in situation.stale_newest
-    ]
-    found += [
-        Step(Act.RETIRE, each.id, each.name, "never shown, and overtaken by a later build")
-        for each in situation.outdated
-    ]
+    found += [_retire(each, "a newer one was shown already when a run broke off") for each in situation.stale_newest]
+    found += [_retire(each, "never shown, and overtaken by a later build") for each in situation.outdated]
     return found + _towards(situation, wanted, gates)
 
 
@@ -71,10 +110,13 @@ def _towards(situation: Situation, wanted: Wanted, gates: Sequence[str]) -> list
     if gates:
         return [begin, check, Step(Act.HOLD, known, wanted.dated_name, "; ".join(gates))]
     show = Step(Act.SWITCH, known, wanted.name, f"becomes the newest, {wanted.visibility}")
-    retire = [
-        Step(Act.RETIRE, each.id, each.name, "no longer the newest") for each in [situation.newest] if each is not None
-    ]
+    retire = [_retire(each, "no longer the newest") for each in [situation.newest] if each is not None]
     return [begin, check, show, *retire]
+
+
+def _retire(record: ImageRecord, why: str) -> Step:
+    name = record.name if record.bears_date else dated_name(record.name, record.version)
+    return Step(Act.RETIRE, record.id, record.name, f"hidden, as {name}: {why}")
 
 
 def _refresh(record: ImageRecord, wanted: Wanted) -> Step:

@@ -36,7 +36,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class PartResult:
-    """One image at the end of a publication. ``previous`` is the image it took the place of."""
+    """One image at the end of a publication. ``previous`` is the image it took the place of; ``waiting`` are members
+    who still have to accept it.
+    """
 
     part: Part
     outcome: Outcome
@@ -45,6 +47,7 @@ class PartResult:
     read: Sequence[ReadBack] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     changed: Sequence[str] = ()
+    waiting: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,16 @@ def _result(
     previous: ImageRecord | None = None,
     changed: Sequence[str] = (),
 ) -> PartResult:
-    return PartResult(part.wanted.chain.part, outcome, record, previous, tuple(part.read), part.seconds, tuple(changed))
+    return PartResult(
+        part.wanted.chain.part,
+        outcome,
+        record,
+        previous,
+        read=tuple(part.read),
+        seconds=part.seconds,
+        changed=tuple(changed),
+        waiting=part.waiting,
+    )
 
 
 def _would_replace(part: ChainPublication) -> bool:

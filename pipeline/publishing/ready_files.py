@@ -16,7 +16,7 @@ from pipeline.image import formats, properties
 from pipeline.image.digests import digest_file
 from pipeline.publishing import marks
 from pipeline.publishing.marks import Chain, Part
-from pipeline.publishing.release import Offer, without_reserved
+from pipeline.publishing.release import BOOT_PARTS, Offer, without_reserved
 from pipeline.publishing.stores import Store
 from pipeline.publishing.wanted import Wanted
 from pipeline.recipes.nightly import Target
@@ -24,7 +24,6 @@ from pipeline.signing import image_signature
 from pipeline.signing.certificates import LocalCertificates
 from pipeline.signing.signer import Signer
 
-_FORMATS = {Part.KERNEL: "aki", Part.RAMDISK: "ari"}
 _ORDER = (Part.KERNEL, Part.RAMDISK, Part.DISK)
 
 
@@ -58,8 +57,8 @@ class ReadyFiles:
         if not path.is_file():
             raise PipelineError(f"{path}: there is no such file")
         progress.say(f"reading {path.name}")
-        verdict = formats.inspect(path, _FORMATS.get(part))
-        disk_format = _FORMATS.get(part) or verdict.disk_format
+        verdict = formats.inspect(path, BOOT_PARTS.get(part))
+        disk_format = BOOT_PARTS.get(part) or verdict.disk_format
         smallest = properties.min_disk(verdict.virtual_size) if part is Part.DISK and verdict.virtual_size else 0
         digests = digest_file(path, progress=progress)
         described = self.properties if part is Part.DISK else {}

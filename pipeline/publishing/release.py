@@ -23,6 +23,11 @@ from pipeline.signing import proof
 from pipeline.signing.image_signature import CERTIFICATE
 
 _RESERVED = (marks.PREFIX, "os_glance")
+# The Image API's formats of what a disk without a boot loader starts with.
+BOOT_PARTS = {Part.KERNEL: "aki", Part.RAMDISK: "ari"}
+_FILE_SYSTEM = "ami"
+# Products whose formats in the Image API are not their name in a bare container.
+_FORMATS = {"ova": ("vmdk", "ova"), _FILE_SYSTEM: ("ami", "ami")}
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def of_build(build: BuildResult, home: Home, publisher: str, now: datetime) -> O
     def parts(target: Target, stores: Sequence[Store]) -> list[Wanted]:
         product = choose_product(build, stores, target.format)
         made = disk(build, product, target, publisher, now)
-        return [*documents(build, product, target, made), made]
+        return [*boot_parts(build, target, made), *documents(build, product, target, made), made]
 
     def difference(newest: ImageRecord | None) -> Difference | None:
         before = inventory.recall(home, newest.sha512) if newest else None
@@ -65,16 +70,22 @@ def of_build(build: BuildResult, home: Home, publisher: str, now: datetime) -> O
 
 
 def choose_product(build: BuildResult, stores: Sequence[Store], asked: ProductFormat | None = None) -> ProductResult:
-    """The product to publish: what the target or the recipe asks for, else RAW where Ceph keeps it, else the first.
+    """The disk to publish: what the target or the recipe asks for, else RAW where Ceph keeps it, another elsewhere.
 
-    Guests on Ceph start as clones of a RAW image; any other format would be copied whole each time.
+    Guests on Ceph start as clones of a RAW image; any other format would be copied whole each time. A root file system
+    without a partition table is what a kernel beside it starts, so that it goes first.
     """
     wanted = asked or build.recipe.publish.format
     if wanted is not None:
         return build.product(wanted)
+    disks = {product.format: product for product in build.products if product.format not in BOOT_PARTS.values()}
+    if not disks:
+        raise PipelineError(f"recipe {build.recipe.name} makes no disk")
+    if _FILE_SYSTEM in disks:
+        return disks[_FILE_SYSTEM]
     on_ceph = any(store.type == "rbd" for store in stores)
-    raw = [product for product in build.products if product.format == ProductFormat.RAW]
-    return raw[0] if on_ceph and raw else build.products[0]
+    fitting = [product for name, product in disks.items() if (name == ProductFormat.RAW) == on_ceph]
+    return (fitting or list(disks.values()))[0]
 
 
 def disk(build: BuildResult, product: ProductResult, target: Target, publisher: str, now: datetime) -> Wanted:
@@ -85,6 +96,7 @@ def disk(build: BuildResult, product: ProductResult, target: Target, publisher: 
     recipe = build.recipe
     without_reserved(build.properties, f"recipe {recipe.name}")
     tested = recipe.boot_test.memory if recipe.boot_test.enabled else None
+    disk_format, container_format = _FORMATS.get(product.format, (product.format, "bare"))
     return Wanted(
         chain=Chain(publisher, recipe.name),
         name=recipe.image_name,
@@ -92,8 +104,8 @@ def disk(build: BuildResult, product: ProductResult, target: Target, publisher: 
         path=product.path,
         size=product.size,
         sha512=product.digests["sha512"],
-        disk_format=product.format,
-        container_format="bare",
+        disk_format=disk_format,
+        container_format=container_format,
         visibility=str(recipe.publish.visibility),
         hidden=recipe.publish.hidden,
         protected=recipe.publish.protected,
@@ -104,6 +116,32 @@ def disk(build: BuildResult, product: ProductResult, target: Target, publisher: 
         members=frozenset(recipe.publish.members),
         certificate=product.signature.get(CERTIFICATE, "") if target.certificate else "",
     )
+
+
+def boot_parts(build: BuildResult, target: Target, of: Wanted) -> list[Wanted]:
+    """The kernel and the ramdisk that the disk image ``of`` starts with, for recipes that make them.
+
+    Named as ``openstack overcloud image upload`` names them; the disk names their ids (``kernel_id``, ``ramdisk_id``).
+    """
+    made = {product.format: product for product in build.products}
+    return [
+        replace(
+            of,
+            chain=replace(of.chain, part=part),
+            name=f"{of.name}{part.suffix}",
+            path=made[disk_format].path,
+            size=made[disk_format].size,
+            sha512=made[disk_format].digests["sha512"],
+            disk_format=disk_format,
+            container_format="bare",
+            min_disk=0,
+            min_ram=0,
+            properties=_signature(made[disk_format], target),
+            certificate=made[disk_format].signature.get(CERTIFICATE, "") if target.certificate else "",
+        )
+        for part, disk_format in BOOT_PARTS.items()
+        if disk_format in made
+    ]
 
 
 def documents(build: BuildResult, product: ProductResult, target: Target, of: Wanted) -> list[Wanted]:
@@ -124,6 +162,7 @@ def documents(build: BuildResult, product: ProductResult, target: Target, of: Wa
             size=digests.size,
             sha512=digests.sha512,
             disk_format="raw",
+            container_format="bare",
             hidden=True,
             min_disk=0,
             min_ram=0,

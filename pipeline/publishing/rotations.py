@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.base.errors import PipelineError
-from pipeline.publishing import lock
 from pipeline.publishing.delivery import Sender
-from pipeline.publishing.journal import Journal, journal_file, lock_file
+from pipeline.publishing.image_api import ImageApi
+from pipeline.publishing.journal import Journal, journal_file
 from pipeline.publishing.rotation import Rotated, Rotation
 from pipeline.recipes.model import Recipe
 
@@ -27,18 +27,24 @@ def rotate(recipe: Recipe, cloud: str, sender: Sender, *, delete: bool) -> Recip
     """Decide what may go of ``recipe`` on ``cloud``; with ``delete``, delete it."""
     try:
         api = sender.connect(cloud)
-        with lock.held(lock_file(sender.home, cloud, recipe.name), f"rotating {recipe.name} on cloud {cloud}"):
-            rotation = Rotation(
-                api=api,
-                publisher=sender.publisher,
-                recipe=recipe.name,
-                limits=recipe.publish.retention,
-                view=sender.viewpoint(),
-                journal=Journal(journal_file(sender.home, cloud, recipe.name), sender.run),
-            )
-            return RecipeRotation(recipe.name, cloud, rotation.run(delete=delete))
+        if not delete:
+            decided = _rotation(recipe, api, sender, alone=sender.place(api, recipe.name).is_free()).run(delete=False)
+            return RecipeRotation(recipe.name, cloud, decided)
+        with sender.locked(api, recipe.name, "rotating") as locked:
+            return RecipeRotation(recipe.name, cloud, _rotation(recipe, locked, sender, alone=True).run(delete=True))
     except PipelineError as error:
         return RecipeRotation(recipe.name, cloud, error=error)
+
+
+def _rotation(recipe: Recipe, api: ImageApi, sender: Sender, *, alone: bool) -> Rotation:
+    return Rotation(
+        api=api,
+        publisher=sender.publisher,
+        recipe=recipe.name,
+        limits=recipe.publish.retention,
+        view=sender.viewpoint(alone=alone),
+        journal=Journal(journal_file(sender.home, api.cloud, recipe.name), sender.run),
+    )
 
 
 def rotate_all(

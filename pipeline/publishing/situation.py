@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from pipeline.publishing import marks
@@ -65,21 +65,15 @@ class Situation:
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """Who looks, and when. ``abandoned_after``: how long another machine's unfinished upload is left alone."""
+    """Who looks, and when. ``alone``: nobody else is at work on these images, since we have the cloud's lock."""
 
     runner: str
     now: datetime
-    abandoned_after: timedelta = timedelta(hours=24)
+    alone: bool = False
 
     def is_dead(self, record: ImageRecord) -> bool:
-        """Whether nobody works on an unfinished image any more.
-
-        We hold this machine's lock for the chain, so that an image of this machine has no other run at it. What another
-        machine began cannot be asked for; it counts as dead when nothing changed for long.
-        """
-        if record.properties.get(marks.RUNNER) == self.runner:
-            return True
-        return self.now - record.updated_at > self.abandoned_after
+        """Whether nobody works on an unfinished image any more: this machine's own lock is always ours."""
+        return self.alone or record.properties.get(marks.RUNNER) == self.runner
 
 
 @dataclass

@@ -50,3 +50,8 @@ def choose(stores: Sequence[Store], wanted: Sequence[str], cloud: str) -> tuple[
             hint="correct stores in recipes/nightly.yaml or in the recipe's publish section, or say all",
         )
     return tuple(dict.fromkeys(wanted))
+
+
+def holding(stores: Sequence[Store], chosen: Sequence[str]) -> list[Store]:
+    """The stores that will hold an image for which ``chosen`` were chosen: those, or the cloud's default."""
+    return [each for each in stores if (each.id in chosen if chosen else each.is_default)]

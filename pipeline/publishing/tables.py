@@ -11,6 +11,8 @@ from rich.text import Text
 
 from pipeline.publishing.delivery import Delivery, Preview
 from pipeline.publishing.publication import Outcome, PartResult
+from pipeline.publishing.rotation import Fate, deletes
+from pipeline.publishing.rotations import RecipeRotation
 from pipeline.publishing.words import bytes_text
 
 _COLOURS = {
@@ -23,6 +25,7 @@ _COLOURS = {
     Outcome.NOT_BUILT: "bold red",
     Outcome.FAILED: "bold red",
 }
+_FATES = {Fate.DELETED: "red", Fate.TO_DELETE: "red", Fate.IN_USE: "yellow", Fate.PROTECTED: "yellow"}
 # Marks of ours and of the service, and the signature, which has a line of its own.
 _NOT_SHOWN = ("pipeline_", "os_glance", "img_signature")
 
@@ -59,6 +62,7 @@ def details(delivery: Delivery, part: PartResult) -> Table:
         "size": f"{bytes_text(record.size)} ({record.size} bytes), {record.disk_format}",
         "sha512": record.sha512 or "–",
         "shown": f"{record.visibility}, min_disk {record.min_disk} GiB, min_ram {record.min_ram} MiB",
+        **({"members": f"{', '.join(part.waiting)} still have to accept it"} if part.waiting else {}),
         "tags": ", ".join(sorted(record.tags)),
         "properties": ", ".join(f"{name}={value}" for name, value in sorted(shown.items())),
         "signature": _signature(part),
@@ -99,6 +103,27 @@ def show_previews(previews: Iterable[Preview], console: Console | None = None) -
     for preview in found:
         if preview.error is not None:
             terminal.print(Text(f"{preview.recipe} → {preview.cloud}: {preview.error}", style="red"))
+
+
+def show_rotations(rotations: Iterable[RecipeRotation], console: Console | None = None, *, brief: bool = False) -> None:
+    """Print what becomes of previous images, each with the reason; if ``brief``, only of those that go."""
+    terminal = console or Console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("recipe", "cloud", "image", "fate", "why"):
+        table.add_column(column, overflow="fold")
+    found = list(rotations)
+    rows = [(rotation, each) for rotation in found for each in rotation.rotated]
+    for rotation, each in rows:
+        if not brief or each.fate is not Fate.KEPT:
+            fate = Text(str(each.fate), style=_FATES.get(each.fate, ""))
+            table.add_row(rotation.recipe, rotation.cloud, each.record.name, fate, each.why)
+    if table.row_count:
+        terminal.print(table)
+    for rotation in found:
+        if rotation.error is not None:
+            terminal.print(Text(f"{rotation.recipe} on {rotation.cloud}: {rotation.error}", style="red"))
+    if not brief and not any(deletes(rotation.rotated) for rotation in found):
+        terminal.print("nothing is to be deleted" if rows else "there are no previous images")
 
 
 def _signature(part: PartResult) -> str:

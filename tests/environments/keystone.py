@@ -46,6 +46,7 @@ _CONF = """
 connection = sqlite:///{folder}/keystone.sqlite
 [token]
 provider = fernet
+expiration = {token_seconds}
 [fernet_tokens]
 key_repository = {folder}/fernet_tokens
 [fernet_receipts]
@@ -177,13 +178,16 @@ class Keystone:
 
 
 @contextlib.contextmanager
-def keystone() -> Iterator[Keystone]:
-    """Run Keystone with the users of this module's table; ready in about ten seconds once its environment is made."""
+def keystone(token_seconds: int = 3600) -> Iterator[Keystone]:
+    """Run Keystone with the users of this module's table; ready in about ten seconds once its environment is made.
+
+    Its tokens live for ``token_seconds``.
+    """
     programs = environment("keystone")
     with scratch("keystone") as folder:
         port = free_port()
         url = f"http://127.0.0.1:{port}/v3"
-        (folder / "keystone.conf").write_text(_CONF.format(folder=folder))
+        (folder / "keystone.conf").write_text(_CONF.format(folder=folder, token_seconds=token_seconds))
         (folder / "gunicorn.conf.py").write_text(_GUNICORN.format(port=port))
         for repository in ("fernet_tokens", "fernet_receipts", "credential"):
             _make_keys(folder / repository)

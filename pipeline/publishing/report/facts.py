@@ -36,6 +36,7 @@ def of_night(night: Night, home: Home) -> dict[str, Any]:
         "verdict": _verdict(night),
         "good": night.is_good,
         "changed": not night.changed_nothing,
+        "totals": totals(recipes),
         "recipes": recipes,
         "rotation": [
             {"recipe": each.recipe, "cloud": each.cloud, "images": _rotated(each.rotated), "error": _error(each.error)}
@@ -121,6 +122,7 @@ def _part(part: PartResult) -> dict[str, Any]:
         "image": _image(part.record),
         "previous": _image(part.previous),
         "changed": list(part.changed),
+        "waiting": list(part.waiting),
         "read_back": [
             {"store": read.store or "", "signature": read.signature, "seconds": round(read.seconds, 2)}
             for read in part.read

@@ -58,12 +58,12 @@ def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:
                 yield f"- {_plain(cloud['cloud'])}: {part['outcome']} `{image['id']}`, sha512 `{image['sha512']}`"
     for difference in recipe["differences"]:
         for name, kind in difference["kinds"].items():
-            yield f"- {name} on {_plain(difference['cloud'])}: {kind['summary']}{_names(kind)}"
+            yield f"- {name} on {_plain(difference['cloud'])}: {kind['summary']}{_names(name, kind)}"
 
 
-def _names(kind: Mapping[str, Any]) -> str:
-    shown = [f"+{name}" for name in kind["added"]] + [f"−{name}" for name in kind["removed"]]
-    shown += [f"{name} {pair[0]}→{pair[1]}" for name, pair in kind["updated"].items()]
+def _names(name: str, kind: Mapping[str, Any]) -> str:
+    shown = [f"+{key}" for key in kind["added"]] + [f"−{key}" for key in kind["removed"]]
+    shown += [key if name == "files" else f"{key} {pair[0]}→{pair[1]}" for key, pair in kind["updated"].items()]
     more = sum(kind["counts"]) - 12
     return f" ({_plain(', '.join(shown[:12]))}{f' and {more} more' if more > 0 else ''})" if shown else ""
 

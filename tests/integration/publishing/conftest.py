@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pipeline.publishing.delivery import Choice, Delivery, Sender, deliver
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.marks import Chain, Part
+from pipeline.publishing.patience import Patience
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.nightly import Target
 from tests.environments.imageservice import ImageService, image_service
@@ -57,6 +58,7 @@ class Desk:
     services: dict[str, ImageService]
     recipe: Recipe
     now: datetime
+    patience: Patience = field(default_factory=hurried)
 
     def build(self, content: str, **more: Any) -> BuildResult:
         """A build of the recipe; the services get to know the certificate of its signature."""
@@ -68,7 +70,7 @@ class Desk:
     @property
     def sender(self) -> Sender:
         """A new run."""
-        return Sender(self.home, uuid.uuid4().hex[:12], self.now, patience=hurried())
+        return Sender(self.home, uuid.uuid4().hex[:12], self.now, patience=self.patience)
 
     def publish(self, build: BuildResult, cloud: str = "here", choice: Choice | None = None, **target: Any) -> Delivery:
         """Publish a build to a cloud."""

@@ -23,6 +23,7 @@ class Fault(StrEnum):
     NONE = "none"
     REFUSED = "refused"  # never arrives
     LOST_ANSWER = "lost answer"  # takes effect; the client never hears of it
+    UNAUTHORIZED = "401"
     CONFLICT = "409"
     TROUBLE = "500"
     TROUBLE_AFTERWARDS = "500 after success"
@@ -48,17 +49,17 @@ class Fault(StrEnum):
         )
 
 
-class Killed(BaseException):
-    """The publishing process is dead: nothing of it runs any more."""
-
-
 @dataclass
 class FaultyProxy:
-    """``upstream`` is a URL. ``choose`` is asked for the fault of each request; ``watch`` is called around each."""
+    """``upstream`` is a URL. ``choose`` is asked for the fault of each request; ``watch`` is called around each.
+    ``kill`` ends the process whose requests these are; only a ``deadly`` proxy does.
+    """
 
     upstream: str
     choose: Callable[[str, str], Fault] = lambda method, path: Fault.NONE
     watch: Callable[[], None] = lambda: None
+    deadly: bool = False
+    kill: Callable[[], None] = lambda: None
     dead: bool = False
     log: list[str] = field(default_factory=list)
     url: str = ""
@@ -73,8 +74,7 @@ class FaultyProxy:
         class Handler(_Handler):
             owner = proxy
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
@@ -104,6 +104,13 @@ class FaultyProxy:
             return chosen
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that are gone are what this is for."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     owner: FaultyProxy
@@ -112,9 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.owner
         fault = owner.fault(self.command, self.path)
         owner.look()
-        if fault in (Fault.CONFLICT, Fault.TROUBLE):
+        if fault in (Fault.UNAUTHORIZED, Fault.CONFLICT, Fault.TROUBLE):
             self._drain()
-            self._answer(409 if fault is Fault.CONFLICT else 500, b"injected")
+            self._answer(int(fault), b"injected")
         elif fault is Fault.CUT_REQUEST:
             self._cut_request()
             self._break()
@@ -203,6 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _break(self, fault: Fault = Fault.NONE) -> None:
         if fault.kills:
             self.owner.dead = True
+            self.owner.kill()
         self.close_connection = True
         with contextlib.suppress(OSError):
             # RST instead of FIN: the client sees a broken connection, not an empty answer.

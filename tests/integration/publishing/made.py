@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.result import BuildResult, ProductResult, StepResult, StepStatus
+from pipeline.host import process
 from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.product import Publish
@@ -19,10 +20,11 @@ PACKAGES = {f"package-{number:02}": "1.0" for number in range(30)}
 
 
 def recipe(name: str, **publish: Any) -> Recipe:
-    """The shipped recipe under another name, published as ``publish`` says."""
+    """The shipped recipe under another name, of a system of its own, published as ``publish`` says."""
     (shipped,) = RecipeFolder(CHECKOUT / "recipes").load("tiny")
     wanted = Publish(**{"visibility": "public", "tags": ("golden",), **publish})
-    return shipped.model_copy(update={"name": name, "publish": wanted})
+    system = shipped.os.model_copy(update={"version": name})
+    return shipped.model_copy(update={"name": name, "os": system, "publish": wanted})
 
 
 def build(
@@ -33,20 +35,19 @@ def build(
     blocks: int = 4096,
     packages: dict[str, str] | None = None,
     signed: bool = True,
+    kernel: str = "",
+    ramdisk: str = "",
+    qcow2: bool = False,
     **facts: Any,
 ) -> BuildResult:
-    """A good build whose one product, RAW, holds ``content`` and nothing else decides its bytes."""
-    folder = home.root / "made"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(f'{content} {blocks}'.encode()).hexdigest()}.raw"
-    if not path.exists():
-        path.write_bytes(hashlib.sha512(content.encode()).digest() * 8 * blocks)
-    signature: dict[str, str] = {}
-    if signed:
-        signature = _signatures.setdefault((home, path), dict(_sign(home, path)))
-    data = path.read_bytes()
-    digests = {name: hashlib.new(name, data).hexdigest() for name in ("md5", "sha256", "sha512")}
-    product = ProductResult("raw", path, len(data), digests, signature)
+    """A good build whose disk, RAW, holds ``content`` and nothing else decides its bytes; so with the other two.
+
+    With ``qcow2`` there is a product of that format, too.
+    """
+    given = {"raw": (content, blocks), "aki": (kernel, 64), "ari": (ramdisk, 64)}
+    products = [_product(home, name, *given[name], signed=signed) for name in given if given[name][0]]
+    if qcow2:
+        products.append(_signed("qcow2", _converted(products[0].path), home, signed=signed))
     known: dict[str, Any] = {
         "boot_test": {"firmware": {"bios": {"seconds": 12.0}}, "ports": ["tcp 22"]},
         "offline": {"inspection": {"packages": PACKAGES if packages is None else packages, "kernels": ["6.1"]}},
@@ -55,7 +56,32 @@ def build(
         StepResult("install", "install", StepStatus.CACHED, 20.0),
         StepResult("sign", "record", StepStatus.RAN, 0.5),
     ]
-    return BuildResult(of, "run", [product], of.image_properties, {**known, **facts}, steps, True, 1.0)
+    return BuildResult(of, "run", products, of.image_properties, {**known, **facts}, steps, True, 1.0)
+
+
+def _product(home: Home, name: str, content: str, blocks: int, *, signed: bool) -> ProductResult:
+    folder = home.root / "made"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(f'{content} {blocks}'.encode()).hexdigest()}.{name}"
+    if not path.exists():
+        path.write_bytes(hashlib.sha512(content.encode()).digest() * 8 * blocks)
+    return _signed(name, path, home, signed=signed)
+
+
+def _converted(raw: Path) -> Path:
+    made = raw.with_suffix(".qcow2")
+    if not made.exists():
+        process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, made])
+    return made
+
+
+def _signed(name: str, path: Path, home: Home, *, signed: bool) -> ProductResult:
+    signature: dict[str, str] = {}
+    if signed:
+        signature = _signatures.setdefault((home, path), dict(_sign(home, path)))
+    data = path.read_bytes()
+    digests = {kind: hashlib.new(kind, data).hexdigest() for kind in ("md5", "sha256", "sha512")}
+    return ProductResult(name, path, len(data), digests, signature)
 
 
 def failed(of: Recipe) -> BuildResult:

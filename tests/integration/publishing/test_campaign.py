@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 
 from pipeline.base.home import Home
 from pipeline.engine import events
-from pipeline.publishing import campaign, overview
-from pipeline.publishing.delivery import Choice, Delivery
+from pipeline.publishing import campaign, overview, release
+from pipeline.publishing.delivery import Choice, Delivery, preview
 from pipeline.publishing.marks import Part, State
+from pipeline.publishing.plan import Act
 from pipeline.publishing.publication import Outcome
 from pipeline.publishing.ready_files import ReadyFiles
 from pipeline.publishing.rotation import Fate
@@ -192,3 +194,55 @@ def test_clouds_are_found_where_the_operator_has_them(desk: Desk) -> None:
     assert Path(os.environ["OS_CLIENT_CONFIG_FILE"]).is_file()
     found: dict[str, Any] = {store.id: store for store in desk.api().stores()}
     assert set(STORES) <= set(found)
+
+
+def test_a_recipe_that_makes_kernel_and_ramdisk_publishes_all_three_linked(desk: Desk) -> None:
+    first = desk.publish(desk.build("disk 1", kernel="kernel 1", ramdisk="ramdisk 1"))
+    assert (first.error, [each.outcome for each in first.parts]) == (None, [Outcome.PUBLISHED] * 3)
+    (kernel,), (ramdisk,), (disk,) = (desk.images(part=part) for part in (Part.KERNEL, Part.RAMDISK, Part.DISK))
+    assert (disk.properties["kernel_id"], disk.properties["ramdisk_id"]) == (kernel.id, ramdisk.id)
+    assert [each.name.removeprefix(disk.name) for each in (kernel, ramdisk)] == ["-vmlinuz", "-initrd"]
+    assert [(each.disk_format, set(each.stores)) for each in (kernel, ramdisk)] == [
+        ("aki", set(STORES)),
+        ("ari", set(STORES)),
+    ]
+
+    kernel_only = desk.build("disk 1", kernel="kernel 2", ramdisk="ramdisk 1")
+    offer = release.of_build(kernel_only, desk.home, desk.sender.publisher, desk.now)
+    planned = preview(offer, Target(cloud="here", stores=STORES), desk.sender)
+    assert [(step.name.rpartition("-")[2], str(step.act)) for step in planned.steps if step.act is Act.CHANGE] == [
+        (disk.name.rpartition("-")[2], "change")
+    ]
+    second = desk.publish(kernel_only)
+    assert [each.outcome for each in second.parts] == [Outcome.PUBLISHED, Outcome.UNCHANGED, Outcome.CHANGED]
+    assert desk.newest().id == disk.id
+    assert desk.newest().properties["kernel_id"] == desk.images(part=Part.KERNEL)[-1].id != kernel.id
+
+    assert desk.publish(desk.build("disk 2")).outcome is Outcome.PUBLISHED
+    assert "kernel_id" not in desk.newest().properties
+
+
+def test_images_that_consumers_would_confuse_are_refused(desk: Desk) -> None:
+    service = desk.services["here"]
+    theirs = service.create("admin", name=desk.recipe.image_name, visibility="public")
+    service.upload(theirs, b"theirs", "admin")
+    refused = desk.publish(desk.build("a"))
+    assert refused.error is not None and "bears the name" in refused.error.message and theirs in refused.error.message
+    assert desk.images() == []
+    service.request("DELETE", f"/v2/images/{theirs}", "admin")
+    version = {"os_version": uuid.uuid4().hex[:8]}
+    build = replace(desk.build("a"), properties={**desk.recipe.image_properties, **version})
+    assert desk.publish(build).outcome is Outcome.PUBLISHED
+    other = replace(desk, recipe=made.recipe(f"{desk.recipe.name}-renamed"))
+    rival = replace(other.build("b"), properties={**other.recipe.image_properties, **version})
+    rivalled = other.publish(rival)
+    assert rivalled.error is not None and f"newest of recipe {desk.recipe.name}" in rivalled.error.message
+
+
+def test_an_upload_leaves_an_image_of_that_name_alone_whoever_made_it(desk: Desk, tmp_path: Path) -> None:
+    service = desk.services["here"]
+    theirs = service.create("admin", name=desk.recipe.name)
+    found = publish_ready(desk, ready(desk, tmp_path, disk=b"d" * 4096), update=False)
+    assert (found.outcome, desk.images()) == (Outcome.LEFT_ALONE, [])
+    assert publish_ready(desk, ready(desk, tmp_path, disk=b"d" * 4096), update=True).outcome is Outcome.PUBLISHED
+    assert service.show(theirs, "admin")["name"] == desk.recipe.name

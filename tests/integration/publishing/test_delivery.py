@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -207,22 +207,21 @@ def test_the_plan_is_what_apply_does_and_changes_nothing(desk: Desk) -> None:
 
 
 def test_another_run_on_this_machine_is_told_and_nothing_is_done(desk: Desk) -> None:
+    impatient = dataclasses.replace(desk, patience=dataclasses.replace(desk.patience, settle=0.1))
     with lock.held(lock_file(desk.home, "here", desk.recipe.name), "a test"):
-        delivery = desk.publish(desk.build("a"))
+        delivery = impatient.publish(desk.build("a"))
     assert delivery.error is not None and "another run on this machine" in delivery.error.message
     assert desk.images() == []
 
 
-def test_an_upload_of_another_machine_is_left_alone_until_it_is_a_day_old(desk: Desk) -> None:
-    desk.publish(desk.build("a"))
-    chain = Chain(desk.sender.publisher, desk.recipe.name)
-    theirs = {**chain.filters, "id": chain.image_id(2), marks.STATE: "uploading", marks.RUNNER: "they", "name": "x"}
-    desk.services["here"].request("POST", "/v2/images", "admin", json={**theirs, "os_hidden": True, marks.SERIAL: "2"})
-    refused = desk.publish(desk.build("b"))
-    assert refused.error is not None and "another machine" in refused.error.message
-    desk.now += timedelta(hours=25)
-    assert desk.publish(desk.build("b")).outcome is Outcome.PUBLISHED
-    assert [each.state for each in desk.images()] == [State.SUPERSEDED, State.NEWEST]
+def test_another_run_on_this_machine_is_waited_for(desk: Desk) -> None:
+    build = desk.build("a")
+    with ThreadPoolExecutor(1) as pool:
+        with lock.held(lock_file(desk.home, "here", desk.recipe.name), "a test"):
+            waiting = pool.submit(desk.publish, build)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.5)
+        assert waiting.result(60).outcome is Outcome.PUBLISHED
 
 
 def test_the_operators_own_entry_goes_before_ours_and_tokens_are_not_shown(desk: Desk) -> None:

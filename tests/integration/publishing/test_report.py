@@ -6,16 +6,22 @@ import contextlib
 import http.server
 import json
 import socketserver
+import ssl
 import struct
 import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from email import message_from_bytes
+from email.policy import default
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
@@ -33,7 +39,9 @@ from pipeline.publishing.report import files, messages
 from pipeline.publishing.rotation import Fate, Rotated
 from pipeline.publishing.rotations import RecipeRotation
 from pipeline.recipes.nightly import Email, Report, Webhook
+from tests.environments import tls
 from tests.environments.browser import Browser, browser
+from tests.environments.daemon import free_port
 from tests.environments.fixtures import installed
 from tests.integration.publishing import made
 from tests.unit.publishing.builders import NOW, record
@@ -66,8 +74,12 @@ def night(home: Home) -> Night:
     shown = PartResult(Part.DISK, Outcome.PUBLISHED, newest, before, read, timings)
     kept = PartResult(Part.DISK, Outcome.HELD, newest, None, read, timings)
     difference = compare(
-        Inventory({"openssl": "3.0.1", "gone": "1"}, services=("ssh",), known=("packages", "services")),
-        Inventory({"openssl": "3.0.2", _ATTACK: "1"}, services=("ssh", "cron"), known=("packages", "services")),
+        Inventory({"openssl": "3.0.1", "gone": "1"}, services={"ssh": "enabled"}, known=("packages", "services")),
+        Inventory(
+            {"openssl": "3.0.2", _ATTACK: "1"},
+            services={"ssh": "enabled", "cron": "enabled"},
+            known=("packages", "services"),
+        ),
     )
     deliveries = [
         Delivery("tiny", "here", Outcome.PUBLISHED, (shown,), 8.1, None, timings, (), difference),
@@ -175,22 +187,6 @@ def test_old_reports_are_forgotten(home: Home) -> None:
         files.newest(home, "nothing")
 
 
-class _Mail(socketserver.StreamRequestHandler):
-    def handle(self) -> None:
-        self.wfile.write(b"220 test\r\n")
-        lines: list[bytes] = []
-        while line := self.rfile.readline():
-            word = line.split(b" ")[0].strip().upper()
-            if word == b"DATA":
-                self.wfile.write(b"354 go on\r\n")
-                while (line := self.rfile.readline()) != b".\r\n":
-                    lines.append(line)
-                self.server.mails.append(b"".join(lines))  # type: ignore[attr-defined]
-            self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
-            if word == b"QUIT":
-                return
-
-
 class _Hook(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -211,19 +207,86 @@ def serving(server: socketserver.BaseServer) -> Iterator[Any]:
         server.shutdown()
 
 
+class Mails:
+    """Keeps what a mail server was given, and who gave it."""
+
+    def __init__(self) -> None:
+        self.kept: list[Envelope] = []
+        self.users: list[str] = []
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.kept.append(envelope)
+        return "250 kept"
+
+    def log_in(self, server: SMTP, session: Session, envelope: Envelope, how: str, given: LoginPassword) -> AuthResult:
+        self.users.append(given.login.decode())
+        return AuthResult(success=(given.login, given.password) == (b"night", b"pass word"), handled=False)
+
+
+@contextlib.contextmanager
+def mail_server(mails: Mails, **options: Any) -> Iterator[int]:
+    """A real mail server; its port."""
+    port = free_port()
+    controller = Controller(mails, hostname="127.0.0.1", port=port, **options)
+    controller.start()
+    try:
+        yield port
+    finally:
+        controller.stop()
+
+
+def mail(port: int, **more: Any) -> Report:
+    given = {"to": ("a@example.org", "c@example.org"), "sender": "b@example.org", "host": "localhost", "port": port}
+    return Report(email=Email(**{**given, **more}))
+
+
 def test_the_summary_is_mailed_with_the_page(home: Home) -> None:
     folder, told = files.write(night(home), home, keep=5)
     page = (folder / "index.html").read_text()
-    server: Any = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Mail)
-    server.mails = []
-    with serving(server):
-        email = Email(
-            to=("a@example.org",), sender="b@example.org", host="127.0.0.1", port=server.server_address[1], tls="none"
-        )
-        assert list(messages.send(Report(email=email), told, page)) == []
-    (mail,) = server.mails
-    assert b"Subject: Nightly images: 1 failed, 1 held back, 1 published" in mail
-    assert b"nightly-20261121T031500Z-abc123.html" in mail
+    mails = Mails()
+    with mail_server(mails) as port:
+        assert list(messages.send(mail(port, tls="none"), told, page)) == []
+    (envelope,) = mails.kept
+    assert (envelope.mail_from, envelope.rcpt_tos) == ("b@example.org", ["a@example.org", "c@example.org"])
+    assert isinstance(envelope.content, bytes)
+    message = message_from_bytes(envelope.content, policy=default)
+    assert message["Subject"] == "Nightly images: 1 failed, 1 held back, 1 published"
+    assert parsedate_to_datetime(message["Date"]) == NOW and message["Message-ID"]
+    text, attached = message.iter_parts()
+    assert "| tiny | there | held back |" in text.get_content()
+    assert (attached.get_filename(), attached.get_content_type()) == (
+        "nightly-20261121T031500Z-abc123.html",
+        "text/html",
+    )
+    assert attached.get_content().splitlines() == page.splitlines()
+
+
+def test_a_mail_server_that_wants_encryption_and_a_password_gets_both(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, told = files.write(night(home), home, keep=5)
+    authority = tls.for_loopback(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certificate, authority.key)
+    password = tmp_path / "password"
+    password.write_text("pass word\n")
+    password.chmod(0o600)
+    mails = Mails()
+    options = {"require_starttls": True, "tls_context": context, "authenticator": mails.log_in, "auth_required": True}
+    with mail_server(mails, **options) as port:
+        report = mail(port, user="night", password_file=str(password))
+        (unknown,) = messages.send(report, told, "page")
+        assert "CERTIFICATE_VERIFY_FAILED" in unknown.message and not mails.kept
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.authority))
+        assert list(messages.send(report, told, "page")) == []
+        password.write_text("wrong")
+        (refused,) = messages.send(report, told, "page")
+        (plain,) = messages.send(mail(port, tls="none"), told, "page")
+    assert (len(mails.kept), set(mails.users)) == (1, {"night"})
+    assert f"the mail server localhost:{port}" in refused.message and "535" in refused.message
+    assert "wrong" not in str(refused) and "STARTTLS" in plain.message
+    (gone,) = messages.send(mail(port), told, "page")
+    assert "Connection refused" in gone.message and "report.email" in (gone.hint or "")
 
 
 def test_the_webhook_gets_the_summary_and_its_secret_stays_in_its_file(home: Home, tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
-"""Any sequence of publications, withdrawals and rotations, by two runners, with faults anywhere.
+"""Any sequence of publications, withdrawals and rotations, by two runners to two clouds, with faults anywhere.
 
-Around every single request a consumer looks (``World.watch``), and what was healthy once must still be there.
+Around every single request a consumer looks (``World.watch``), and what was healthy once must still be there. A runner
+is a process that works on both clouds at once, as a nightly run does, and some faults kill it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,97 +25,138 @@ from hypothesis.stateful import (
 )
 
 from pipeline.publishing.marks import State
-from pipeline.publishing.publication import Outcome, Terms
+from pipeline.publishing.publication import Outcome
 from pipeline.recipes.upkeep import Retention
+from tests.environments.imageservice import ImageService
 from tests.integration.publishing.faulty_proxy import Fault, FaultyProxy
-from tests.integration.publishing.world import Faults, Peer, World, settle
+from tests.integration.publishing.world import Faults, Job, Peer, Run, World, settle, together
 
 pytestmark = pytest.mark.server
 
 _FAULTS = some.dictionaries(
-    some.integers(0, 24), some.sampled_from([fault for fault in Fault if fault is not Fault.NONE]), max_size=4
+    some.integers(0, 30), some.sampled_from([fault for fault in Fault if fault is not Fault.NONE]), max_size=4
 )
+_FAULTS_ON_EACH = some.tuples(_FAULTS, _FAULTS)
 _CONTENTS = some.sampled_from(["a", "b", "c"])
 _RUNNERS = some.sampled_from(["one", "two"])
 
+Way = Callable[[World, FaultyProxy], Job]
+
 
 class Publishing(RuleBasedStateMachine):
-    """One recipe on one cloud."""
+    """One recipe on two clouds: public on one, by its administrator; private on the other, by a mere member."""
 
-    peer: ClassVar[Peer]
+    peers: ClassVar[tuple[Peer, Peer]]
 
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        self.world = World(self.peer, Path(self.folder.name))
+        self.worlds = []
+        for peer, visibility in zip(self.peers, ("public", "private"), strict=True):
+            folder = Path(self.folder.name) / visibility
+            folder.mkdir()
+            self.worlds.append(World(peer, folder, visibility=visibility))
 
-    @rule(content=_CONTENTS, runner=_RUNNERS, faults=_FAULTS, held=some.booleans())
-    def publish(self, content: str, runner: str, faults: dict[int, Fault], held: bool) -> None:
-        terms = Terms(gates=lambda newest: ("a gate",) if held else ())
-        with self.faulty(faults) as proxy:
-            self.world.publish(content, proxy=proxy, runner=runner, terms=terms)
+    @rule(content=_CONTENTS, runner=_RUNNERS, faults=_FAULTS_ON_EACH, held=some.booleans())
+    def publish(self, content: str, runner: str, faults: tuple[dict[int, Fault], ...], held: bool) -> None:
+        def way(world: World, proxy: FaultyProxy) -> Job:
+            return world.publication(content, proxy=proxy, runner=runner, held=held)
+
+        with self.jobs(way, faults) as jobs:
+            together(jobs)
 
     @rule(contents=some.permutations(["a", "b", "c"]), moment=some.integers(0, 24), faults=_FAULTS)
     def publish_over_one_another(self, contents: list[str], moment: int, faults: dict[int, Fault]) -> None:
-        """The second runner publishes in the middle of the first one's run."""
+        """The second runner publishes in the middle of the first one's run, as if no lock held it back."""
+        world = self.worlds[0]
         count = iter(range(10**6))
 
         def choose(method: str, path: str) -> Fault:
             if next(count) == moment:
-                self.world.publish(contents[1], runner="two")
+                world.publish(contents[1], runner="two")
             return injected(method, path)
 
         injected = Faults(faults)
-        with FaultyProxy(self.peer.url, choose=choose, watch=self.world.watch).running() as proxy:
-            self.world.publish(contents[0], proxy=proxy, runner="one")
+        world.locking = False
+        proxied = FaultyProxy(world.peer.url, choose=choose, watch=world.watch, deadly=injected.deadly)
+        with proxied.running() as proxy:
+            world.publish(contents[0], proxy=proxy, runner="one")
+        world.locking = True
 
-    @precondition(lambda self: self.world.began)
-    @rule(runner=_RUNNERS, faults=_FAULTS)
-    def withdraw(self, runner: str, faults: dict[int, Fault]) -> None:
-        with self.faulty(faults) as proxy:
-            self.world.withdraw(proxy=proxy, runner=runner)
+    @rule(contents=some.permutations(["a", "b"]), faults=_FAULTS_ON_EACH, others=_FAULTS_ON_EACH)
+    def publish_at_once(
+        self, contents: list[str], faults: tuple[dict[int, Fault], ...], others: tuple[dict[int, Fault], ...]
+    ) -> None:
+        """Two machines, the same night."""
+        with contextlib.ExitStack() as stack:
+            runs = []
+            for content, runner, wrong in zip(contents, ("one", "two"), (faults, others), strict=True):
 
-    @precondition(lambda self: self.world.began)
-    @rule(keep=some.integers(0, 2), runner=_RUNNERS, faults=_FAULTS)
-    def rotate(self, keep: int, runner: str, faults: dict[int, Fault]) -> None:
-        with self.faulty(faults) as proxy:
-            self.world.rotate(Retention(keep=keep, keep_days=0), proxy=proxy, runner=runner)
+                def way(world: World, proxy: FaultyProxy, content: str = content, runner: str = runner) -> Job:
+                    return world.publication(content, proxy=proxy, runner=runner)
+
+                runs.append(Run(stack.enter_context(self.jobs(way, wrong))))
+            for run in runs:
+                run.results()
+
+    @precondition(lambda self: all(world.began for world in self.worlds))
+    @rule(runner=_RUNNERS, faults=_FAULTS_ON_EACH)
+    def withdraw(self, runner: str, faults: tuple[dict[int, Fault], ...]) -> None:
+        with self.jobs(lambda world, proxy: world.withdrawal(proxy=proxy, runner=runner), faults) as jobs:
+            together(jobs)
+
+    @precondition(lambda self: all(world.began for world in self.worlds))
+    @rule(keep=some.integers(0, 2), runner=_RUNNERS, faults=_FAULTS_ON_EACH)
+    def rotate(self, keep: int, runner: str, faults: tuple[dict[int, Fault], ...]) -> None:
+        limits = Retention(keep=keep, keep_days=0)
+        with self.jobs(lambda world, proxy: world.rotation(limits, proxy=proxy, runner=runner), faults) as jobs:
+            together(jobs)
 
     @invariant()
     def consumers_are_well_served(self) -> None:
-        self.world.watch()
-        self.world.check_health()
+        for world in self.worlds:
+            world.watch()
+            world.check_health()
 
     def teardown(self) -> None:
-        """Whatever happened: once the faults are over, both runners' leavings are cleared by ordinary runs."""
-        if not hasattr(self, "world"):
+        """Whatever happened: once the faults are over, one ordinary run clears and finishes it."""
+        if not hasattr(self, "worlds"):
             return
-        settle(self.world)
-        for runner in ("two", "one"):
-            self.clear(runner)
-        assert self.world.publish("the last") is Outcome.PUBLISHED
-        self.world.watch()
-        self.world.check_health()
-        self.world.check_rest()
-        assert self.world.seen[-1] == "the last"
-        for image in self.world.images():
-            self.peer.api().delete(image.id)
+        for world in self.worlds:
+            settle(world)
+        assert together([world.publication("the last") for world in self.worlds]) == [Outcome.PUBLISHED] * 2
+        for world in self.worlds:
+            world.watch()
+            world.check_health()
+            world.check_rest()
+            assert world.seen[-1] == "the last"
+            assert not [each for each in world.images() if each.state is State.UPLOADING]
+            for image in world.images():
+                world.consumer.delete(image.id)
         self.folder.cleanup()
 
-    def clear(self, runner: str) -> None:
-        """What an unfinished upload of one machine leaves is that machine's to clear."""
-        if any(each.state is State.UPLOADING for each in self.world.images()):
-            self.world.publish(f"cleared by {runner}", runner=runner)
+    @contextlib.contextmanager
+    def jobs(self, way: Way, faults: tuple[dict[int, Fault], ...]) -> Iterator[list[Job]]:
+        """One job a cloud, each through a proxy of its own with its faults."""
+        with contextlib.ExitStack() as stack:
+            found = []
+            for world, wrong in zip(self.worlds, faults, strict=True):
+                injected = Faults(wrong)
+                proxy = FaultyProxy(world.peer.url, choose=injected, watch=world.watch, deadly=injected.deadly)
+                found.append(way(world, stack.enter_context(proxy.running())))
+            yield found
 
-    def faulty(self, faults: dict[int, Fault]) -> contextlib.AbstractContextManager[FaultyProxy]:
-        return FaultyProxy(self.peer.url, choose=Faults(faults), watch=self.world.watch).running()
+
+@pytest.fixture
+def peers(peer: Peer, other_service: ImageService) -> tuple[Peer, Peer]:
+    return peer, Peer(other_service.url, "alice-token", peer.stores)
 
 
-def _run(peer: Peer, examples: int, steps: int) -> None:
+def _run(peers: tuple[Peer, Peer], examples: int, steps: int) -> None:
     class Machine(Publishing):
         pass
 
-    Machine.peer = peer
+    Machine.peers = peers
     run_state_machine_as_test(
         Machine,
         settings=settings(
@@ -122,11 +165,11 @@ def _run(peer: Peer, examples: int, steps: int) -> None:
     )
 
 
-def test_every_sequence_leaves_consumers_one_newest_verified_image(peer: Peer) -> None:
-    _run(peer, examples=8, steps=6)
+def test_every_sequence_leaves_consumers_one_newest_verified_image(peers: tuple[Peer, Peer]) -> None:
+    _run(peers, examples=8, steps=6)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_many_long_sequences(peer: Peer) -> None:
-    _run(peer, examples=150, steps=15)
+def test_many_long_sequences(peers: tuple[Peer, Peer]) -> None:
+    _run(peers, examples=150, steps=15)

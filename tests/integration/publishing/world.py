@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
-import itertools
+import multiprocessing
+import os
+import signal
+import threading
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,21 +21,27 @@ from typing import Any
 import openstack
 
 from pipeline.base.errors import PipelineError
-from pipeline.publishing import marks, publication, retention, withdrawal
+from pipeline.publishing import cloud_lock, marks, publication, retention, withdrawal
 from pipeline.publishing.chain_publication import ChainPublication
 from pipeline.publishing.http import Http
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.journal import Journal
 from pipeline.publishing.marks import Chain, State
-from pipeline.publishing.patience import Patience
+from pipeline.publishing.patience import Lease, Patience
 from pipeline.publishing.publication import Outcome, Terms
 from pipeline.publishing.rotation import Rotation
 from pipeline.publishing.situation import Viewpoint, look
 from pipeline.publishing.wanted import Wanted
 from pipeline.recipes.upkeep import Retention
 from pipeline.signing.certificates import LocalCertificates
-from tests.integration.publishing.faulty_proxy import Fault, FaultyProxy, Killed
+from tests.integration.publishing.faulty_proxy import Fault, FaultyProxy
+
+# Short, so that nobody waits long for the dead; long enough for a living one on a busy machine.
+LEASE = Lease(beat=0.5, lasts=6.0, poll=0.1)
+# Forks from a process that has imported everything and has no threads yet.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])
 
 
 @dataclass(frozen=True)
@@ -54,24 +65,7 @@ class Peer:
 
 def hurried() -> Patience:
     """Tries often and waits for nothing that a healthy service needs no time for."""
-    return Patience(attempts=3, first=0.01, longest=0.02, settle=20.0, poll=0.02)
-
-
-class _MortalAdapter:
-    """openstacksdk's adapter in a process that may die."""
-
-    def __init__(self, adapter: Any, proxy: FaultyProxy) -> None:
-        self._adapter = adapter
-        self._proxy = proxy
-
-    def request(self, url: str, method: str, **options: Any) -> Any:
-        if self._proxy.dead:
-            raise Killed
-        try:
-            return self._adapter.request(url, method, **options)
-        finally:
-            if self._proxy.dead:
-                raise Killed
+    return Patience(attempts=3, first=0.01, longest=0.02, settle=20.0, poll=0.02, lease=LEASE)
 
 
 @dataclass
@@ -87,11 +81,21 @@ class World:
     may_go: set[str] = field(default_factory=set)  # ids that retention may delete
     seen: list[str] = field(default_factory=list)  # contents a consumer got, in order of change
     began: bool = False
+    locking: bool = True  # whether runners hold the cloud's lock
+    lease: Lease = LEASE
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _runs: Any = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.consumer = self.peer.api()
+        self._looking = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a runner in a process of its own gets."""
+        return {name: value for name, value in vars(self).items() if name not in ("_looking", "consumer")}
+
+    @functools.cached_property
+    def consumer(self) -> ImageApi:
+        """The cloud as whoever looks sees it."""
+        return self.peer.api()
 
     @property
     def chain(self) -> Chain:
@@ -102,6 +106,10 @@ class World:
 
     def watch(self) -> None:
         """Look as a consumer does: the newest public image of the stable name."""
+        with self._looking:
+            self._watch()
+
+    def _watch(self) -> None:
         found = list(self.consumer.visible(name=self.recipe))
         if not found:
             assert not self.began, "consumers find no image any more"
@@ -138,6 +146,12 @@ class World:
         assert not [each for each in images if each.state is State.UPLOADING]
         assert not [each for each in images if not each.is_active]
 
+    @property
+    def errors(self) -> str:
+        """What runners that gave up have said."""
+        file = self.folder / "errors"
+        return file.read_text() if file.is_file() else ""
+
     # --- the runners ---
 
     def file(self, content: str) -> Path:
@@ -155,7 +169,7 @@ class World:
         given: dict[str, Any] = {
             "chain": self.chain,
             "name": self.recipe,
-            "version": f"{marks.version_stamp(datetime.now(UTC))}-{next(self._runs)}",
+            "version": f"{marks.version_stamp(datetime.now(UTC))}-{uuid.uuid4().hex[:6]}",
             "path": path,
             "size": len(data),
             "sha512": hashlib.sha512(data).hexdigest(),
@@ -172,55 +186,162 @@ class World:
         *,
         proxy: FaultyProxy | None = None,
         runner: str = "one",
-        terms: Terms | None = None,
+        held: bool = False,
         properties: Mapping[str, str] | None = None,
     ) -> Outcome | None:
         """One run of one runner; ``None`` when it was killed, ``Outcome.FAILED`` when it gave up with an error."""
-        part = ChainPublication(
-            api=self._api(proxy),
-            wanted=self.wanted(content, **({"properties": properties} if properties else {})),
-            journal=self._journal(runner),
-            view=Viewpoint(runner, self.now),
-            certificates=LocalCertificates(self.folder),
-            stores=self.peer.stores,
-        )
-        try:
-            return publication.publish([part], terms or Terms())[0].outcome
-        except PipelineError:
-            return Outcome.FAILED
-        except Killed:
-            return None
+        outcome: Outcome | None
+        (outcome,) = together([self.publication(content, proxy=proxy, runner=runner, held=held, properties=properties)])
+        return outcome
+
+    def publication(self, content: str, *, proxy: FaultyProxy | None = None, **more: Any) -> Job:
+        """As ``publish``, to be done ``together`` with others."""
+        self.file(content)
+        return Job(self, "do_publish", {"content": content, **more}, proxy)
 
     def rotate(self, limits: Retention, *, proxy: FaultyProxy | None = None, runner: str = "one") -> None:
         """Delete what ``limits`` let go; what that may be is worked out here, from what is there, beforehand."""
-        view = Viewpoint(runner, self.now)
-        situation = look(self.chain, self.images(), view)
+        together([self.rotation(limits, proxy=proxy, runner=runner)])
+
+    def rotation(self, limits: Retention, *, proxy: FaultyProxy | None = None, runner: str = "one") -> Job:
+        """As ``rotate``, to be done ``together`` with others."""
+        situation = look(self.chain, self.images(), Viewpoint(runner, self.now))
         self.may_go |= {each.record.id for each in retention.decide(situation, limits, self.now) if not each.stays}
-        rotation = Rotation(self._api(proxy), self.chain.publisher, self.recipe, limits, view, self._journal(runner))
-        with contextlib.suppress(PipelineError, Killed):
-            rotation.run(delete=True)
+        return Job(self, "do_rotate", {"limits": limits, "runner": runner}, proxy)
 
     def withdraw(self, *, proxy: FaultyProxy | None = None, runner: str = "one") -> bool:
         """Take the newest image back; whether that was done."""
-        try:
-            withdrawal.withdraw(
-                self._api(proxy),
-                self.chain,
-                Viewpoint(runner, self.now),
-                self._journal(runner),
-                why="a test",
-                protected=False,
-            )
-        except (PipelineError, Killed):
-            return False
-        return True
+        (done,) = together([self.withdrawal(proxy=proxy, runner=runner)])
+        return bool(done)
 
-    def _api(self, proxy: FaultyProxy | None) -> ImageApi:
-        adapter = self.peer.connection(proxy.url if proxy else None).image
-        return ImageApi(Http(_MortalAdapter(adapter, proxy) if proxy else adapter, "test", hurried()))
+    def withdrawal(self, *, proxy: FaultyProxy | None = None, runner: str = "one") -> Job:
+        """As ``withdraw``, to be done ``together`` with others."""
+        return Job(self, "do_withdraw", {"runner": runner}, proxy)
+
+    # --- what a runner does, perhaps in a process of its own ---
+
+    def do_publish(
+        self,
+        url: str | None,
+        content: str,
+        runner: str = "one",
+        held: bool = False,
+        properties: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Publish as ``runner`` to the cloud at ``url``."""
+        try:
+            with self._at_work(url, runner) as api:
+                part = ChainPublication(
+                    api=api,
+                    wanted=self.wanted(content, **({"properties": properties} if properties else {})),
+                    journal=self._journal(runner),
+                    view=self._view(runner),
+                    certificates=LocalCertificates(self.folder),
+                    stores=self.peer.stores,
+                )
+                terms = Terms(gates=lambda newest: ("a gate",) if held else ())
+                return publication.publish([part], terms)[0].outcome
+        except PipelineError as error:
+            with (self.folder / "errors").open("a") as file:
+                file.write(f"{runner}, {content}: {error}\n")
+            return Outcome.FAILED
+
+    def do_rotate(self, url: str | None, limits: Retention, runner: str) -> None:
+        """Rotate as ``runner``."""
+        with contextlib.suppress(PipelineError), self._at_work(url, runner) as api:
+            view, journal = self._view(runner), self._journal(runner)
+            Rotation(api, self.chain.publisher, self.recipe, limits, view, journal).run(delete=True)
+
+    def do_withdraw(self, url: str | None, runner: str) -> bool:
+        """Withdraw as ``runner``."""
+        with contextlib.suppress(PipelineError), self._at_work(url, runner) as api:
+            view, journal = self._view(runner), self._journal(runner)
+            withdrawal.withdraw(api, self.chain, view, journal, why="a test", protected=False)
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def _at_work(self, url: str | None, runner: str) -> Iterator[ImageApi]:
+        api = self.peer.api(url, replace(hurried(), lease=self.lease))
+        if not self.locking:
+            yield api
+            return
+        place = cloud_lock.Place(api, self.chain.publisher, self.recipe, runner, uuid.uuid4().hex)
+        with cloud_lock.held(place) as guarded:
+            yield guarded
+
+    def _view(self, runner: str) -> Viewpoint:
+        return Viewpoint(runner, self.now, alone=self.locking)
 
     def _journal(self, runner: str) -> Journal:
-        return Journal(self.folder / f"{runner}.jsonl", f"{runner}-{next(self._runs)}")
+        return Journal(self.folder / f"{runner}.jsonl", f"{runner}-{uuid.uuid4().hex[:6]}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one runner is to do in one world: a method of it, through ``proxy`` if there is one."""
+
+    world: World
+    method: str
+    arguments: Mapping[str, Any]
+    proxy: FaultyProxy | None
+
+    def do(self) -> Any:
+        """Do it in this process."""
+        url = self.proxy.url if self.proxy else None
+        return getattr(self.world, self.method)(url, **self.arguments)
+
+
+class Run:
+    """A process that does jobs, each in a thread, as a campaign does with clouds. Its proxies may kill or stop it."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        ours, theirs = _PROCESSES.Pipe(duplex=False)
+        work = [(job.world, job.method, dict(job.arguments), job.proxy.url if job.proxy else None) for job in jobs]
+        self._answer = ours
+        self._count = len(jobs)
+        self.process = _PROCESSES.Process(target=_work, args=(work, theirs), daemon=True)
+        for job in jobs:
+            if job.proxy is not None:
+                job.proxy.kill = self.kill
+        self.process.start()
+        theirs.close()
+
+    def kill(self) -> None:
+        """Kill it; it is dead when this returns."""
+        self.signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            while True:
+                self.signal(0)
+                time.sleep(0.002)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.process.pid or 0, number)
+
+    def results(self) -> list[Any]:
+        """What each job returned; ``None`` for all when the process was killed."""
+        try:
+            return list(self._answer.recv())
+        except EOFError:
+            assert self.process.exitcode is None or self.process.exitcode <= 0, "the runner broke"
+            return [None] * self._count
+        finally:
+            self.process.join()
+
+
+def together(jobs: Sequence[Job]) -> list[Any]:
+    """Do jobs at the same time, in one process of their own if any of them may be killed there."""
+    if any(job.proxy is not None and job.proxy.deadly for job in jobs):
+        return Run(jobs).results()
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return list(pool.map(Job.do, jobs))
+
+
+def _work(jobs: Sequence[tuple[World, str, dict[str, Any], str | None]], answer: Any) -> None:
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        futures = [pool.submit(getattr(world, method), url, **arguments) for world, method, arguments, url in jobs]
+        answer.send([future.result() for future in futures])
 
 
 class Faults:
@@ -229,6 +350,7 @@ class Faults:
     def __init__(self, plan: Mapping[int, Fault]) -> None:
         self.plan = plan
         self.count = -1
+        self.deadly = any(fault.kills for fault in plan.values())
 
     def __call__(self, method: str, path: str) -> Fault:
         self.count += 1

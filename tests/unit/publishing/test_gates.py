@@ -61,8 +61,8 @@ def test_a_missing_boot_test_and_findings_of_the_scan_hold_back() -> None:
 
 
 def test_differences_by_kind() -> None:
-    before = Inventory({"a": "1", "b": "1", "c": "1"}, services=("ssh",), known=("packages", "services", "users"))
-    after = Inventory({"a": "2", "b": "1", "d": "1"}, services=("ssh", "cron"), known=("packages", "services"))
+    before = Inventory({"a": "1", "b": "1", "c": "1"}, services={"ssh": ""}, known=("packages", "services", "users"))
+    after = Inventory({"a": "2", "b": "1", "d": "1"}, services={"ssh": "", "cron": ""}, known=("packages", "services"))
     found = compare(before, after)
     assert found.packages.added == {"d": "1"}
     assert found.packages.removed == {"c": "1"}
@@ -73,7 +73,10 @@ def test_differences_by_kind() -> None:
 
 
 def test_inventories_are_kept_by_digest(home: Home) -> None:
-    known = Inventory({"a": "1"}, {"/etc/motd": "x"}, ("ssh",), ("tcp 22",), ("root",), ("6.1",), ("packages",))
+    users = {"root": "0:0, /bin/sh, no password"}
+    known = Inventory(
+        {"a": "1"}, {"6.1": ""}, {"ssh": "enabled"}, {"tcp 22": "ssh"}, users, {"/x": "ab"}, ("packages",)
+    )
     inventory.keep(home, "ab" * 64, known)
     assert inventory.recall(home, "ab" * 64) == known
     assert inventory.recall(home, "cd" * 64) is None

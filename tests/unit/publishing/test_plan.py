@@ -66,3 +66,25 @@ def test_withdrawn_bytes_are_left_and_the_way_out_is_named() -> None:
     found = acts([record(State.NEWEST, "old", serial=1), record(State.WITHDRAWN, "new", serial=2)])
     assert found[0][0] is Act.NOTHING
     assert "--again" in found[0][1]
+
+
+def whole(*looked: tuple[list, str], **limits: object) -> list[tuple[Act, str]]:  # type: ignore[type-arg]
+    images = [wanted(content) for _, content in looked]
+    chosen = [(look(CHAIN, records, VIEW, image), image) for (records, _), image in zip(looked, images, strict=True)]
+    return [(step.act, step.why) for step in plan.publication(chosen, plan.Limits(**limits))]  # type: ignore[arg-type]
+
+
+def test_bytes_that_were_taken_back_are_published_when_a_person_says_so() -> None:
+    records = [record(State.NEWEST, "old", serial=1), record(State.WITHDRAWN, "new", serial=2)]
+    assert [act for act, _ in whole((records, "new"))] == [Act.NOTHING]
+    assert next(act for act, _ in whole((records, "new"), again=True)) is Act.CREATE
+
+
+def test_of_files_made_elsewhere_existing_names_are_left_alone() -> None:
+    newest = record(State.NEWEST, "old")
+    assert whole(([newest], "new"), only_new=True) == [
+        (Act.NOTHING, "exists with other bytes and is left alone; --update-existing takes its place")
+    ]
+    assert whole(([], "new"), only_new=True, others=[record(None)])[0][0] is Act.NOTHING
+    assert whole(([], "new"), only_new=True)[0][0] is Act.CREATE
+    assert whole(([newest], "new"))[-1] == (Act.RETIRE, "hidden, as tiny-v1: no longer the newest")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as some
@@ -60,15 +59,14 @@ def test_an_upload_that_broke_off_is_a_leftover_when_it_cannot_go_on() -> None:
     assert list(situation.leftovers) == [too_old, other_bytes, still_saving, signed_otherwise]
 
 
-def test_what_another_machine_uploads_is_left_alone_for_a_day() -> None:
+def test_what_another_machine_uploads_is_left_alone_unless_we_have_the_lock() -> None:
     theirs = record(State.UPLOADING, "new", serial=2, age=0, pipeline_runner="they")
     situation = look(CHAIN, [theirs], VIEW, wanted("new"))
     assert situation.others_at_work == (theirs,)
     assert situation.course is Course.CREATE
-    tomorrow = replace(VIEW, now=NOW + timedelta(hours=25))
-    later = look(CHAIN, [theirs], tomorrow, wanted("new"))
-    assert later.others_at_work == ()
-    assert later.candidate == theirs
+    locked = look(CHAIN, [theirs], replace(VIEW, alone=True), wanted("new"))
+    assert locked.others_at_work == ()
+    assert locked.candidate == theirs
 
 
 def test_a_verified_image_is_shown_without_another_upload() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.base.errors import PipelineError
-from pipeline.publishing.stores import Store, choose
+from pipeline.publishing.stores import Store, choose, holding
 
 STORES = [Store("mirror"), Store("main", is_default=True), Store("web", "http", is_read_only=True)]
 
@@ -17,6 +17,11 @@ def test_no_choice_is_the_clouds_default() -> None:
 def test_all_means_every_store_that_can_be_written_and_the_default_first() -> None:
     assert choose(STORES, ("all",), "c") == ("main", "mirror")
     assert choose([], ("all",), "c") == ()
+
+
+def test_the_default_store_holds_what_no_store_was_chosen_for() -> None:
+    assert [store.id for store in holding(STORES, ())] == ["main"]
+    assert [store.id for store in holding(STORES, ("mirror", "web"))] == ["mirror", "web"]
 
 
 def test_named_stores_keep_their_order_and_count_once() -> None:
