@@ -491,6 +491,34 @@ def service_reconcile(
     imageservice.reconcile(settings, mend=mend, digests=digests, store=store, as_json=json)
 
 
+@task("service.stores", _SERVICE, help={"settings": _SETTINGS, "json": "as JSON on standard output"})
+def service_stores(context: Context, settings: str = "", json: bool = False) -> None:
+    """Show the image service's stores: what each holds, whether it is healthy, how much room it has."""
+    from pipeline.face import stores
+
+    stores.show(settings, as_json=json)
+
+
+@task(
+    "service.migrate",
+    _SERVICE,
+    help={
+        "from": "the store whose images are to go",
+        "to": "the store that is to have them",
+        "keep": "leave the copies in the old store, too",
+        "settings": _SETTINGS,
+        "json": "one line of JSON for each image",
+    },
+)
+def service_migrate(
+    context: Context, from_: str = "", to: str = "", keep: bool = False, settings: str = "", json: bool = False
+) -> None:
+    """Move all images from one store to another while the service runs; after a kill, call it again."""
+    from pipeline.face import stores
+
+    stores.migrate(settings, from_, to, keep=keep, as_json=json)
+
+
 @task("service.scrub", _SERVICE, help={"settings": _SETTINGS, "restore": "bring this deleted image back instead"})
 def service_scrub(context: Context, settings: str = "", restore: str = "") -> None:
     """Remove the data of deleted images whose delay has passed, or bring one back."""

@@ -23,6 +23,7 @@ from pipeline.imageservice.data.leasing import LeaseKeeper
 from pipeline.imageservice.notifications.notifier import Notifier
 from pipeline.imageservice.settings import Settings
 from pipeline.imageservice.stores.drivers import AnyStoreOptions, Surroundings, make_store
+from pipeline.imageservice.stores.health import StoreHealth
 from pipeline.imageservice.stores.options import FileDirectory, FileOptions
 from pipeline.imageservice.stores.registry import Stores
 from pipeline.imageservice.stores.store import Store
@@ -44,6 +45,7 @@ class Service:
     settings: Settings
     database: Database
     stores: Stores
+    health: StoreHealth
     identity: Identity
     policy: Policy
     protections: Protections
@@ -104,11 +106,17 @@ class Service:
         protected = settings.policy.property_protections
         database = Database(settings.database_url, connections=options.connections, patience=options.patience)
         buffers, uri_filter = Buffers(settings.data.memory), UriFilter(settings.fetch)
-        surroundings = Surroundings(buffers, lambda uri: uri_filter.check(uri, what="location").addresses)
+        surroundings = Surroundings(
+            buffers,
+            lambda uri: uri_filter.check(uri, what="location").addresses,
+            share=settings.data.memory // 2,
+        )
+        configured = Stores.configured(stores, settings.default_store or stores[0].id, surroundings)
         return cls(
             settings=settings,
             database=database,
-            stores=Stores.configured(stores, settings.default_store or stores[0].id, surroundings),
+            stores=configured,
+            health=StoreHealth(configured),
             identity=_identity(settings),
             policy=policy,
             protections=Protections(

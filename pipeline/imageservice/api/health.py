@@ -11,7 +11,6 @@ from sqlalchemy import text
 from pipeline.imageservice.api.resource import Resource, answer_json
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.service import Service
-from pipeline.imageservice.stores.store import Store
 
 _SECONDS = 5.0  # how long a result holds: checks must not become a load of their own
 
@@ -45,7 +44,7 @@ class Health(Resource):
             return {"operator": "disabled by file"}
         with self._lock:
             if time.monotonic() - self._checked > _SECONDS:
-                stores = {f"store {store.id}": _try_store(store) for store in self.service.stores}
+                stores = {f"store {name}": fault or "OK" for name, fault in self.service.health.faults().items()}
                 self._found = {"database": self._try_database(), **stores}
                 self._checked = time.monotonic()
             return self._found
@@ -64,11 +63,3 @@ class Health(Resource):
         except ServiceError as error:
             return error.message
         return "OK"
-
-
-def _try_store(store: Store) -> str:
-    try:
-        store.check()
-    except ServiceError as error:
-        return error.message
-    return "OK"

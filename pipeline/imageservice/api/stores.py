@@ -34,10 +34,11 @@ class StoresDetail(Resource):
     """``GET /v2/info/stores/detail``: how the stores are set up, for operators."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """As above, with type, weight and properties."""
+        """As above, with type, weight and properties, and whether they answer."""
         refuse_body(req)
         self.service.policy.require(caller_of(req), "stores_info_detail")
         _require_several(self.service)
+        faults = self.service.health.faults()
         answer_json(
             resp,
             {
@@ -47,6 +48,7 @@ class StoresDetail(Resource):
                         "type": store.type,
                         "weight": store.weight,
                         "properties": store.properties(),
+                        **_health(faults[store.id]),
                     }
                     for store in self.service.stores
                 ]
@@ -111,6 +113,10 @@ def _bring_back(connection: Connection, image_id: str, place: Location) -> None:
 def _require_several(service: Service) -> None:
     if not service.stores.several:
         raise NotFound("Multi backend is not supported at this site.")
+
+
+def _health(fault: str | None) -> dict[str, Any]:
+    return {"healthy": fault is None} | ({"fault": fault} if fault else {})
 
 
 def _document(service: Service, store: Store) -> dict[str, Any]:

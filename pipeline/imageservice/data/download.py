@@ -18,7 +18,7 @@ from pipeline.imageservice.data.ranges import ByteRange
 from pipeline.imageservice.data.running import running
 from pipeline.imageservice.errors import Forbidden, Invalid, ServiceError, StoreFailed
 from pipeline.imageservice.service import Service
-from pipeline.imageservice.stores.errors import RangeRefused, StoreDamaged, StoreError
+from pipeline.imageservice.stores.errors import RangeRefused, StoreDamaged, StoreError, StoreUnavailable
 from pipeline.imageservice.stores.store import Reader, Store
 
 log = logging.getLogger("imageservice.data")
@@ -62,6 +62,8 @@ class Download:
     def ended(self, sent: int, error: BaseException | None) -> None:
         """The response is over after ``sent`` bytes; ``error`` is what cut it off."""
         self._open.close()
+        if isinstance(error, StoreUnavailable):
+            self._service.health.doubt(self.store)
         if isinstance(error, StoreDamaged):
             log.error("image %s: %s %s", self.image.id, error.message, error.detail or "")
         self._service.notifier.sent(self.image, self._caller, sent=sent, expected=self.reader.length)
@@ -88,11 +90,14 @@ def open_download(service: Service, caller: Caller, image_id: str, asked: Asked)
     last: StoreError | None = None
     for place, store in _candidates(service, image, preferred):
         try:
+            service.health.require(store)
             size = image.size if image.size is not None else store.size(place.url)
             part = ranges.parse(asked.requested, asked.legacy, size)
             reader = _open(store, place, part, size)
         except StoreError as error:
             last = error
+            if isinstance(error, StoreUnavailable):
+                service.health.doubt(store)
         else:
             return Download(service, caller, image, place, store, reader, part)
         log.warning("image %s cannot be read from store %s: %s %s", image.id, store.id, last.message, last.detail or "")

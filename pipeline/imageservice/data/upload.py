@@ -24,6 +24,7 @@ def upload(service: Service, caller: Caller, image_id: str, source: Source, *, s
     before and no byte is left. Raises the service's errors, ``Gone`` when the image was deleted meanwhile.
     """
     store = chosen_store(service, store_id)
+    service.health.require(store)
     wanted = Wanted(image_id, "upload_image", ImageStatus.SAVING, source.size, store.id)
     with claimed(service, caller, wanted) as claim:
         certificates = Certificates(service.certificates, service.settings.data.key_manager, caller)

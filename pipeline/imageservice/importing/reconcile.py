@@ -114,7 +114,7 @@ def _is_under_way(service: Service, left: Incomplete) -> bool:
 
 
 def _missing(service: Service, store: Store, mend: bool, digests: bool) -> Iterator[Difference]:
-    for place in _places(service, store.id):
+    for place in places(service, store.id):
         with service.database.read() as connection:
             image = images.find(connection, place.image_id)
         if image is None or not image.status.has_settled_data:
@@ -157,7 +157,7 @@ def _forget(service: Service, place: Location) -> str:
     return service.database.write(work)
 
 
-def _places(service: Service, store: str) -> Iterator[Location]:
+def places(service: Service, store: str) -> Iterator[Location]:
     """Every readable location in a store, page by page."""
     last, table = 0, tables.locations
     while True:

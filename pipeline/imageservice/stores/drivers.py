@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
@@ -12,7 +12,7 @@ from pydantic import Discriminator, Tag
 from pipeline.base.errors import PipelineError
 from pipeline.imageservice.stores.http_options import HttpOptions
 from pipeline.imageservice.stores.options import FileOptions, StoreOptions
-from pipeline.imageservice.stores.pieces import Budget, Unlimited
+from pipeline.imageservice.stores.pieces import Budget, Share, Unlimited
 from pipeline.imageservice.stores.rbd_options import RbdOptions
 from pipeline.imageservice.stores.s3_options import S3Options
 from pipeline.imageservice.stores.store import Store
@@ -55,11 +55,12 @@ class Surroundings:
     """What drivers get from the process they run in.
 
     ``budget``: its memory for image data. ``addresses``: where the service may connect to when it fetches a URI; raises
-    ``Invalid`` for one it must not fetch.
+    ``Invalid`` for one it must not fetch. ``share``: the bytes of the budget that a single store may have.
     """
 
     budget: Budget = field(default_factory=Unlimited)
     addresses: Callable[[str], Sequence[str]] = _anywhere
+    share: int = 1 << 40
 
 
 def make_store(options: AnyStoreOptions, surroundings: Surroundings) -> Store:
@@ -72,5 +73,5 @@ def make_store(options: AnyStoreOptions, surroundings: Surroundings) -> Store:
             f"store {options.id}: its kind, {options.type}, needs the Python module {error.name}",
             hint=_LIBRARIES.get(options.type),
         ) from None
-    store: Store = driver(options, surroundings)
+    store: Store = driver(options, replace(surroundings, budget=Share(surroundings.budget, surroundings.share)))
     return store

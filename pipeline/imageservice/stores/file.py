@@ -19,12 +19,14 @@ from pathlib import Path
 
 from pipeline.base.owner import Owner
 from pipeline.imageservice.stores.drivers import Surroundings
-from pipeline.imageservice.stores.errors import BadLocation, StoreError, StoreFull, WriteRefused
+from pipeline.imageservice.stores.errors import BadLocation, ObjectMissing, StoreError, StoreFull, WriteRefused
 from pipeline.imageservice.stores.file_ends import FileReader, FileWriter, file_uri
 from pipeline.imageservice.stores.file_faults import object_faults, store_faults
+from pipeline.imageservice.stores.file_folder import Folder
 from pipeline.imageservice.stores.options import FileOptions
 from pipeline.imageservice.stores.store import (
     NAME,
+    Begun,
     Capabilities,
     Found,
     Incomplete,
@@ -49,7 +51,8 @@ class FileStore(Store):
     def __init__(self, options: FileOptions, surroundings: Surroundings | None = None) -> None:
         super().__init__(options.id, description=options.description, weight=options.weight)
         self.options = options
-        self.directories = [item.path for item in options.directories]
+        self._folders = {item.path: Folder(options.id, item) for item in options.directories}
+        self.directories = list(self._folders)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -66,27 +69,22 @@ class FileStore(Store):
 
     def check(self) -> None:
         """Every directory is there (it is made on first use) and, unless read-only, can be written."""
-        for directory in self.directories:
-            with store_faults(self.id, directory):
-                if not self.options.read_only:
-                    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-                directory.stat()
-            if not self.options.read_only and not os.access(directory, os.W_OK | os.X_OK):
-                raise WriteRefused(f"store {self.id} cannot be written", detail=f"{directory} is not writable")
+        for folder in self._folders.values():
+            folder.check(write=not self.options.read_only)
 
     def writer(self, name: str, *, size: int | None, attempt: str) -> Writer:
         """See ``Store.writer``."""
         if self.options.read_only:
             raise WriteRefused(f"store {self.id} is read-only")
         directory = self._roomiest(size or 0)
-        temporary = f".partial.{Owner.current().mark}.{checked_attempt(attempt)}.{checked_name(name)}"
         others = [other for other in self.directories if other != directory]
-        return FileWriter(self.options, directory / temporary, directory / name, others, self.find)
+        folder, temporary = self._folders[directory], directory / _partial(attempt, name)
+        return FileWriter(self.options, folder, temporary, directory / name, others, self.find)
 
     def reader(self, uri: str, *, offset: int = 0, length: int | None = None) -> Reader:
         """See ``Store.reader``."""
         path = self._path(uri)
-        with object_faults(self.id, path):
+        with self._object_faults(path):
             _regular(path)
             raw = path.open("rb", buffering=0)
         try:
@@ -108,13 +106,13 @@ class FileStore(Store):
     def size(self, uri: str) -> int:
         """See ``Store.size``."""
         path = self._path(uri)
-        with object_faults(self.id, path):
+        with self._object_faults(path):
             return _regular(path).st_size
 
     def delete(self, uri: str) -> None:
         """See ``Store.delete``."""
         path = self._path(uri)
-        with object_faults(self.id, path):
+        with self._object_faults(path):
             path.unlink()
 
     def find(self, name: str) -> Stored | None:
@@ -123,6 +121,7 @@ class FileStore(Store):
             path = directory / checked_name(name)
             with store_faults(self.id, path), contextlib.suppress(FileNotFoundError):
                 return Stored(file_uri(path), _regular(path).st_size)
+            self._require_there(path)
         return None
 
     def validate(self, uri: str) -> None:
@@ -152,29 +151,68 @@ class FileStore(Store):
 
     def discard(self, what: Incomplete) -> None:
         """See ``Store.discard``."""
-        path = Path(what.key)
-        if path.parent not in self.directories or not _PARTIAL.fullmatch(path.name):
-            raise ValueError(f"not an unfinished write of this store: {what.key}")
+        path = self._partial_path(what)
         with store_faults(self.id, path):
             path.unlink(missing_ok=True)
+
+    def take_over(self, what: Incomplete, *, attempt: str) -> Begun | None:
+        """See ``Store.take_over``: the file gets the new attempt's name.
+
+        The last byte is left to the writer: who goes on has to have something to go on with.
+        """
+        old = self._partial_path(what)
+        new, others = (
+            old.with_name(_partial(attempt, what.name)),
+            [one for one in self.directories if one != old.parent],
+        )
+        with store_faults(self.id, old):
+            try:
+                old.rename(new)
+            except FileNotFoundError:
+                return None
+            raw = new.open("rb", buffering=0)
+            length = max(0, os.fstat(raw.fileno()).st_size - 1)
+        folder = self._folders[old.parent]
+        writer = FileWriter(self.options, folder, new, old.parent / what.name, others, self.find, length)
+        return Begun(FileReader(self.id, new, raw, length), writer)
 
     def space(self) -> Space:
         """The sum over the file systems the directories are on."""
         total = free = 0
         devices = set()
         for directory in self.directories:
-            with store_faults(self.id, directory):
-                device = directory.stat().st_dev
+            with self._folders[directory].opened() as descriptor, store_faults(self.id, directory):
+                device = os.fstat(descriptor).st_dev
                 if device not in devices:
                     devices.add(device)
-                    room = os.statvfs(directory)
+                    room = os.fstatvfs(descriptor)
                     total += room.f_blocks * room.f_frsize
                     free += room.f_bavail * room.f_frsize
         return Space(total, free)
 
+    def _partial_path(self, what: Incomplete) -> Path:
+        path = Path(what.key)
+        if path.parent not in self.directories or not _PARTIAL.fullmatch(path.name):
+            raise ValueError(f"not an unfinished write of this store: {what.key}")
+        return path
+
     def _entries(self, directory: Path) -> list[os.DirEntry[str]]:
-        with store_faults(self.id, directory), os.scandir(directory) as entries:
+        with self._folders[directory].opened(), store_faults(self.id, directory), os.scandir(directory) as entries:
             return list(entries)
+
+    @contextlib.contextmanager
+    def _object_faults(self, path: Path) -> Iterator[None]:
+        """As ``object_faults``; but an object whose directory is not what it should be is not missing."""
+        try:
+            with object_faults(self.id, path):
+                yield
+        except ObjectMissing:
+            self._require_there(path)
+            raise
+
+    def _require_there(self, path: Path) -> None:
+        with self._folders[path.parent].opened():
+            return
 
     def _roomiest(self, size: int) -> Path:
         """The directory to write ``size`` bytes to: of the greatest weight that has the room, the emptiest."""
@@ -182,8 +220,10 @@ class FileStore(Store):
         chosen, fault = None, None
         for item in self.options.directories:
             try:
-                with store_faults(self.id, item.path):
-                    room = os.statvfs(item.path)
+                folder = self._folders[item.path]
+                with folder.opened(write=True) as descriptor, store_faults(self.id, item.path):
+                    folder.require_unbroken(descriptor)
+                    room = os.fstatvfs(descriptor)
             except StoreError as error:
                 fault = error
                 continue
@@ -203,6 +243,11 @@ class FileStore(Store):
         if parts.scheme not in self.schemes or not plain or path.parent not in self.directories:
             raise BadLocation(f"not a location of store {self.id}", detail=uri)
         return path
+
+
+def _partial(attempt: str, name: str) -> str:
+    """What the file of an unfinished write of this process is called."""
+    return f".partial.{Owner.current().mark}.{checked_attempt(attempt)}.{checked_name(name)}"
 
 
 def _regular(path: Path) -> os.stat_result:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pipeline.imageservice.stores.errors import ObjectExists, StoreDamaged
-from pipeline.imageservice.stores.file_faults import object_faults, store_faults
+from pipeline.imageservice.stores.file_faults import object_faults
+from pipeline.imageservice.stores.file_folder import Folder
 from pipeline.imageservice.stores.options import FileOptions
 from pipeline.imageservice.stores.store import Reader, Stored, Writer
 from pipeline.imageservice.stores.writeback import WriteBack
@@ -21,25 +22,36 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class FileWriter(Writer):
-    """Writes ``temporary``, then links or renames it to ``target``; both lie in one directory.
+    """Writes ``temporary``, then links or renames it to ``target``; both lie in one directory, ``folder``.
 
-    ``taken`` tells whether the store holds an object of a name already, ``others`` are its further directories.
+    ``taken`` tells whether the store holds an object of a name already, ``others`` are its further directories. With an
+    ``offset`` the temporary file is there, and holds so many bytes.
     """
 
     def __init__(
-        self, options: FileOptions, temporary: Path, target: Path, others: list[Path], taken: Callable[[str], object]
+        self,
+        options: FileOptions,
+        folder: Folder,
+        temporary: Path,
+        target: Path,
+        others: list[Path],
+        taken: Callable[[str], object],
+        offset: int | None = None,
     ) -> None:
-        self._options, self._temporary, self._target = options, temporary, target
+        self._options, self._folder, self._temporary, self._target = options, folder, temporary, target
         self._others, self._taken = others, taken
-        with store_faults(options.id, target):
-            self._descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        self._offset = 0
+        if offset is None:
+            self._descriptor = folder.create(temporary.name)
+        else:
+            with folder.writing():
+                self._descriptor = os.open(temporary, os.O_WRONLY | os.O_CLOEXEC)
+        self._offset = offset or 0
         self._writeback = WriteBack(self._descriptor, keep_cached=options.keep_cached)
         self._identity: tuple[int, int] | None = None
 
     def write(self, data: memoryview) -> None:
         """See ``Writer.write``."""
-        with store_faults(self._options.id, self._target):
+        with self._folder.writing():
             for start, end in runs(data) if self._options.holes else [(0, len(data))]:
                 _write_all(self._descriptor, data[start:end], self._offset + start)
             self._offset += len(data)
@@ -54,7 +66,7 @@ class FileWriter(Writer):
 
     def commit(self, *, replace: bool = False) -> Stored:
         """See ``Writer.commit``."""
-        with store_faults(self._options.id, self._target):
+        with self._folder.writing():
             os.ftruncate(self._descriptor, self._offset)  # a hole at the end was never written
             os.fchmod(self._descriptor, self._options.file_mode)
             os.fsync(self._descriptor)
@@ -73,6 +85,11 @@ class FileWriter(Writer):
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
+            self._close()
+
+    def leave(self) -> None:
+        """See ``Writer.leave``."""
+        if self._descriptor >= 0:
             self._close()
 
     def undo(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 # Ids that begin so are the service's own (staging, tasks) and never listed.
 RESERVED_PREFIX = "os_glance_"
@@ -47,6 +47,11 @@ class FileDirectory(BaseModel):
 
     path: Path = Field(description="An absolute path; made when it is missing.")
     weight: int = Field(0, description="The heaviest directories are filled first, of equal ones the emptiest.")
+    mount: Path | None = Field(
+        None,
+        description="The mount point that the directory lies on or below, as of NFS: while nothing is mounted there, "
+        "nothing is read or written.",
+    )
 
     @field_validator("path")
     @classmethod
@@ -54,6 +59,12 @@ class FileDirectory(BaseModel):
         if not value.is_absolute():
             raise ValueError("a store's directory must be an absolute path")
         return value
+
+    @model_validator(mode="after")
+    def _below_mount(self) -> Self:
+        if self.mount is not None and not (self.mount.is_absolute() and self.path.is_relative_to(self.mount)):
+            raise ValueError(f"mount: {self.path} does not lie below {self.mount}")
+        return self
 
 
 class FileOptions(StoreOptions):

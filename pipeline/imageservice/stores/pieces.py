@@ -9,6 +9,7 @@ sending take turns.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -34,6 +35,34 @@ class Unlimited:
     def reserve(self, size: int, deadline: float | None = None) -> contextlib.AbstractContextManager[None]:
         """Always granted."""
         return contextlib.nullcontext()
+
+
+class Share:
+    """What one store may have of a budget: a part, so that a store that hangs leaves the others theirs.
+
+    A claim larger than the part is granted when nothing else of it is in use.
+    """
+
+    def __init__(self, budget: Budget, limit: int) -> None:
+        self._budget, self._limit = budget, limit
+        self._changed = threading.Condition()
+        self._used = 0
+
+    @contextlib.contextmanager
+    def reserve(self, size: int, deadline: float | None = None) -> Iterator[None]:
+        """See ``Budget.reserve``."""
+        with self._changed:
+            wait_for = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._changed.wait_for(lambda: self._used == 0 or self._used + size <= self._limit, wait_for):
+                raise Unavailable("The store is taking as many images as it can; try again later")
+            self._used += size
+        try:
+            with self._budget.reserve(size, deadline):
+                yield
+        finally:
+            with self._changed:
+                self._used -= size
+                self._changed.notify_all()
 
 
 @contextlib.contextmanager

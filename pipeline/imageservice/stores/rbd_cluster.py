@@ -47,11 +47,23 @@ class Cluster:
 
     @property
     def fsid(self) -> str:
-        """The cluster's id, which is part of every address. Raises ``StoreUnavailable``."""
+        """The cluster's id, which is part of every address.
+
+        Most files ``ceph.conf`` tell it; else the cluster is asked. Raises ``StoreUnavailable``.
+        """
+        if self.known_fsid is None:
+            self.known_fsid = self._configured_fsid()
         if self.known_fsid is None:
             with self.connection() as connection:
                 return connection.fsid
         return self.known_fsid
+
+    def _configured_fsid(self) -> str | None:
+        with rbd_faults(self._options.id):
+            client = rados.Rados(conffile=str(self._options.ceph_conf), rados_id=self._options.user)
+            found = str(client.conf_get("fsid") or "")
+            client.shutdown()
+        return found if found.strip("0-") else None
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[Connection]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 from pipeline.base.errors import PipelineError
 from pipeline.imageservice.stores.drivers import AnyStoreOptions, Surroundings, make_store
+from pipeline.imageservice.stores.errors import StoreUnavailable
 from pipeline.imageservice.stores.store import Store
 
 
@@ -51,11 +53,15 @@ class Stores:
         return [store for store in self if store.capabilities.writable]
 
     def owner(self, uri: str) -> Store | None:
-        """The store in which ``uri`` lies, if any does; for addresses that come without a store's id."""
+        """The store in which ``uri`` lies, if any does; for addresses that come without a store's id.
+
+        A store that would have to be asked, and is down, does not stand in the way of the others.
+        """
         scheme = uri.partition(":")[0]
         for store in self:
-            if scheme in store.schemes and store.owns(uri):
-                return store
+            with contextlib.suppress(StoreUnavailable):
+                if scheme in store.schemes and store.owns(uri):
+                    return store
         return None
 
     def by_weight(self) -> list[Store]:

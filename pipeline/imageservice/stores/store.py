@@ -98,6 +98,10 @@ class Writer(ABC):
     def abort(self) -> None:
         """Remove everything written so far. Harmless after the end and when called again; does not raise."""
 
+    def leave(self) -> None:
+        """End without a trace of the writer, but leave what was written, for ``Store.take_over``, where that works."""
+        self.abort()
+
     @abstractmethod
     def undo(self) -> None:
         """After ``commit``: remove the object again, unless a later writer has replaced it meanwhile."""
@@ -150,6 +154,14 @@ class Reader(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An unfinished write to go on with: what has been written, and a writer that appends to it."""
+
+    reader: Reader
+    writer: Writer
 
 
 class Store(ABC):
@@ -235,6 +247,13 @@ class Store(ABC):
     def discard(self, what: Incomplete) -> None:
         """Remove what an unfinished write left. The caller makes sure that its attempt has ended."""
         raise StoreError(f"store {self.id} cannot list its objects")
+
+    def take_over(self, what: Incomplete, *, attempt: str) -> Begun | None:
+        """Go on, as a new attempt, with what an unfinished write left; ``None`` where that cannot be, or it is gone.
+
+        The caller makes sure that the old attempt has ended, and that the machine has been up all the time.
+        """
+        return None
 
     def space(self) -> Space:
         """Room that is left."""

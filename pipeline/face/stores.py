@@ -1,0 +1,97 @@
+"""``./inv service.stores`` and ``./inv service.migrate``: what the image service's stores hold, and moving it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.base.errors import PipelineError
+from pipeline.engine.resources import amount
+from pipeline.face.task import Exit
+from pipeline.imageservice.catalog import migrate as schema
+from pipeline.imageservice.importing import holdings, relocate
+from pipeline.imageservice.service import Service
+from pipeline.imageservice.settings import Settings
+
+
+def show(file: str = "", *, as_json: bool = False) -> None:
+    """List the stores; ends with status 1 when one of them cannot be used."""
+    found = list(holdings.holdings(_service(file)))
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        _print(found)
+    sys.stdout.flush()
+    if any(one.fault for one in found):
+        _end(Exit.FAILED)
+
+
+def _print(found: list[holdings.Holding]) -> None:
+    table = Table(box=box.SIMPLE)
+    for title in ("store", "kind", "state", "images", "bytes", "free"):
+        table.add_column(title, justify="right" if title in ("images", "bytes", "free") else "left")
+    for one in found:
+        state = one.fault or ("healthy" if one.writable else "healthy, read-only")
+        name = f"{one.store} (default)" if one.default else one.store
+        free = "" if one.free is None else amount(one.free)
+        table.add_row(Text(name), one.type, Text(state), str(one.images), amount(one.bytes), free)
+    Console().print(table)
+
+
+def migrate(file: str, source: str, target: str, *, keep: bool = False, as_json: bool = False) -> None:
+    """Move all images from one store to another; ends with status 1 when one had to stay."""
+    if not source or not target:
+        raise PipelineError("no stores were named", hint="./inv service.migrate --from OLD --to NEW")
+    service = _service(file)
+    count = stay = 0
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        watch = _Bar(bars, f"{source} → {target}")
+        for one in relocate.relocate(service, source, target, keep=keep, progress=watch):
+            count += 1
+            stay += one.outcome is relocate.Outcome.STAYS
+            if as_json:
+                print(json.dumps(asdict(one)), flush=True)
+            else:
+                size = "" if one.size is None else amount(one.size)
+                print("  ".join(part for part in (one.outcome, one.image, size, one.detail) if part), flush=True)
+    if not as_json:
+        print(
+            f"{count - stay} of {count} images are in {target} now" if count else f"nothing is left to do in {source}"
+        )
+    if stay:
+        raise SystemExit(Exit.FAILED)
+
+
+class _Bar:
+    """One image's progress."""
+
+    def __init__(self, bars: Bars, title: str) -> None:
+        self._bars = bars
+        self._task = bars.add_task(title, total=None)
+
+    def advance(self, done: int, total: int | None, unit: str = "B") -> None:
+        """See ``Progress``."""
+        self._bars.update(self._task, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        """Nothing is said of it."""
+
+
+def _service(file: str) -> Service:
+    service = Service.from_settings(Settings.load(Path(file) if file else None))
+    schema.check(service.database)
+    return service
+
+
+def _end(status: int) -> None:
+    """End at once: a store that hangs would keep its thread, and this process, for minutes."""
+    os._exit(status)

@@ -1,0 +1,105 @@
+"""How the stores are, found out in threads of their own: nobody waits for a store that hangs.
+
+A store is looked at when somebody asks and the last look is older than ``_FRESH`` seconds. There is one look at a time,
+so a store that hangs costs one thread, and it is known to hang when a look has taken longer than ``_HUNG`` seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable
+
+from pipeline.imageservice.errors import ServiceError
+from pipeline.imageservice.stores.errors import StoreUnavailable
+from pipeline.imageservice.stores.store import Store
+
+log = logging.getLogger("imageservice.stores")
+
+_FRESH = 5.0
+_FRESH_WHEN_DOWN = 1.0
+_HUNG = 10.0
+_PATIENCE = 2.0  # how long whoever asks first waits for an answer
+
+
+class StoreHealth:
+    """The state of every store. It may be made before a fork; each process looks for itself."""
+
+    def __init__(self, stores: Iterable[Store]) -> None:
+        self._watches = {store.id: _Watch(store) for store in stores}
+
+    def faults(self) -> dict[str, str | None]:
+        """What is wrong with each store, by its id and in words for users; ``None``: nothing.
+
+        Takes two seconds at most.
+        """
+        until = time.monotonic() + _PATIENCE
+        for watch in self._watches.values():
+            watch.fault(0)  # begins to look
+        return {name: watch.fault(until - time.monotonic()) for name, watch in self._watches.items()}
+
+    def is_down(self, store: Store) -> bool:
+        """Whether a store is known not to answer. Takes no time."""
+        return store.id in self._watches and self._watches[store.id].fault(0, optimistic=True) is not None
+
+    def require(self, store: Store) -> None:
+        """Raise ``StoreUnavailable`` for a store that is known not to answer, instead of waiting for it in vain."""
+        if self.is_down(store):
+            raise StoreUnavailable(f"store {store.id} does not answer", detail="found out by its last check")
+
+    def doubt(self, store: Store) -> None:
+        """Something has failed in a store: look at it now, whenever the last time was."""
+        if store.id in self._watches:
+            self._watches[store.id].look()
+
+
+class _Watch:
+    """What is known of one store. ``_fault`` is an empty text when nothing is wrong, ``None`` when nothing is known."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._changed = threading.Condition()  # of a lock that its holder may take again
+        self._process = 0
+        self._fault: str | None = None
+        self._begun: float | None = None
+        self._ended = float("-inf")
+
+    def fault(self, patience: float, *, optimistic: bool = False) -> str | None:
+        """What is wrong, as far as it gets known within ``patience`` seconds; else nothing, if ``optimistic``."""
+        until = time.monotonic() + patience
+        with self._changed:
+            if self._process != os.getpid():
+                self._process = os.getpid()
+                self._fault, self._begun, self._ended = None, None, float("-inf")
+            if time.monotonic() - self._ended > (_FRESH_WHEN_DOWN if self._fault else _FRESH):
+                self.look()
+            # What was found long ago says little.
+            while (self._fault is None or self._begun is not None) and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            if self._begun is not None and time.monotonic() - self._begun > _HUNG:
+                return f"store {self._store.id} does not answer"
+            if self._fault is None and not optimistic:
+                return f"store {self._store.id} has not answered yet"
+            return self._fault or None
+
+    def look(self) -> None:
+        """Look at it, in the background."""
+        with self._changed:
+            if self._begun is None:
+                self._begun = time.monotonic()
+                threading.Thread(target=self._look, name=f"check {self._store.id}", daemon=True).start()
+
+    def _look(self) -> None:
+        try:
+            self._store.check()
+            fault = ""
+        except ServiceError as error:
+            fault = error.message
+        except Exception:
+            log.exception("store %s could not be looked at", self._store.id)
+            fault = f"store {self._store.id} has a fault"
+        with self._changed:
+            self._fault, self._begun, self._ended = fault, None, time.monotonic()
+            self._changed.notify_all()
