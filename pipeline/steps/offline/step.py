@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import guest_system, kernel, scrub
+from pipeline.host import contents, guest_system, kernel, manifest, scrub
 from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem
 from pipeline.recipes.model import Recipe
@@ -18,8 +18,9 @@ from pipeline.steps.step import Context, Stage
 class Offline:
     """Changes the installed disk into the one that products are made from.
 
-    Its facts: ``inspection`` (what the system is), ``properties`` (image properties that proves), ``sysprep`` (files
-    changed by operation), ``keys`` (installed), ``scrub`` (file system → method), ``sealed``.
+    Its facts: ``inspection`` (what the system is), ``contents`` (its files, services, ports, users), ``properties``
+    (image properties that proves), ``sysprep`` (files changed by operation), ``keys`` (installed), ``scrub`` (file
+    system → method), ``sealed``.
     """
 
     name = "offline"
@@ -42,7 +43,10 @@ class Offline:
     def sources(self) -> Sequence[Path]:
         """All of this package, and what works in the guest for it."""
         ours = sorted(Path(__file__).parent.glob("*.py"))
-        return [*ours, *(Path(str(module.__file__)) for module in (guest_system, scrub, small_disk))]
+        return [
+            *ours,
+            *(Path(str(module.__file__)) for module in (contents, guest_system, manifest, scrub, small_disk)),
+        ]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Launch the appliance once and do it all."""
@@ -66,6 +70,7 @@ class Offline:
                 facts["sysprep"] = sysprep.apply(system, recipe)
             facts["keys"] = accounts.install_keys(system, recipe)
             facts["inspection"] = inspection.facts(system)
+            facts["contents"] = contents.facts(system, context.folder)
             archive = seal.take_out(system, context.folder) if seal.is_due(recipe) else None
             if archive is None and recipe.sysprep.scrub:
                 progress.say("scrubbing free space")
