@@ -19,7 +19,10 @@ _FORMATS = ("qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi")
 
 
 def run(home: Home, folder: str, *, key: str, method: str, bundle: str) -> None:
-    """Compute every digest anew from the bytes, inspect them, and write the documents beside each image."""
+    """Compute every digest anew from the bytes, inspect them, and write the documents beside each image.
+
+    Nothing is written unless every image is the one that the build tells of.
+    """
     place = Path(folder)
     if not place.is_dir():
         raise PipelineError(f"there is no folder {folder}")
@@ -30,12 +33,16 @@ def run(home: Home, folder: str, *, key: str, method: str, bundle: str) -> None:
     images = list(_images(place))
     if not images:
         raise PipelineError(f"{folder} has no image ({', '.join(_FORMATS)})")
+    done = []
     for path, disk_format in images:
         tap = FormatTap()
         sealed = seal.seal(
             path, path.name, about, signer, _method(method), keyring.certificates, bundler=bundler, taps=[tap.feed]
         )
         tap.finish(disk_format)
+        about.require(disk_format, sealed.digests.sha256, name=str(path))
+        done.append((path, sealed))
+    for path, sealed in done:
         for ending, data in {**sealed.documents, proof.ENDING: proof.pack(sealed.documents)}.items():
             atomic.write_bytes(path.with_name(f"{path.name}.{ending}"), data)
         print(

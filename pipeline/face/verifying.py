@@ -17,7 +17,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.face.task import Exit
 from pipeline.image.digests import read_blocks
-from pipeline.signing import seal
+from pipeline.signing import proof, seal
 from pipeline.signing.certificates import CertificateMissing, LocalCertificates
 from pipeline.signing.evidence import Evidence
 from pipeline.signing.keyring import Keyring
@@ -65,18 +65,24 @@ def _own(home: Home) -> TrustRoot:
 def _images(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    ending = f".{seal.SIGNATURE}"
-    found = sorted(each for each in path.iterdir() if path.joinpath(each.name + ending).is_file())
+    endings = (seal.SIGNATURE, proof.ENDING)
+    found = sorted(
+        each for each in path.iterdir() if any(path.joinpath(f"{each.name}.{ending}").is_file() for ending in endings)
+    )
     if not found:
-        raise PipelineError(f"{path} has no sealed image (a file with {ending} beside it)")
+        raise PipelineError(f"{path} has no sealed image (a file with .{seal.SIGNATURE} or .{proof.ENDING} beside it)")
     return found
 
 
 def _file(home: Home, path: Path, root: TrustRoot, policy: Policy) -> Verdict:
+    documents = {ending: _beside(path, ending) for ending in (seal.SIGNATURE, seal.ATTESTATIONS, seal.SBOM)}
+    packed = _beside(path, proof.ENDING)
+    if packed is not None and not any(documents.values()):
+        documents.update(proof.unpack(packed))
     evidence = Evidence(
-        signature_document=_beside(path, seal.SIGNATURE),
-        attestations=_beside(path, seal.ATTESTATIONS),
-        bill=_beside(path, seal.SBOM),
+        signature_document=documents[seal.SIGNATURE],
+        attestations=documents[seal.ATTESTATIONS],
+        bill=documents[seal.SBOM],
     )
     certificates = LocalCertificates(home.certificates)
     return verify(path.name, read_blocks(path), evidence, root, policy, certificates=certificates)

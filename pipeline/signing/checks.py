@@ -24,6 +24,7 @@ from pipeline.signing.statement import CYCLONEDX, PROVENANCE, TEST_RESULT, State
 from pipeline.signing.trust import TrustRoot
 
 _MAX_LINES = 64
+_MAX_SKEW = 3600  # seconds between the clocks of two machines
 
 
 class Refused(Exception):
@@ -107,7 +108,7 @@ def _certificate(work: Work) -> str:
     # With expired ones allowed, the chain is judged at a moment when the certificate was good.
     moment = min(work.moment, work.certificate.not_valid_after_utc) if work.policy.allow_expired else work.moment
     try:
-        found = chain.validate(work.certificate, work.trust.authorities, at=moment)
+        found = chain.validate(work.certificate, work.trust.trusted_authorities, at=moment)
     except ChainRefused as refused:
         raise Refused(refused.message) from None
     return f"key {identity[:16]}…, vouched for by {found[-1].subject.rfc4514_string()}"
@@ -185,6 +186,8 @@ def _provenance(work: Work) -> str:
         raise Refused(f"built by {builder}, which the policy does not accept")
     if policy.recipes and recipe not in policy.recipes:
         raise Refused(f"built from the recipe {recipe}, which the policy does not accept")
+    if age < -_MAX_SKEW:
+        raise Refused(f"it says that it was built at {finished:%Y-%m-%d %H:%M}, which is still to come")
     if policy.max_age is not None and age > policy.max_age:
         raise Refused(f"built {age / 86_400:.1f} days ago; the policy accepts {policy.max_age / 86_400:.1f}")
     for name, wanted in policy.materials.items():

@@ -12,7 +12,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ SIGNATURE = "signature.json"
 SBOM = "cdx.json"
 ATTESTATIONS = "intoto.jsonl"
 BUNDLE = "sigstore.json"
+BUNDLED_PROVENANCE = "provenance.sigstore.json"
 _SUBJECT_DIGESTS = ("sha256", "sha512")
 
 
@@ -42,7 +43,8 @@ class About:
     """What a build says of itself and of the image, as JSON data; see ``Build`` for most of it.
 
     ``image``: name, distro, version. ``boot_test`` and ``scan`` are the facts of those steps, ``packages`` the software
-    found; ``None`` where a step was not asked for.
+    found; ``None`` where a step was not asked for. ``products`` are the SHA-256 of the files that all this is about, by
+    format.
     """
 
     image: Mapping[str, str]
@@ -59,6 +61,7 @@ class About:
     boot_test: Mapping[str, Any] | None = None
     scan: Mapping[str, Any] | None = None
     packages: Iterable[Mapping[str, str]] | None = None
+    products: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, data: Any, *, name: str) -> About:
@@ -67,9 +70,19 @@ class About:
             made = cls(**data)
             made.build()
             made.bill({"sha256": "0" * 64})
+            made.products.items()
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise PipelineError(f"{name} does not describe a build: {error}") from None
         return made
+
+    def require(self, disk_format: str, sha256: str, *, name: str) -> None:
+        """Raise ``PipelineError`` unless the file with this digest is the one that was built, booted and scanned."""
+        if self.products.get(disk_format) != sha256:
+            raise PipelineError(
+                f"{name} is not the {disk_format} file that was built: boot test, scan and packages that the "
+                "build tells of are another's",
+                hint="copy the whole folder again, from the machine that built it",
+            )
 
     def build(self) -> Build:
         """As what provenance is made of."""
@@ -120,7 +133,7 @@ def seal(
 ) -> Sealed:
     """Read ``path`` once; return everything that seals it. ``name`` is what attestations call it.
 
-    ``bundler`` is a P-256 key that also signs the file as a sigstore bundle.
+    ``bundler`` is a P-256 key that also signs the file and its provenance, both as sigstore bundles.
     """
     signed = image_signature.sign(path, signer, method, taps=taps, progress=progress)
     digests = signed.digests
@@ -138,6 +151,8 @@ def seal(
     documents[ATTESTATIONS] = "".join(f"{envelope.dump()}\n" for envelope in envelopes).encode()
     if bundler is not None:
         documents[BUNDLE] = bundle.of_file(digests.sha256, "sha256", bundler).encode()
+        provenance = Envelope.sign(statements[0].dump(), [bundler])
+        documents[BUNDLED_PROVENANCE] = bundle.of_envelope(provenance, bundler.public_key).encode()
     return Sealed(digests, signed.properties, documents)
 
 

@@ -45,8 +45,7 @@ class TrustRoot:
                         (keyring.folder / name / f"{generation.number}.pub.pem").read_bytes(), name
                     )
         found = [keyring.certificates.get(identity) for identity in keyring.certificates.identities()]
-        authorities = [each for each in found if _is_authority(each) and key_id(each.public_key()) not in revoked]
-        return cls(authorities, keys, revoked)
+        return cls([each for each in found if _is_authority(each)], keys, revoked)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -75,6 +74,11 @@ class TrustRoot:
             "revoked": dict(self.revoked),
         }
         return json.dumps(data, indent=1) + "\n"
+
+    @property
+    def trusted_authorities(self) -> Sequence[x509.Certificate]:
+        """The authorities that are not revoked."""
+        return [each for each in self.authorities if key_id(each.public_key()) not in self.revoked]
 
     @property
     def trusted_keys(self) -> Mapping[str, PublicKey]:

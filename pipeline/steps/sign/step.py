@@ -63,15 +63,19 @@ class Sign:
     def run(self, context: Context) -> Mapping[str, Any]:
         """Digest and sign every product, and write its documents."""
         told = about.gather(context)
+        found = self._signed(context, told) if context.recipe.signing.enabled else self._digested(context)
+        told = dataclasses.replace(told, products={name: each["digests"]["sha256"] for name, each in found.items()})
         text = json.dumps(dataclasses.asdict(told), indent=1, sort_keys=True) + "\n"
         atomic.write_text(context.documents / ABOUT, text)
-        if not context.recipe.signing.enabled:
-            return {
-                "products": {
-                    name: _facts(digest_file(path, USUAL, progress=context.progress), {})
-                    for name, path in context.products.items()
-                }
-            }
+        return {"products": found}
+
+    def _digested(self, context: Context) -> dict[str, Any]:
+        return {
+            name: _facts(digest_file(path, USUAL, progress=context.progress), {})
+            for name, path in context.products.items()
+        }
+
+    def _signed(self, context: Context, told: seal.About) -> dict[str, Any]:
         keyring = Keyring(context.home)
         key = keyring.signer(context.recipe.signing.key)
         method = HashMethod(context.recipe.signing.hash)
@@ -84,7 +88,7 @@ class Sign:
             for ending, data in {**made.documents, proof.ENDING: packed}.items():
                 atomic.write_bytes(context.documents / f"{name}.{ending}", data)
             found[name] = _facts(made.digests, {**made.properties, **_named(made, packed)})
-        return {"products": found}
+        return found
 
 
 def _named(made: seal.Sealed, packed: bytes) -> dict[str, str]:

@@ -261,14 +261,15 @@ def test_the_authority_rotates_too(keyring: Keyring) -> None:
     second = keyring.authority().certificate
     assert second.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     keyring.new("after")
-    trusted = TrustRoot.of(keyring).authorities
+    trusted = TrustRoot.of(keyring).trusted_authorities
     for name, authority in (("before", first), ("after", second)):
         certificate = keyring.certificates.get(keyring.record(name).active.certificate)
         assert chain.validate(certificate, trusted)[-1] == authority
     keyring.revoke(AUTHORITY, "stolen", number=1)
     with pytest.raises(chain.ChainRefused):
         chain.validate(
-            keyring.certificates.get(keyring.record("before").active.certificate), TrustRoot.of(keyring).authorities
+            keyring.certificates.get(keyring.record("before").active.certificate),
+            TrustRoot.of(keyring).trusted_authorities,
         )
 
 

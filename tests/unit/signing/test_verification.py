@@ -209,6 +209,19 @@ def test_expired_certificates_count_only_when_the_policy_says_so(proof: Proof) -
     assert proof.verify(at=later, policy=Policy(allow_expired=True)).is_good
 
 
+def test_a_build_that_is_still_to_come_is_refused(proof: Proof) -> None:
+    verdict = proof.verify(at=NOW - datetime.timedelta(minutes=5))
+    assert verdict.is_good  # clocks differ
+    verdict = proof.verify(at=NOW - datetime.timedelta(days=1), policy=Policy(max_age="30d"))
+    assert "still to come" in verdict.of(Check.PROVENANCE).detail
+
+
+def test_a_revoked_authority_vouches_for_nothing(proof: Proof) -> None:
+    authority = proof.trust.authorities[0]
+    revoked = dataclasses.replace(proof.trust, revoked={key_id(authority.public_key()): "stolen"})
+    assert failed(proof.verify(trust=revoked)) == {Check.CERTIFICATE}
+
+
 def test_what_policies_demand(proof: Proof) -> None:
     identity = key_id(proof.signer.public_key)
     good = Policy(
