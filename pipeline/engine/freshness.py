@@ -143,7 +143,7 @@ class _Looker:
     def look(self, source: Outside, known: Locked | None) -> Locked | str:
         """What is there, or in words why nobody knows."""
         if source.reading is Reading.MACHINE:
-            found = Locked(source.urls[0], _now(), validators={"url": source.urls[0]})
+            found = Locked(source.urls[0], _now())
             return known if known and known.identity == found.identity else found
         if source.reading is Reading.TIME:
             return known if known and known.age < source.max_age else Locked(_public(source.urls[0]), self.now)

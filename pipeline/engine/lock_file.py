@@ -34,7 +34,9 @@ class Locked:
     @property
     def identity(self) -> Any:
         """What changes when the thing does: this enters content keys."""
-        return self.sha256 or dict(self.validators or {}) or self.resolved
+        # A package URL says which version it is.
+        named = self.url if self.url.startswith("pkg:") else None
+        return self.sha256 or dict(self.validators or {}) or named or self.resolved
 
     @property
     def age(self) -> float:

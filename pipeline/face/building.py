@@ -31,7 +31,7 @@ from pipeline.face.task import Exit
 from pipeline.recipes import nightly
 from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
-from pipeline.recipes.source import with_source
+from pipeline.recipes.source import with_engine, with_source
 
 RECIPES = CHECKOUT / "recipes"
 _STYLES = {Verdict.CACHED: "dim", Verdict.RUN: "yellow", Verdict.BLOCKED: "bold red"}
@@ -56,6 +56,7 @@ def build(
     settings: Sequence[str] = (),
     *,
     source: str = "",
+    engine: str = "",
     as_json: bool = False,
     ci: bool = False,
     keep: bool = False,
@@ -68,6 +69,8 @@ def build(
     recipes = load(names, settings)
     if source:
         recipes = [with_source(recipe, Path(source)) for recipe in recipes]
+    if engine:
+        recipes = [with_engine(recipe, engine) for recipe in recipes]
     monitor = choose(as_json=as_json, ci=ci)
     options = BuildOptions(
         monitors=(monitor,), keep=keep, jobs=jobs or None, guests=guests or None, locked=locked, offline=offline
@@ -92,7 +95,8 @@ def lock(names: Sequence[str], settings: Sequence[str] = ()) -> None:
     for recipe in load(names or nightly.names(RECIPES / "nightly.yaml"), settings):
         file = LockFile(RECIPES, recipe.name)
         found, news = current(recipe, registry.STEPS, file, Look.FRESH)
-        print("\n".join(news) or f"{recipe.name}: {'nothing has changed' if found else 'takes nothing from outside'}")
+        known = f"{len(found)} sources are locked, none has changed" if found else "takes nothing from outside"
+        print("\n".join(news) or f"{recipe.name}: {known}")
 
 
 def plan(names: Sequence[str], settings: Sequence[str] = (), *, as_json: bool = False, graph: str = "") -> None:

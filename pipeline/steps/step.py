@@ -38,7 +38,7 @@ class Reading(StrEnum):
     CONTENT = "content"  # fetch it and digest it: repository metadata, lists of checksums
     HEADERS = "headers"  # ask for its ETag, date and length: media too large to fetch for a look
     TIME = "time"  # it can't be read without us (a CDN with client certificates): believe it for a while
-    MACHINE = "machine"  # it lies on this machine, and its URL says which it is: looked at always, without a network
+    MACHINE = "machine"  # a package of this machine, named by its URL: looked at always, without a network
 
 
 @dataclass(frozen=True)

@@ -325,7 +325,7 @@ def test_packages_of_this_machine_are_always_known(local: tuple[Nights, FromHere
     with closing(History(bench.home)) as history:
         found = plan(light.recipe(), nights.steps, bench.store, history, LockFile(nights.folder, "light"))
     assert found.steps[0].changes == (
-        'install: outside.package busybox.url: "pkg:deb/debian/busybox@1" → "pkg:deb/debian/busybox@2"',
+        'install: outside.package busybox: "pkg:deb/debian/busybox@1" → "pkg:deb/debian/busybox@2"',
     )
     assert nights.build().is_good
     assert bench.ran() == ["light/install"]
