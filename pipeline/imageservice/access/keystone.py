@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ class KeystoneTokens:
             raise PipelineError(f"identity: options: neither keystonemiddleware nor its login knows {unknown[0]!r}")
         values.setdefault("service_token_roles", ",".join(options.service_roles))
         values.setdefault("service_token_roles_required", "true")
+        logging.getLogger("keystonemiddleware.auth_token").addFilter(_without_old_advice)
         try:
             self._ask = auth_token.AuthProtocol(_catch, {**values, "oslo_config_config": conf})
         except Exception as error:
@@ -97,6 +99,11 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
     return str(value)
+
+
+def _without_old_advice(record: logging.LogRecord) -> bool:
+    """Since 2016 it has announced at each start that its cache in memory will go; that is a choice, and no concern."""
+    return not record.getMessage().startswith("Using the in-process token cache is deprecated")
 
 
 def _names(option: cfg.Opt) -> Iterator[str]:
