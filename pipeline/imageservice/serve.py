@@ -123,6 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("part", nargs="?", choices=PARTS, default="all", help="what to run (default: all)")
     parser.add_argument("--settings", type=Path, help="the settings file")
     given = parser.parse_args(arguments)
+    os.umask(0o027)  # what is made here is nobody else's business, unless a store's settings say so
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
