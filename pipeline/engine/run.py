@@ -99,6 +99,7 @@ class Run:
                 continue
             lock = LockFile(options.locks, build.recipe.name)
             try:
+                self._prepare(build.recipe)
                 build.locked, news = current(build.recipe, self.steps, lock, options.look)
             except PipelineError as error:
                 build.error = error
@@ -106,6 +107,12 @@ class Run:
             else:
                 for text in news:
                     self.narrator.tell(events.RunNoted(text=text))
+
+    def _prepare(self, recipe: Recipe) -> None:
+        for entry in self.steps:
+            prepare = getattr(entry.step, "prepare", None)
+            if prepare is not None and entry.step.wanted(recipe):
+                prepare(recipe, self.options.home)
 
     # What can start
 

@@ -61,6 +61,13 @@ class TakesFromOutside(Protocol):
         """What it takes from. Before a nightly run the engine finds out what is there now and locks it."""
 
 
+class Prepares(Protocol):
+    """What a step has, beside everything else, when its inputs name something that this machine has to make first."""
+
+    def prepare(self, recipe: Recipe, home: Home) -> None:
+        """Make it, if it isn't there. Called at the start of a run, in the engine's own process; not by a plan."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """A unit of work that the product stands on: its content key, the run that did it, when (ISO 8601), how long."""

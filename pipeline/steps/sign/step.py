@@ -14,7 +14,6 @@ from pipeline.base.home import Home
 from pipeline.image.digests import USUAL, Digests, digest_file
 from pipeline.recipes.model import Recipe
 from pipeline.signing import dsse, image_signature, proof, provenance, sbom, seal, signer, statement
-from pipeline.signing.certificates import is_derived
 from pipeline.signing.keyring import Keyring
 from pipeline.signing.kinds import HashMethod
 from pipeline.steps.sign import about
@@ -42,18 +41,22 @@ class Sign:
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The key by its name and generation. The first generation is made when it is first needed."""
+        """The key by its generation and certificate: checkouts that share a cache sign each with their own."""
         # The attestation tells the whole recipe.
         options = recipe.model_dump(mode="json")
         if not recipe.signing.enabled:
             return {"signed": False, "recipe": options}
         keyring = Keyring(Home.default())
-        known = recipe.signing.key in keyring.names()
-        if not known:
-            return {"signed": True, "generation": 1, "certificate": "local", "recipe": options}
+        if recipe.signing.key not in keyring.names():
+            return {"signed": True, "generation": 1, "certificate": "not made yet", "recipe": options}
         active = keyring.record(recipe.signing.key).active
-        certificate = "local" if is_derived(active.certificate) else active.certificate
-        return {"signed": True, "generation": active.number, "certificate": certificate, "recipe": options}
+        return {"signed": True, "generation": active.number, "certificate": active.certificate, "recipe": options}
+
+    def prepare(self, recipe: Recipe, home: Home) -> None:
+        """Make the key if there is none."""
+        keyring = Keyring(home)
+        if recipe.signing.enabled and recipe.signing.key not in keyring.names():
+            keyring.signer(recipe.signing.key)
 
     def sources(self) -> Sequence[Path]:
         """What makes signatures and documents."""

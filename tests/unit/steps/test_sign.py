@@ -70,12 +70,17 @@ def test_unsigned_recipes_still_get_digests(home: Home, tmp_path: Path) -> None:
     assert not home.keys.exists()
 
 
-def test_the_inputs_name_the_key_and_change_only_with_its_generation(home: Home, tmp_path: Path) -> None:
+def test_the_inputs_name_the_key_and_change_only_with_it(home: Home, tmp_path: Path) -> None:
     step, asked = Sign(), recipe()
-    before = step.inputs(asked)
+    step.prepare(recipe(enabled=False), home)
+    unmade = step.inputs(asked)
     assert not home.keys.exists()  # planning makes nothing
+    step.prepare(asked, home)
+    before = step.inputs(asked)
+    assert before != unmade and before["generation"] == 1
     step.run(context(home, tmp_path, asked))
-    assert step.inputs(asked) == before and before["generation"] == 1
+    step.prepare(asked, home)
+    assert step.inputs(asked) == before
     Keyring(home).rotate("default")
     assert step.inputs(asked)["generation"] == 2
     assert not step.inputs(recipe(enabled=False))["signed"]
