@@ -5,7 +5,7 @@
 The kinds: ``cold`` (from nothing), ``unchanged``, ``property`` (another image property), ``key`` (a rotated signing
 key), ``command`` (another customise command), ``ten`` (ten recipes that differ in their name, unchanged; they are built
 first, without boot test, scan and signature). ``--folder`` keeps the cache and the figures, so that kinds can be
-measured one after the other; ``--table`` only shows what was measured. Everything but ``cold`` needs a cold build before.
+measured one after the other; ``--table`` only shows what was measured. All but ``cold`` need a cold build before.
 """
 
 from __future__ import annotations
