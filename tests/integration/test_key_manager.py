@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import castellan.options
 import pytest
+import yaml
 from castellan import key_manager as castellan_manager
 from cryptography.exceptions import InvalidSignature
 from cursive import certificate_utils, signature_utils
@@ -17,6 +19,12 @@ from oslo_context.context import RequestContext
 from pipeline.base.home import Home
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.data.certificates import Certificates
+from pipeline.publishing import clouds
+from pipeline.publishing.delivery import Sender, deliver
+from pipeline.publishing.marks import Part
+from pipeline.publishing.publication import Outcome
+from pipeline.publishing.ready_files import ReadyFiles
+from pipeline.recipes.nightly import Target
 from pipeline.signing import image_signature
 from pipeline.signing.certificates import CertificateMissing
 from pipeline.signing.image_signature import Reason, SignatureRefused
@@ -26,9 +34,11 @@ from pipeline.signing.keyring import Keyring
 from tests.environments import barbican as environment
 from tests.environments.barbican import Barbican
 from tests.environments.fixtures import installed
-from tests.environments.keystone import Keystone
+from tests.environments.image_service import image_service, with_keystone
+from tests.environments.keystone import REGION, Keystone
 
 pytestmark = pytest.mark.server
+NOW = datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +133,58 @@ def test_a_published_certificate_is_signed_with_its_id_there(
     assert properties[image_signature.CERTIFICATE] == kept["image signing key default"]
     Nova(keystone, monkeypatch).boot(properties, image.read_bytes(), [kept["authority"]])
     image_signature.verify_file(image, properties, keyring.certificates)
+
+
+@pytest.fixture
+def cloud(
+    barbican: Barbican, keystone: Keystone, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A cloud with a key manager and our image service, which trusts the authority whose certificate is kept there."""
+    entry = {"auth": keystone.connect("demo").config.config["auth"], "region_name": REGION}
+    (tmp_path / "clouds.yaml").write_text(yaml.safe_dump({"clouds": {"boots": entry}}))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+    keyring = Keyring(home, passphrases=lambda _: None)
+    keyring.signer("default")
+    auth, project = clouds.session(home, "boots")
+    kept = keyring.publish("default", KeyManager(auth, project=project).store)
+    judged = {"certificates": str(tmp_path / "none"), "key_manager": "catalog"}
+    settings = {**with_keystone(keystone), "data": {**judged, "trusted_certificates": [kept["authority"]]}}
+    with image_service(tmp_path / "service", settings) as service, keystone.endpoint("image", service.url):
+        yield kept["authority"]
+
+
+def test_nova_boots_what_we_publish(
+    cloud: str, keystone: Keystone, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "disk.raw"
+    file.write_bytes(b"\0bootable\xff" * 100_000)
+    keyring = Keyring(home, passphrases=lambda _: None)
+    offer = ReadyFiles(home, "golden", {Part.DISK: file}, signer=keyring.signer("default")).offer("tests", NOW)
+    delivery = deliver(offer, Target(cloud="boots"), Sender(home, "run"))
+    assert (delivery.outcome, delivery.error) == (Outcome.PUBLISHED, None)
+
+    # Everything from here on is what Nova's compute service knows: the cloud's API and the user's token.
+    with keystone.connect("demo") as connection:
+        image = connection.image.find_image("golden", ignore_missing=False).to_dict()
+        data = connection.image.download_image(image["id"]).content
+        properties = {name: image["properties"].get(name) or image[name] for name in image_signature.PROPERTIES}
+    nova = Nova(keystone, monkeypatch)
+    nova.boot(properties, data, [cloud])
+    with pytest.raises(InvalidSignature):
+        nova.boot(properties, data[:-1] + b"x", [cloud])
+    with pytest.raises(cursive_exception.SignatureVerificationError):
+        nova.boot(properties, data, [properties[image_signature.CERTIFICATE]])
+
+
+def test_a_cloud_refuses_what_its_authority_does_not_vouch_for(cloud: str, home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "disk.raw"
+    file.write_bytes(b"\0bootable\xff" * 1000)
+    stranger = Home(tmp_path / "stranger", tmp_path / "cache")
+    keyring = Keyring(stranger, passphrases=lambda _: None)
+    keyring.signer("default")
+    auth, project = clouds.session(home, "boots")
+    keyring.publish("default", KeyManager(auth, project=project).store)
+    offer = ReadyFiles(stranger, "strange", {Part.DISK: file}, signer=keyring.signer("default")).offer("tests", NOW)
+    delivery = deliver(offer, Target(cloud="boots"), Sender(stranger, "run"))
+    assert delivery.outcome is Outcome.FAILED
+    assert delivery.error is not None and "no trusted certificate vouches" in str(delivery.error)
