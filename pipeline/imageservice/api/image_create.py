@@ -5,8 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from sqlalchemy import Connection
+
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.api.image_names import check_count, check_name, check_value
+from pipeline.imageservice.catalog import images, quotas
 from pipeline.imageservice.catalog.model import Image, Visibility, now
 from pipeline.imageservice.errors import Forbidden, Invalid
 from pipeline.imageservice.service import Service
@@ -92,3 +95,16 @@ def _check_counts(service: Service, image: Image) -> None:
     quotas = service.settings.quotas
     check_count("tags", len(image.tags), quotas.image_tags)
     check_count("properties", len(image.properties), quotas.image_properties)
+
+
+def store(service: Service, caller: Caller, image: Image) -> Image:
+    """Keep a new image, and tell of it. Raises ``LimitExceeded`` beyond the project's limits, ``Conflict``."""
+    limits = service.limits.of(caller.project) if service.limits.on else {}
+
+    def insert(connection: Connection) -> Image:
+        quotas.check(connection, caller.project, limits, {quotas.Resource.COUNT: 1})
+        return images.insert_image(connection, image)
+
+    kept = service.database.write(insert)
+    service.notifier.image("image.create", kept, caller)
+    return kept

@@ -14,13 +14,13 @@ from pipeline.imageservice.api import image_locations
 from pipeline.imageservice.api.context import caller_of, context_of
 from pipeline.imageservice.api.documents import image_document
 from pipeline.imageservice.api.image_changes import changed, check_operations
-from pipeline.imageservice.api.image_create import new_image
+from pipeline.imageservice.api.image_create import new_image, store
 from pipeline.imageservice.api.image_query import read_query
 from pipeline.imageservice.api.lookup import find_image, is_reachable
 from pipeline.imageservice.api.parameters import parameters_of
 from pipeline.imageservice.api.resource import Resource, answer_json, read_json, refuse_body
 from pipeline.imageservice.api.versions import public_url
-from pipeline.imageservice.catalog import images, json_patch, listing, quotas
+from pipeline.imageservice.catalog import images, json_patch, listing
 from pipeline.imageservice.catalog.json_patch import Operation
 from pipeline.imageservice.catalog.model import Image
 from pipeline.imageservice.errors import Forbidden, Invalid, UnsupportedContent
@@ -63,15 +63,8 @@ class Images(Resource):
         if caller.read_only:
             service.policy.require(caller, "add_image")
         image = new_image(service, caller, read_json(req, service.settings.api.max_body))
-        limits = service.limits.of(caller.project) if service.limits.on else {}
-
-        def create(connection: Connection) -> Image:
-            quotas.check(connection, caller.project, limits, {quotas.Resource.COUNT: 1})
-            return images.insert_image(connection, image)
-
-        image = service.database.write(create)
+        image = store(service, caller, image)
         context_of(req).image_id = image.id
-        service.notifier.image("image.create", image, caller)
         answer_json(resp, image_document(service, caller, image), 201)
         resp.set_header("Location", f"{public_url(service, req)}/v2/images/{image.id}")
         if service.import_methods:

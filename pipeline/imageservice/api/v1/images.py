@@ -13,7 +13,7 @@ from pipeline.imageservice import deletion
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.api.context import caller_of, context_of
 from pipeline.imageservice.api.image_changes import changed, check_operations
-from pipeline.imageservice.api.image_create import new_image
+from pipeline.imageservice.api.image_create import new_image, store
 from pipeline.imageservice.api.image_data import answer_download, request_source
 from pipeline.imageservice.api.lookup import find_image, is_reachable
 from pipeline.imageservice.api.parameters import parameters_of
@@ -22,7 +22,7 @@ from pipeline.imageservice.api.v1 import headers
 from pipeline.imageservice.api.v1.headers import Sent
 from pipeline.imageservice.api.v1.query import read_query
 from pipeline.imageservice.api.versions import public_url
-from pipeline.imageservice.catalog import images, listing, quotas
+from pipeline.imageservice.catalog import images, listing
 from pipeline.imageservice.catalog.json_patch import Operation
 from pipeline.imageservice.catalog.model import Image, ImageStatus
 from pipeline.imageservice.data.control import Control
@@ -77,15 +77,8 @@ class NewImages(Images):
         image = new_image(service, caller, body)
         if source is not None and not image.has_formats:
             raise Invalid("Give x-image-meta-disk_format and x-image-meta-container_format along with the data")
-        limits = service.limits.of(caller.project) if service.limits.on else {}
-
-        def create(connection: Connection) -> Image:
-            quotas.check(connection, caller.project, limits, {quotas.Resource.COUNT: 1})
-            return images.insert_image(connection, image)
-
-        image = service.database.write(create)
+        image = store(service, caller, image)
         context_of(req).image_id = image.id
-        service.notifier.image("image.create", image, caller)
         if source is not None:
             image = upload(service, caller, image.id, source, store_id=sent.store)
         _answer(service, caller, resp, image, 201)
