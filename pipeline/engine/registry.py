@@ -14,6 +14,7 @@ from pipeline.steps.boot_test import BootTest
 from pipeline.steps.claims import Claims
 from pipeline.steps.debian.step import InstallDebian
 from pipeline.steps.image import InstallImage
+from pipeline.steps.kickstart.step import InstallKickstart
 from pipeline.steps.offline.step import Offline
 from pipeline.steps.products import Products
 from pipeline.steps.scan import Scan
@@ -34,6 +35,11 @@ def _appliance(recipe: Recipe) -> Needs:
     return Needs(memory=_APPLIANCE + _QEMU, disk=recipe.disk.size // 5, guests=1)
 
 
+def _installed(recipe: Recipe) -> Needs:
+    memory = getattr(recipe.install, "memory", _APPLIANCE)
+    return Needs(memory=memory + _QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
+
+
 def _booted(recipe: Recipe) -> Needs:
     return Needs(memory=recipe.boot_test.memory + _QEMU, disk=64 * MIB, guests=1)
 
@@ -42,6 +48,7 @@ STEPS: Sequence[Entry] = (
     Entry(InstallTiny(), deadline=10 * MINUTE, needs=_written),
     Entry(InstallImage(), deadline=4 * HOUR, needs=_written),
     Entry(InstallDebian(), deadline=2 * HOUR, needs=_appliance),
+    Entry(InstallKickstart(), deadline=12 * HOUR, needs=_installed),
     Entry(Offline(), deadline=2 * HOUR, needs=_appliance),
     Entry(Products(), deadline=4 * HOUR, needs=_written),
     Entry(Claims(), deadline=10 * MINUTE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.recipes.fields import (
     Content,
@@ -78,6 +78,25 @@ class GuestFile(Model):
         return self
 
 
+class Datasource(StrEnum):
+    """Where cloud-init looks for an instance's metadata, by its own names."""
+
+    NOCLOUD = "NoCloud"
+    CONFIG_DRIVE = "ConfigDrive"
+    OPENSTACK = "OpenStack"
+    EC2 = "Ec2"
+    NONE = "None"
+
+
+class CloudInit(Model):
+    """Settings of the guest's cloud-init, written as a file of their own below ``/etc/cloud/cloud.cfg.d``."""
+
+    datasources: Annotated[tuple[Datasource, ...], Field(max_length=8)] = ()
+    """Where to look for metadata, in this order; without any, cloud-init's own list."""
+    grow_root: Flag = True
+    """Whether the root partition and its file system fill the disk at the first start."""
+
+
 class Customize(Model):
     """Changes made offline, in one launch of the appliance, in the order of these fields."""
 
@@ -97,6 +116,8 @@ class Customize(Model):
     """Public SSH keys for the administrator's account (``os.admin_user``)."""
     files: tuple[GuestFile, ...] = ()
     """Files to put into the guest."""
+    cloud_init: CloudInit | None = None
+    """Settings of cloud-init, which must be in the guest."""
     enable_services: tuple[Word, ...] = ()
     """Services to start at boot."""
     disable_services: tuple[Word, ...] = ()

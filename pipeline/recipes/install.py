@@ -47,13 +47,15 @@ class ImageInstall(Model):
     """Where the newest image comes from, if its maker replaces it."""
     file: SourceFile | None = None
     """The image as a local file; with ``download`` it must be that very file. ``--source FILE`` sets this."""
+    supplied: Text | None = None
+    """What a person brings along with ``--source``, because it cannot be fetched, and where it is to be had."""
     format: ImageFormat = ImageFormat.QCOW2
     """The image's format; it is never guessed."""
 
     @model_validator(mode="after")
     def _some_origin(self) -> Self:
-        if self.download is None and self.release is None and self.file is None:
-            raise ValueError("give download, release or file")
+        if self.download is None and self.release is None and self.file is None and self.supplied is None:
+            raise ValueError("give download, release, file or supplied")
         if self.download is not None and self.release is not None:
             raise ValueError("give either download or release")
         return self

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.recipes.download import Download, Url
-from pipeline.recipes.fields import Bytes, Count, Flag, Model, Name, PackageName, Seconds, Word, matching
+from pipeline.recipes.fields import Bytes, Count, Flag, Model, Name, PackageName, Seconds, Text, Word, matching
 from pipeline.recipes.source_file import SourceFile
 
 _MIB = 1 << 20
@@ -89,6 +89,8 @@ class KickstartInstall(Model):
     """The installation media (an ISO file) on the network, where that is to be had."""
     file: SourceFile | None = None
     """The installation media as a local file. ``--source FILE`` sets this."""
+    supplied: Text | None = None
+    """What a person brings along with ``--source``, because it cannot be fetched, and where it is to be had."""
     repositories: Annotated[tuple[Repository, ...], Field(max_length=32)] = ()
     """Repositories for what the media lack, such as cloud-init."""
     subscription: Subscription | None = None
@@ -109,6 +111,12 @@ class KickstartInstall(Model):
     """Its processors."""
     timeout: Annotated[Seconds, Field(ge=60)] = 7200
     """How long the installation may take."""
+
+    @model_validator(mode="after")
+    def _some_origin(self) -> Self:
+        if self.download is None and self.file is None and self.supplied is None:
+            raise ValueError("give download, file or supplied")
+        return self
 
     @model_validator(mode="after")
     def _network_fits(self) -> Self:

@@ -91,7 +91,9 @@ class RecipeFolder:
         root = substitution.apply(Node(body, merged.place))
         problems = [*variables.problems, *substitution.problems]
         try:
-            recipe = Recipe.model_validate(plain(root), context={"folder": self.root, "allowed": self.allowed})
+            # Kickstarts have a folder of their own beside that of the recipes.
+            places = (*self.allowed, self.root.parent / "kickstarts")
+            recipe = Recipe.model_validate(plain(root), context={"folder": self.root, "allowed": places})
         except ValidationError as error:
             spoilt = {problem.path for problem in problems}
             found = problems_in(error, Recipe, root)

@@ -5,8 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
+from pipeline.recipes.kickstart import InstallEngine, KickstartInstall
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.source_file import SourceFile
+
+
+def with_engine(recipe: Recipe, name: str) -> Recipe:
+    """``recipe`` with its installer run by the engine ``name``. Raises ``PipelineError`` where that makes no sense."""
+    if not isinstance(recipe.install, KickstartInstall):
+        raise PipelineError(f"--engine {name}: recipe {recipe.name} runs no installer")
+    if name not in list(InstallEngine):
+        raise PipelineError(f"--engine {name}: there is no such engine", hint=f"engines: {', '.join(InstallEngine)}")
+    install = recipe.install.model_copy(update={"engine": InstallEngine(name)})
+    return recipe.model_copy(update={"install": install})
 
 
 def with_source(recipe: Recipe, file: Path) -> Recipe:

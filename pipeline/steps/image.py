@@ -11,6 +11,7 @@ from pipeline.host import checksums, download, openpgp, process
 from pipeline.image import convert, formats
 from pipeline.recipes.install import ImageInstall
 from pipeline.recipes.model import Recipe
+from pipeline.recipes.supplied import missing
 from pipeline.steps import release
 from pipeline.steps.step import Context, Outside, Stage
 
@@ -32,6 +33,8 @@ class InstallImage:
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
         """The image by its digest, from wherever it comes; of a release, the engine adds what its list was."""
         install = _options(recipe)
+        if not (install.file or install.download or install.release):
+            raise missing(recipe.name, install.supplied)
         digest = install.file.sha256 if install.file else install.download.sha256 if install.download else ""
         found = {"sha256": digest, "format": str(install.format), "size": recipe.disk.size}
         if install.release is None or install.file:

@@ -15,6 +15,7 @@ from pipeline.host.accelerator import emulator
 from pipeline.host.hardware import Hardware
 from pipeline.recipes.kickstart import InstallEngine, KickstartInstall
 from pipeline.recipes.model import Recipe
+from pipeline.recipes.supplied import missing
 from pipeline.steps.kickstart import lint, render, repositories
 from pipeline.steps.kickstart import run as installer
 from pipeline.steps.step import Context, Outside, Stage
@@ -40,7 +41,7 @@ class InstallKickstart:
         names = install.subscription.secrets.values() if install.subscription else ()
         return {
             "media": _digest(recipe, install),
-            "install": install.model_dump(mode="json", exclude={"file", "download", "timeout"}),
+            "install": install.model_dump(mode="json", exclude={"file", "download", "supplied", "timeout"}),
             "disk": recipe.disk.size,
             "hardware": str(Hardware.from_properties(recipe.image_properties)),
             "admin_user": recipe.os.admin_user,
@@ -104,10 +105,7 @@ def _digest(recipe: Recipe, install: KickstartInstall) -> str:
         return install.file.sha256
     if install.download is not None:
         return install.download.sha256
-    raise PipelineError(
-        f"recipe {recipe.name} needs its installation media, which cannot be fetched",
-        hint=f"./inv build {recipe.name} --source FILE.iso; docs/rhel.md says where to get it",
-    )
+    raise missing(recipe.name, install.supplied)
 
 
 def _media(context: Context, install: KickstartInstall) -> Path:

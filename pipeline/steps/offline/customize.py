@@ -9,7 +9,7 @@ from pipeline.base.progress import Progress
 from pipeline.host.guest_system import GuestSystem
 from pipeline.recipes.guest import GuestFile
 from pipeline.recipes.model import Recipe
-from pipeline.steps.offline import accounts, packages
+from pipeline.steps.offline import accounts, cloud_init, packages
 
 _ZONES = Path("/usr/share/zoneinfo")
 
@@ -28,6 +28,8 @@ def apply(system: GuestSystem, recipe: Recipe, progress: Progress) -> None:
         accounts.add_user(system, user)
     for file in wanted.files:
         _put_file(system, file)
+    if wanted.cloud_init is not None:
+        cloud_init.configure(system, wanted.cloud_init)
     for service in wanted.enable_services:
         _set_service(system, service, True)
     for service in wanted.disable_services:

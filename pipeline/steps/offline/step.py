@@ -11,16 +11,19 @@ from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem
 from pipeline.recipes.model import Recipe
 from pipeline.steps import small_disk
-from pipeline.steps.offline import accounts, customize, inspection, packages, seal, sysprep
-from pipeline.steps.step import Context, Stage
+from pipeline.steps.offline import accounts, customize, inspection, packages, seal, selinux, sysprep
+from pipeline.steps.step import Context, Outside, Reading, Stage
+
+# Somewhat less than a day, in seconds, so that a run at the same time every night takes what is new.
+_PACKAGES_LAST = 20 * 3600.0
 
 
 class Offline:
     """Changes the installed disk into the one that products are made from.
 
     Its facts: ``inspection`` (what the system is), ``contents`` (its files, services, ports, users), ``properties``
-    (image properties that proves), ``sysprep`` (files changed by operation), ``keys`` (installed), ``scrub`` (file
-    system → method), ``sealed``.
+    (image properties that proves), ``sysprep`` (files changed by operation), ``keys`` (installed), ``relabel`` (by
+    SELinux, at the first start), ``scrub`` (file system → method), ``sealed``.
     """
 
     name = "offline"
@@ -39,6 +42,12 @@ class Offline:
             "name": recipe.name,
             "appliance": kernel.newest().version,
         }
+
+    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+        """The guest's own repositories, if it takes packages from them: only the guest knows where they are."""
+        if not packages.needs_network(recipe.customize):
+            return []
+        return [Outside("packages of the guest", ("urn:repositories-of-the-guest",), Reading.TIME, _PACKAGES_LAST)]
 
     def sources(self) -> Sequence[Path]:
         """All of this package, and what works in the guest for it."""
@@ -69,6 +78,7 @@ class Offline:
                 progress.say("removing what identifies the build")
                 facts["sysprep"] = sysprep.apply(system, recipe)
             facts["keys"] = accounts.install_keys(system, recipe)
+            facts["relabel"] = selinux.relabel_at_start(system)
             facts["inspection"] = inspection.facts(system)
             facts["contents"] = contents.facts(system, context.folder)
             archive = seal.take_out(system, context.folder) if seal.is_due(recipe) else None
