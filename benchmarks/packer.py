@@ -1,13 +1,17 @@
 """The same customised tiny disk, made by this pipeline and by the distribution's packer.
 
-``python -m benchmarks.packer [RUNS]`` measures both side by side on this machine and writes ``benchmarks/packer.md``.
+    python -m benchmarks.packer [--rounds N] [--only full,bare,packer] [--folder FOLDER] [--table]
+
 Packer gets the installed disk for nothing: its QEMU builder starts from a disk image, boots it, changes the host's name
-over SSH, powers off and compresses. The pipeline installs, customises, removes identities, converts to two formats,
-boots the result with BIOS and UEFI, scans it for secrets and signs it; a second column leaves the last three out.
+over SSH, powers off and compresses. The pipeline (``full``) installs, customises, removes identities, converts to two
+formats, boots the result with BIOS and UEFI, scans it for secrets and signs it; ``bare`` leaves the last three out. A
+round does one after the other. ``--folder`` keeps the figures, so that the columns can be measured one at a time, first
+``full``, which makes packer's disk; ``--table`` only shows them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -15,12 +19,10 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from pipeline.host import accelerator, iso, kernel
 from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
 
+COLUMNS = ("full", "bare", "packer")
 OFFLINE_SHARE = 0.5  # of the time of a changed build: when it is killed
 
 
@@ -66,6 +69,8 @@ def timed(work: Callable[[], object]) -> float:
 def ours(folder: Path, *, proofs: bool) -> dict[str, float]:
     """Seconds of each kind of build by the pipeline."""
     home = Home(folder / "home", folder / "home" / "cache")
+    # Steps ask for the key where everybody's is.
+    os.environ["PIPELINE_HOME"] = str(home.root)
 
     def run(hostname: str, **changes: Any) -> None:
         wanted = recipe(hostname, proofs=proofs).model_copy(update=changes)
@@ -177,70 +182,90 @@ def _leftovers(folder: Path) -> list[str]:
     return found
 
 
-def _installed_disk(folder: Path) -> Path:
-    """The disk as the pipeline's install step leaves it, copied."""
-    home = Home(folder / "home", folder / "home" / "cache")
+def _installed_disk(home: Home) -> Path:
+    """The frozen disk that the pipeline's install step left."""
     store = Store.open(home.cache)
     outcomes = [outcome for file in store.outcomes.glob("*.json") if (outcome := store.peek(file.stem))]
     install = next(outcome for outcome in outcomes if outcome.unit == "install" and outcome.disk)
     assert install.disk is not None
-    target = folder / "installed.qcow2"
-    shutil.copyfile(store.disk(install.disk.sha256), target)
-    return target
+    return store.disk(install.disk.sha256)
+
+
+class Figures:
+    """What was measured, by column, in a folder that may be kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "figures.json"
+        self.disk = folder / "installed.qcow2"
+        self.known: dict[str, list[dict[str, float]]] = {column: [] for column in COLUMNS}
+        self.left: list[str] = []
+        if self.file.is_file():
+            self.known, self.left = json.loads(self.file.read_text())
+
+    def measure(self, column: str, probe: str) -> None:
+        """Measure one column once."""
+        with scratch() as folder:
+            if column == "packer":
+                measured, leftovers = packers(folder, self.disk, probe=probe)
+                self.left = sorted({*self.left, *leftovers})
+            else:
+                measured = ours(folder, proofs=column == "full")
+                shutil.copyfile(_installed_disk(Home(folder / "home", folder / "home" / "cache")), self.disk)
+        self.known[column].append(measured)
+        self.file.write_text(json.dumps([self.known, self.left], indent=1))
+        print(f"{column}: {', '.join(f'{kind} {seconds:.1f} s' for kind, seconds in measured.items())}", flush=True)
+
+    def table(self, probe: str) -> str:
+        """Medians, side by side."""
+        version = subprocess.run(["packer", "version"], capture_output=True, text=True, check=False).stdout.split()[1]
+        kinds = next((list(measured[0]) for measured in self.known.values() if measured), [])
+        rows = [
+            f"| {kind} | {' | '.join(_median(self.known[column], kind) for column in COLUMNS)} | {self._ratio(kind)} |"
+            for kind in kinds
+        ]
+        rounds = "/".join(str(len(self.known[column])) for column in COLUMNS)
+        machine = f"{len(os.sched_getaffinity(0))} processors ({platform.machine()}), accelerator {probe}"
+        return "\n".join(
+            [
+                f"Seconds, median of {rounds} rounds; {machine}, kernel {kernel.newest().version}, packer {version}.",
+                "",
+                "| build | pipeline, with proofs | pipeline, without | packer | packer / pipeline without proofs |",
+                "|---|---|---|---|---|",
+                *rows,
+                "",
+                f"After SIGKILL packer left {' and '.join(self.left) or 'nothing'}.",
+            ]
+        )
+
+    def _ratio(self, kind: str) -> str:
+        if not (self.known["packer"] and self.known["bare"]):
+            return ""
+        other, own = (statistics.median(run[kind] for run in self.known[column]) for column in ("packer", "bare"))
+        return f"{other / own:.1f}"
+
+
+def _median(runs: list[dict[str, float]], kind: str) -> str:
+    return f"{statistics.median(run[kind] for run in runs):.1f}" if runs else ""
 
 
 def main() -> None:
-    """Measure, and write the table."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    with scratch() as folder:
-        probe = accelerator.probe(Home(folder / "probe", folder / "probe" / "cache"))
-    full, bare, packer, left = [], [], [], set()
-    for _ in range(runs):
-        with scratch() as folder:
-            full.append(ours(folder, proofs=True))
-            disk = _installed_disk(folder)
-            measured, leftovers = packers(folder, disk, probe=probe.name)
-            packer.append(measured)
-            left.update(leftovers)
-        with scratch() as folder:
-            bare.append(ours(folder, proofs=False))
-    text = _table(runs, probe.name, full, bare, packer, sorted(left))
-    (CHECKOUT / "benchmarks" / "packer.md").write_text(text)
-    print(text)
-
-
-def _table(
-    runs: int,
-    probe: str,
-    full: list[dict[str, float]],
-    bare: list[dict[str, float]],
-    packer: list[dict[str, float]],
-    left: list[str],
-) -> str:
-    version = subprocess.run(["packer", "version"], capture_output=True, text=True, check=False).stdout.split()[1]
-    rows = []
-    for kind in full[0]:
-        cells = [f"{statistics.median(run[kind] for run in column):.1f}" for column in (full, bare, packer)]
-        rows.append(f"| {kind} | {' | '.join(cells)} |")
-    return f"""\
-# A customised tiny disk: this pipeline and packer
-
-Made by `python -m benchmarks.packer {runs}` on {datetime.now(UTC):%Y-%m-%d}. Seconds, median of {runs} runs;
-{len(os.sched_getaffinity(0))} processors ({platform.machine()}), accelerator {probe}, guest kernel
-{kernel.newest().version}, packer {version}.
-
-| build | pipeline, with proofs | pipeline, without | packer |
-|---|---|---|---|
-{chr(10).join(rows)}
-
-With proofs: boot tests of the finished image with BIOS and UEFI, a scan for secrets, digests and a signature, and RAW
-beside QCOW2. Packer does none of these. It starts from the disk that the pipeline installed; the pipeline's cold run
-includes the installation, and building libguestfs's appliance.
-
-Packer keeps nothing between runs: every run boots, changes and compresses anew, and image properties are not its
-business. After SIGKILL it left {" and ".join(left) or "nothing"}. The pipeline left nothing that its next run did not
-remove, and went on behind the last whole stage.
-"""
+    """Measure, then show the table."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--rounds", type=int, default=1)
+    asked.add_argument("--only", default=",".join(COLUMNS))
+    asked.add_argument("--folder", type=Path)
+    asked.add_argument("--table", action="store_true")
+    options = asked.parse_args()
+    with scratch() as temporary:
+        folder = options.folder or temporary
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = accelerator.probe(Home(folder / "probe", folder / "probe" / "cache")).name
+        figures = Figures(folder)
+        for _ in range(0 if options.table else options.rounds):
+            for column in options.only.split(","):
+                figures.measure(column, probe)
+        print(figures.table(probe))
 
 
 if __name__ == "__main__":
