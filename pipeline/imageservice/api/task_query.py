@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.api.parameters import Parameters, is_uuid, read_directions, read_limit
-from pipeline.imageservice.catalog.tasks import SORT_KEYS, TaskQuery, TaskStatus
+from pipeline.imageservice.catalog.task_listing import SORT_KEYS, TaskQuery
+from pipeline.imageservice.catalog.tasks import TaskStatus
 from pipeline.imageservice.errors import Invalid
 
 _FILTERS = ("status", "type", "owner", "id", "image_id", "user_id", "request_id", "message")

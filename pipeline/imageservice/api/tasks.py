@@ -16,7 +16,7 @@ from pipeline.imageservice.api.lookup import find_image
 from pipeline.imageservice.api.parameters import parameters_of
 from pipeline.imageservice.api.resource import GetOnly, Resource, answer_json, read_json, refuse_body
 from pipeline.imageservice.api.versions import public_url
-from pipeline.imageservice.catalog import tasks
+from pipeline.imageservice.catalog import task_listing, tasks
 from pipeline.imageservice.catalog.tasks import Task
 from pipeline.imageservice.errors import Invalid, MethodNotAllowed
 from pipeline.imageservice.service import Service
@@ -36,7 +36,7 @@ class Tasks(Resource):
         query = task_query.read_query(parameters, self.service.settings.api)
 
         with self.service.database.read() as connection:
-            page = tasks.page(connection, query)
+            page = task_listing.page(connection, query)
         again = parameters.without("marker")
         document: dict[str, Any] = {"tasks": [task_stub(task) for task in page], "first": again.link("/v2/tasks")}
         if page and len(page) == query.limit:

@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 
 from pipeline.imageservice.catalog import leases, tables
 from pipeline.imageservice.catalog.model import now
 from pipeline.imageservice.catalog.tables import AnyRow
-from pipeline.imageservice.errors import Conflict, Invalid, NotFound
+from pipeline.imageservice.errors import Conflict, NotFound
 
 _T = tables.tasks
-_COLUMNS = tuple(_T.c)
-SORT_KEYS = ("created_at", "updated_at", "expires_at", "id", "type", "status", "owner")
+COLUMNS = tuple(_T.c)
 
 
 class TaskStatus(StrEnum):
@@ -117,51 +116,23 @@ def create(
         node=node,
         state=dict(state) if state is not None else None,
     )
-    row = {column.name: getattr(task, column.name) for column in _COLUMNS}
+    row = {column.name: getattr(task, column.name) for column in COLUMNS}
     connection.execute(insert(_T), {**row, "status": str(task.status)})
     return task
 
 
 def get(connection: Connection, task_id: str) -> Task:
     """The task. Raises ``NotFound``, also when it has expired."""
-    row = connection.execute(select(*_COLUMNS).where(_T.c.id == task_id, *_living())).first()
+    row = connection.execute(select(*COLUMNS).where(_T.c.id == task_id, *living())).first()
     if row is None:
         raise NotFound(f"Task not found: {task_id}")
-    return _from_row(row)
+    return from_row(row)
 
 
 def of_image(connection: Connection, image_id: str) -> list[Task]:
     """The tasks about one image that have not expired, newest first."""
-    query = select(*_COLUMNS).where(_T.c.image_id == image_id, *_living())
-    return [_from_row(row) for row in connection.execute(query.order_by(_T.c.created_at.desc(), _T.c.id.desc()))]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskQuery:
-    """A list of tasks: equality filters on columns, one key to sort by (the id breaks ties), a page."""
-
-    filters: tuple[tuple[str, str], ...]
-    sort_key: str
-    descending: bool
-    limit: int
-    marker: str | None
-
-
-def page(connection: Connection, query: TaskQuery) -> list[Task]:
-    """At most ``query.limit`` tasks, in order. Raises ``Invalid`` for an unknown marker."""
-    if query.limit == 0:
-        return []
-    key = func.coalesce(_T.c[query.sort_key], 0 if query.sort_key.endswith("_at") else "")
-    statement = select(*_COLUMNS).where(*_living(), *(_T.c[name] == value for name, value in query.filters))
-    if query.marker is not None:
-        place = connection.execute(select(key, _T.c.id).where(_T.c.id == query.marker)).first()
-        if place is None:
-            raise Invalid(f"Invalid marker: there is no task {query.marker}")
-        before = key < place[0] if query.descending else key > place[0]
-        tie = _T.c.id < place[1] if query.descending else _T.c.id > place[1]
-        statement = statement.where(or_(before, and_(key == place[0], tie)))
-    order = [key.desc(), _T.c.id.desc()] if query.descending else [key, _T.c.id]
-    return [_from_row(row) for row in connection.execute(statement.order_by(*order).limit(query.limit))]
+    query = select(*COLUMNS).where(_T.c.image_id == image_id, *living())
+    return [from_row(row) for row in connection.execute(query.order_by(_T.c.created_at.desc(), _T.c.id.desc()))]
 
 
 def forget_expired(connection: Connection) -> None:
@@ -178,8 +149,8 @@ def waiting(connection: Connection, types: Collection[str]) -> bool:
 
 def bound(connection: Connection, types: Collection[str]) -> list[Task]:
     """The waiting tasks of ``types`` that only one node can do."""
-    query = select(*_COLUMNS).where(_free(), _T.c.node.is_not(None), _T.c.type.in_(types), _T.c.deleted_at.is_(None))
-    return [_from_row(row) for row in connection.execute(query.order_by(_T.c.not_before))]
+    query = select(*COLUMNS).where(_free(), _T.c.node.is_not(None), _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    return [from_row(row) for row in connection.execute(query.order_by(_T.c.not_before))]
 
 
 def claim(
@@ -198,14 +169,14 @@ def claim(
     """
     moment = now()
     here = _T.c.node.is_(None) if node is None else or_(_T.c.node.is_(None), _T.c.node == node)
-    query = select(*_COLUMNS).where(_free(), here, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    query = select(*COLUMNS).where(_free(), here, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
     if task_id is not None:
         query = query.where(_T.c.id == task_id)
     query = query.order_by(_T.c.not_before, _T.c.id).limit(1).with_for_update(skip_locked=True)
     row = connection.execute(query).first()
     if row is None:
         return None
-    task = _from_row(row)
+    task = from_row(row)
     changes: dict[str, Any] = {
         "status": TaskStatus.PROCESSING,
         "holder": holder,
@@ -306,7 +277,8 @@ def _mine(task: Task) -> tuple[Any, ...]:
     return (_T.c.id == task.id, _T.c.fence == task.fence, _T.c.status == str(task.status))
 
 
-def _living() -> tuple[Any, ...]:
+def living() -> tuple[Any, ...]:
+    """The conditions for tasks that are still shown."""
     return (_T.c.deleted_at.is_(None), or_(_T.c.expires_at.is_(None), _T.c.expires_at > now()))
 
 
@@ -314,7 +286,8 @@ def _lost(task: Task) -> Conflict:
     return Conflict(f"task {task.id} is not this worker's any more")
 
 
-def _from_row(row: AnyRow) -> Task:
-    values = dict(zip((column.name for column in _COLUMNS), row, strict=True))
+def from_row(row: AnyRow) -> Task:
+    """The task in a row of ``COLUMNS``."""
+    values = dict(zip((column.name for column in COLUMNS), row, strict=True))
     values["status"] = TaskStatus(values["status"])
     return Task(**values)
