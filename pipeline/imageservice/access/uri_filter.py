@@ -62,11 +62,12 @@ class UriFilter:
         self._options = options
         self._networks = [ipaddress.ip_network(text) for text in options.allowed_networks]
 
-    def check(self, uri: object, *, what: str = "web-download", resolve: bool = True) -> Checked:
+    def check(self, uri: object, *, what: str = "web-download", resolve: bool = True, trusted: bool = False) -> Checked:
         """Pass ``uri`` or raise ``Invalid``, which names the rule.
 
         Whether a host does not exist or leads to an inner address reads alike, so that nobody can look around with it.
-        Without ``resolve`` the host's addresses are left to a proxy.
+        Without ``resolve`` the host's addresses are left to a proxy. ``trusted``: the operator has named the place, as
+        the service catalog does with its endpoints, so that it may be an inner one.
         """
         if not isinstance(uri, str) or not uri.isprintable() or " " in uri:
             raise _refusal(what, uri, "it is not a URI")
@@ -77,16 +78,16 @@ class UriFilter:
             raise _refusal(what, uri, "it is not a URI") from None
         scheme, host = parts.scheme.lower(), parts.hostname or ""
         number = port if port is not None else _DEFAULT_PORTS.get(scheme, 0)
-        rule = self._broken_rule(parts, scheme, host, number)
+        rule = self._broken_rule(parts, scheme, host, number, trusted)
         if rule is not None:
             raise _refusal(what, uri, rule)
-        addresses = self._addresses(host, number) if resolve else []
+        addresses = self._addresses(host, number, trusted) if resolve else []
         if resolve and not addresses:
             raise _refusal(what, uri, "its host has no address that may be reached (fetch.allowed_networks)")
         return Checked(uri, host, number, tuple(addresses))
 
-    def _broken_rule(self, parts: SplitResult, scheme: str, host: str, port: int) -> str | None:
-        options = self._options
+    def _broken_rule(self, parts: SplitResult, scheme: str, host: str, port: int, trusted: bool) -> str | None:
+        options = FetchOptions(allowed_ports=[port]) if trusted else self._options
         if not scheme or not _passes(scheme, options.allowed_schemes, options.disallowed_schemes):
             return "its scheme is not allowed (fetch.allowed_schemes)"
         if not host:
@@ -99,7 +100,7 @@ class UriFilter:
             return "its port is not allowed (fetch.allowed_ports)"
         return None
 
-    def _addresses(self, host: str, port: int) -> list[str]:
+    def _addresses(self, host: str, port: int, trusted: bool) -> list[str]:
         """The host's addresses; none when one of them must not be reached, or it has none."""
         literal = _literal(host)
         if literal is not None:
@@ -108,7 +109,7 @@ class UriFilter:
             found = []  # 127.1, 0x7f000001 and their like, which some resolvers take for addresses
         else:
             found = _resolve(host, port)
-        return [str(one) for one in found] if all(self._may_reach(one) for one in found) else []
+        return [str(one) for one in found] if trusted or all(self._may_reach(one) for one in found) else []
 
     def _may_reach(self, address: Address) -> bool:
         inner = _inner(address)

@@ -60,6 +60,7 @@ class Tasks(Resource):
                 input_=input_,
                 user_id=caller.user,
                 request_id=context_of(req).request_id,
+                state={"project": caller.project, "roles": sorted(caller.roles), "is_admin": caller.is_admin},
             )
 
         task = self.service.database.write(work)
@@ -110,7 +111,7 @@ def _check_source(service: Service, input_: Mapping[str, Any]) -> None:
     scheme = source.partition(":")[0].lower() if isinstance(source, str) else ""
     if scheme not in ("http", "https"):
         raise Invalid("import_from must be an http or https URI")
-    service.uri_filter.check(source, what="import")
+    service.uri_filter.check(source, what="import", resolve=service.settings.imports.download.proxy is None)
 
 
 def _checked_input(body: Any) -> dict[str, Any]:

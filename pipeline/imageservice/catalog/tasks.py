@@ -201,8 +201,10 @@ def check(connection: Connection, task: Task) -> None:
         raise _lost(task)
 
 
-def put_back(connection: Connection, task: Task, *, delay: float, message: str | None = None) -> Task:
-    """Give the task back, to be tried again ``delay`` seconds from now at the earliest."""
+def put_back(
+    connection: Connection, task: Task, *, delay: float, message: str | None = None, node: str | None = None
+) -> Task:
+    """Give the task back, to be tried again ``delay`` seconds from now at the earliest; on ``node``, or anywhere."""
     moment = now()
     return _write(
         connection,
@@ -213,6 +215,7 @@ def put_back(connection: Connection, task: Task, *, delay: float, message: str |
         message=message,
         not_before=moment + int(delay * 1_000_000),
         updated_at=moment,
+        node=node,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from sqlalchemy import Connection
 
 from pipeline.imageservice.access.caller import Caller
@@ -9,9 +11,15 @@ from pipeline.imageservice.api.lookup import find_image
 from pipeline.imageservice.catalog import images, service_notes, tasks
 from pipeline.imageservice.catalog.model import Image, ImageStatus
 from pipeline.imageservice.catalog.tasks import Task, TaskStatus
+from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.errors import Conflict, NotFound
-from pipeline.imageservice.importing.ask import TYPE, Asked, ask
+from pipeline.imageservice.importing.ask import Asked, ask
+from pipeline.imageservice.importing.ending import fail
+from pipeline.imageservice.importing.job import Cancelled, Job, Lost
+from pipeline.imageservice.importing.request import TYPE
 from pipeline.imageservice.service import Service
+
+log = logging.getLogger("imageservice.import")
 
 
 def cancel(service: Service, caller: Caller, image_id: str, task_id: str) -> None:
@@ -27,6 +35,24 @@ def cancel(service: Service, caller: Caller, image_id: str, task_id: str) -> Non
         images.change(connection, image)
 
     service.database.write(work)
+    _end_waiting(service, task_id)
+
+
+def _end_waiting(service: Service, task_id: str) -> None:
+    """End a cancelled import that no worker has taken yet: its turn may be far away."""
+    keeper = service.leases
+    with service.database.read() as connection:
+        node = tasks.get(connection, task_id).node
+    task = service.database.write(
+        lambda connection: tasks.claim(connection, [TYPE], keeper.holder, keeper.seconds, node=node, task_id=task_id)
+    )
+    if task is None:
+        return
+    job, cancelled = Job(service, task, Control()), Cancelled()
+    try:
+        fail(job, cancelled.message, job.stores)
+    except Lost as lost:
+        log.info("task %s: %s", task_id, lost.message)
 
 
 def retry(service: Service, caller: Caller, image_id: str, task_id: str, request_id: str) -> Task | None:

@@ -21,11 +21,11 @@ from pipeline.imageservice.catalog.quotas import Resource
 from pipeline.imageservice.catalog.tasks import Task
 from pipeline.imageservice.data.certificates import Certificates
 from pipeline.imageservice.data.judge import verifier_for
-from pipeline.imageservice.errors import Conflict, Invalid
-from pipeline.imageservice.importing.request import ImportRequest
+from pipeline.imageservice.errors import Conflict, Invalid, ServiceError
+from pipeline.imageservice.importing import glance, own_fetch
+from pipeline.imageservice.importing.request import TYPE, ImportRequest
 from pipeline.imageservice.service import Service
 
-TYPE = "api_image_import"
 _STATUS = {"glance-direct": ImageStatus.UPLOADING, "copy-image": ImageStatus.ACTIVE}
 
 
@@ -55,14 +55,22 @@ def ask(service: Service, caller: Caller, image_id: str, asked: Asked) -> Task |
             raise Invalid("'uri' is required for web-download: URI for web-download does not pass filtering")
         service.uri_filter.check(request.uri, resolve=service.settings.imports.download.proxy is None)
     state = _state(service, caller, image, request)
+    own = bool(state.get("source", {}).get("endpoint")) and not state["source"]["trust"]
 
     def begin(connection: Connection) -> Task:
         before = find_image(connection, service.policy, caller, image_id, lock=True)
         wanted = _checked(service, caller, before, request, asked.header) or []
-        return _begin(connection, service, caller, before, request, wanted, asked, state)
+        task = _begin(connection, service, caller, before, request, wanted, asked, state)
+        return own_fetch.claim(connection, service, task) if own else task
 
-    task = service.database.write(begin)
+    try:
+        task = service.database.write(begin)
+    except ServiceError:
+        glance.forget(service, state.get("source", {}))
+        raise
     service.notifier.task("task.create", task, caller)
+    if own:
+        own_fetch.start(service, task, caller.token or "")
     return task
 
 
@@ -122,6 +130,8 @@ def _state(service: Service, caller: Caller, image: Image, request: ImportReques
     if not request.is_copy:
         certificates = Certificates(service.certificates, service.settings.data.key_manager, caller)
         verifier = verifier_for(image, certificates, service.settings.data.trusted_certificates)
+        if request.method == "glance-download":
+            state["source"] = glance.source_state(service, caller, request)
         if verifier is not None:
             state["certificate"] = verifier.certificate.public_bytes(Encoding.PEM).decode()
     return state

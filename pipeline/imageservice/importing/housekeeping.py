@@ -13,8 +13,9 @@ from pipeline.imageservice.catalog.tasks import Task
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.data.receiving import PREFIX
 from pipeline.imageservice.errors import ServiceError
-from pipeline.imageservice.importing.ask import TYPE
+from pipeline.imageservice.importing import ending
 from pipeline.imageservice.importing.job import ImageGone, Job
+from pipeline.imageservice.importing.request import TYPE
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.stores.errors import ObjectMissing
 
@@ -45,7 +46,7 @@ def _is_wanted(service: Service, image_id: str) -> bool:
     with service.database.read() as connection:
         image = images.find(connection, image_id)
         held = leases.find(connection, PREFIX + image_id)
-    waits = image is not None and image.status in (ImageStatus.UPLOADING, ImageStatus.IMPORTING)
+    waits = image is not None and image.status in (ImageStatus.UPLOADING, ImageStatus.IMPORTING, ImageStatus.SAVING)
     return waits or held is not None
 
 
@@ -77,9 +78,11 @@ def give_up_lost(service: Service) -> int:
             continue
         job = Job(service, claimed, Control())
         try:
-            job.fail(f"The node that has the staged data, {task.node}, is gone; stage the data again", job.stores)
+            ending.fail(
+                job, f"The node that has the staged data, {task.node}, is gone; stage the data again", job.stores
+            )
         except ImageGone:
-            job.abandon()
+            ending.abandon(job)
         except ServiceError as error:
             log.warning("task %s could not be ended: %s", task.id, error.message)
     return len(waiting)

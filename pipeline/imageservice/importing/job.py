@@ -13,19 +13,15 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from pipeline.imageservice import deletion
-from pipeline.imageservice.catalog import images, locations, quotas, service_notes, tasks
-from pipeline.imageservice.catalog.model import Image, ImageStatus, Location, LocationState
+from pipeline.imageservice.catalog import images, locations, service_notes, tasks
+from pipeline.imageservice.catalog.model import Image, ImageStatus
 from pipeline.imageservice.catalog.tasks import Task, TaskStatus
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.data.judge import Facts
-from pipeline.imageservice.data.receiving import NO_DATA
-from pipeline.imageservice.data.staging import Staged
 from pipeline.imageservice.errors import Conflict, Gone, NotFound, ServiceError
 from pipeline.imageservice.importing.product import Product
-from pipeline.imageservice.importing.request import ImportRequest
+from pipeline.imageservice.importing.request import TYPE, ImportRequest
 from pipeline.imageservice.service import Service
-from pipeline.imageservice.stores.errors import ObjectMissing
 from pipeline.imageservice.stores.store import Store, Stored
 
 log = logging.getLogger("imageservice.import")
@@ -59,10 +55,13 @@ class Step:
 
 
 class Job:
-    """The import behind a claimed task. Used by several threads."""
+    """The import behind a claimed task. Used by several threads.
 
-    def __init__(self, service: Service, task: Task, control: Control) -> None:
-        self.service, self.task, self.control = service, task, control
+    ``token``: the caller's, where this process still has it.
+    """
+
+    def __init__(self, service: Service, task: Task, control: Control, token: str | None = None) -> None:
+        self.service, self.task, self.control, self.token = service, task, control, token
         given = task.input or {}
         self.image_id: str = given["image_id"]
         self.stores: list[str] = list(given["backend"])
@@ -81,6 +80,20 @@ class Job:
         """What the tokens of all of this task's attempts begin with."""
         return self.task.id.replace("-", "")
 
+    def is_own(self, attempt: str) -> bool:
+        """Whether an attempt's token is one of this task's."""
+        return attempt.startswith(self._tokens)
+
+    @property
+    def made_image(self) -> bool:
+        """Whether the image is there only because of this import, as with those of the old tasks API."""
+        return self.task.type != TYPE
+
+    @property
+    def status(self) -> ImageStatus:
+        """What the image is while it waits for its data."""
+        return ImageStatus.SAVING if self.made_image else ImageStatus.IMPORTING
+
     # What is told.
 
     def step(self, name: str, **changes: Any) -> None:
@@ -90,10 +103,17 @@ class Job:
             for key, value in changes.items():
                 setattr(step, key, value)
 
-    def watch(self, name: str) -> StepWatch:
-        """The progress of a step, for a transfer."""
+    def watch(self, name: str, *, begin: int = 0, of: int | None = None) -> StepWatch:
+        """The progress of a step; ``begin`` bytes had been done before. ``of``: bytes, where it comes in percent."""
         self.step(name, state="running")
-        return StepWatch(self, name)
+        return StepWatch(self, name, begin, of)
+
+    def close_steps(self, status: TaskStatus) -> None:
+        """Let no step look as if it went on."""
+        with self._changed:
+            for step in self.steps.values():
+                if status is TaskStatus.SUCCESS and step.state == "running":
+                    step.state = "done"
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -132,7 +152,7 @@ class Job:
         """Change the image, if the task is still ours. Raises ``Lost``, ``ImageGone``."""
 
         def work(connection: Connection) -> T:
-            self._check(connection)
+            self.check(connection)
             try:
                 before = images.lock(connection, self.image_id)
             except NotFound:
@@ -146,7 +166,7 @@ class Job:
         self.state |= facts
 
         def work(connection: Connection) -> None:
-            self._check(connection)
+            self.check(connection)
             tasks.renew(connection, self.task, self.service.leases.seconds, state=self.state, progress=self.progress)
 
         self.service.database.write(work)
@@ -169,6 +189,15 @@ class Job:
         """The stores that failed for good."""
         return [name for name in self.stores if self.steps.get(name, Step()).state == "failed"]
 
+    def taken_over_before(self, image: Image) -> Mapping[str, Any]:
+        """What the image's fields were before a failed import changed them to those of its source."""
+        was = self.state.get("before")
+        if was is None:
+            return {}
+        kept = {name: value for name, value in image.properties.items() if name not in was["taken"]}
+        formats = {name: was[name] for name in ("disk_format", "container_format")}
+        return {**formats, "properties": {**kept, **was["properties"]}}
+
     # One store.
 
     def stored(self, store: Store, stored: Stored, product: Product, facts: Facts | None) -> None:
@@ -178,7 +207,7 @@ class Job:
             metadata = dict(stored.metadata)
             locations.add(connection, before.id, stored.uri, store=store.id, metadata=metadata)
             service_notes.change_list(connection, before.id, service_notes.IMPORTING_TO_STORES, drop=[store.id])
-            images.change(connection, before, **_activation(before, product, facts))
+            images.change(connection, before, **activation(self, before, product, facts))
 
         self.write(change)
         self.step(store.id, state="done", done=product.size, total=product.size)
@@ -197,151 +226,35 @@ class Job:
 
         self.write(change)
 
-    # The end.
-
-    def succeed(self, product: Product, facts: Facts) -> Image:
-        """Everything is where it should be. ``facts`` are those of an image that becomes active by it."""
-
-        def change(connection: Connection, before: Image) -> Image:
-            self._end(connection, TaskStatus.SUCCESS, result={"image_id": before.id})
-            return images.change(connection, before, **_activation(before, product, facts))
-
-        image = self.write(change)
-        self._drop_staged()
-        return image
-
-    def fail(self, message: str, failed: Sequence[str]) -> None:
-        """Undo what was done, and say why; ``failed`` stores are told as such. A later worker may call it again."""
-        self.state["failure"] = {"message": message, "failed": list(failed)}
-
-        def undo(connection: Connection, before: Image) -> list[Location]:
-            tasks.renew(connection, self.task, self.service.leases.seconds, state=self.state, progress=self.progress)
-            made = [place for place in before.locations if place.store in self.stores]
-            for place in made:
-                locations.change(connection, place, state=LocationState.DELETING)
-            images.change(connection, before)
-            return made
-
-        try:
-            for place in self.write(undo):
-                self._remove(place)
-            self._sweep_stores()
-            self.write(lambda connection, before: self._close_failed(connection, before, message, failed))
-        except ImageGone:
-            self.abandon()
-            return
-        self._drop_staged()
-
-    def abandon(self) -> None:
-        """The image was deleted: nothing of it stays."""
-        self._sweep_stores()
-        self._drop_staged()
-
-        def work(connection: Connection) -> None:
-            self._check(connection)
-            self._end(connection, TaskStatus.FAILURE, message="The image was deleted")
-
-        self.service.database.write(work)
-
-    def clean_up(self) -> None:
-        """Remove what this task's dead attempts left half-written."""
-        for store in [*self._known_stores(), self.service.staging]:
-            try:
-                for left in store.incomplete():
-                    if left.attempt.startswith(self._tokens) and left.attempt != self.attempt:
-                        store.discard(left)
-            except ServiceError as error:
-                log.warning("store %s cannot be tidied up now: %s", store.id, error.message)
-
-    def _close_failed(self, connection: Connection, before: Image, message: str, failed: Sequence[str]) -> None:
-        self._end(connection, TaskStatus.FAILURE, message=message)
-        service_notes.change_list(connection, before.id, service_notes.FAILED_IMPORT, add=failed)
-        waits = before.status is ImageStatus.IMPORTING
-        images.change(connection, before, **({"status": ImageStatus.QUEUED, **NO_DATA} if waits else {}))
-
-    def _end(self, connection: Connection, status: TaskStatus, **facts: Any) -> None:
-        hours = self.service.settings.api.tasks_hours
-        with self._changed:
-            for step in self.steps.values():
-                step.state = "done" if status is TaskStatus.SUCCESS and step.state == "running" else step.state
-        tasks.renew(connection, self.task, self.service.leases.seconds, progress=self.progress)
-        tasks.finish(connection, self.task, status, hours_to_live=hours, **facts)
-        quotas.release(connection, self.image_id)
-        service_notes.remove(connection, self.image_id, service_notes.IMPORT_TASK, only_if=self.task.id)
-        if not self.request.is_copy:
-            for note in (service_notes.STAGED, service_notes.STAGE_HOST):
-                service_notes.remove(connection, self.image_id, note)
-        if images.find(connection, self.image_id) is not None:
-            service_notes.change_list(connection, self.image_id, service_notes.IMPORTING_TO_STORES, drop=self.stores)
-            if not service_notes.change_list(connection, self.image_id, service_notes.CANCEL, drop=[self.task.id]):
-                service_notes.remove(connection, self.image_id, service_notes.CANCEL)
-
-    def _check(self, connection: Connection) -> None:
+    def check(self, connection: Connection) -> None:
+        """Raise ``Lost`` unless the task is still ours; nobody else gets it before this transaction ends."""
         try:
             tasks.check(connection, self.task)
         except Conflict as error:
             raise Lost(error.message) from None
 
-    def _remove(self, place: Location) -> None:
-        try:
-            deletion.remove_data(self.service, place)
-        except ServiceError as error:
-            log.warning("image %s: its data in store %s stays for now: %s", self.image_id, place.store, error.message)
 
-    def _sweep_stores(self) -> None:
-        """Remove objects that were made to appear, but that the catalog does not know of."""
-        self.clean_up()
-        for store in self._known_stores():
-            try:
-                there = store.find(self.image_id)
-                if there is None:
-                    continue
-                with self.service.database.read() as connection:
-                    known = locations.with_url(connection, there.uri)
-                if not known:
-                    store.delete(there.uri)
-            except ObjectMissing:
-                continue
-            except ServiceError as error:
-                log.warning("store %s cannot be tidied up now: %s", store.id, error.message)
-
-    def _known_stores(self) -> list[Store]:
-        return [self.service.stores[name] for name in self.stores if name in self.service.stores]
-
-    def _drop_staged(self) -> None:
-        """Remove what was staged for this import."""
-        staged = self.state.get("staged")
-        names = {Staged(**staged).name} if staged else set()
-        if not self.request.is_copy:
-            names |= {self.image_id, f"{self.image_id}.converted", f"{self.image_id}.plain"}
-        for name in names:
-            try:
-                found = self.service.staging.find(name)
-                if found is not None:
-                    self.service.staging.delete(found.uri)
-            except ObjectMissing:
-                continue
-            except ServiceError as error:
-                log.warning("staged data of image %s stays for now: %s", self.image_id, error.message)
-
-
-def _activation(image: Image, product: Product, facts: Facts | None) -> Mapping[str, Any]:
+def activation(job: Job, image: Image, product: Product, facts: Facts | None) -> Mapping[str, Any]:
     """What becomes of an image that is being imported when its data is there: nothing as long as facts are missing."""
-    if facts is None or image.status is not ImageStatus.IMPORTING:
+    if facts is None or image.status is not job.status:
         return {}
     converted = {"disk_format": product.disk_format} if product.disk_format is not None else {}
     return {"status": ImageStatus.ACTIVE, "size": product.size, **facts.of_image, **converted}
 
 
 class StepWatch:
-    """Notes a transfer's progress as that of a step."""
+    """Notes a transfer's progress as that of a step, and ends the work when nobody wants it any more."""
 
-    def __init__(self, job: Job, name: str) -> None:
-        self._job, self._name = job, name
+    def __init__(self, job: Job, name: str, begin: int, of: int | None) -> None:
+        self._job, self._name, self._begin, self._of = job, name, begin, of
 
     def advance(self, done: int, total: int | None, unit: str = "B") -> None:
         """See ``Progress``."""
-        self._job.step(self._name, done=done, total=total)
+        self._job.control.check()
+        if unit == "%":
+            done, total = (self._of or 0) * done // 100, self._of
+        whole = None if total is None else self._begin + total
+        self._job.step(self._name, done=self._begin + done, total=whole)
 
     def say(self, text: str) -> None:
         """Nothing is said of it."""

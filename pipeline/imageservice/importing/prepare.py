@@ -36,24 +36,31 @@ def prepared(job: Job) -> Iterator[Product]:
     image = job.image()
     verifier = _verifier(job, image)
     signed = verifier is not None
-    staged = unpacked(job, image, staged_data(job, verifier), signed=signed)
-    verdict = inspected(job, image, staged)
+    data = staged_data(job, verifier)
+    image = job.image()  # its formats may be those of its source by now
+    data = unpacked(job, image, data, signed=signed)
+    verdict = inspected(job, image, data)
     if verifier is not None:
-        check_signature(verifier, digest_of(job, staged, verifier.algorithm))
+        check_signature(verifier, digest_of(job, data, verifier.algorithm))
     target = _conversion_target(job, image, verdict, signed=signed)
     if target is not None and verdict is not None:
-        with _converted(job, staged, verdict, target) as product:
+        with _converted(job, data, verdict, target) as product:
             yield product
         return
     algorithm = job.service.hash_algorithm
     facts = Facts(
-        checksum=digest_of(job, staged, "md5"),
+        checksum=digest_of(job, data, "md5"),
         hash_algo=algorithm,
-        hash_value=digest_of(job, staged, algorithm),
+        hash_value=digest_of(job, data, algorithm),
         virtual_size=verdict.virtual_size if verdict else None,
         format=verdict.format if verdict else None,
     )
-    yield in_store(job.service.staging, staged_uri(job, staged), staged.size, facts)
+    yield in_store(job.service.staging, staged_uri(job, data), data.size, facts)
+
+
+def staged(job: Job) -> None:
+    """Only bring the data into staging. Raises the service's errors."""
+    staged_data(job, _verifier(job, job.image()))
 
 
 def _verifier(job: Job, image: Image) -> Verifier | None:
@@ -129,7 +136,7 @@ def _converted(job: Job, staged: Staged, verdict: Verdict, target: str) -> Itera
                 made,
                 convert.Options(target, timeout=seconds),
                 limits=format_limits(job.service.settings.data),
-                progress=job.watch("convert"),
+                progress=job.watch("convert", of=verdict.virtual_size),
                 mode=0o600,
             )
             job.step("convert", state="done")

@@ -21,7 +21,7 @@ from pipeline.imageservice.data.sources import FromStore
 from pipeline.imageservice.data.taps import Digest
 from pipeline.imageservice.data.transfer import transfer
 from pipeline.imageservice.errors import ServiceError
-from pipeline.imageservice.importing.ask import TYPE
+from pipeline.imageservice.importing.request import TYPE
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.stores.errors import ObjectMissing
 from pipeline.imageservice.stores.store import Incomplete, Store

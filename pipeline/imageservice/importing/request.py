@@ -10,8 +10,9 @@ from typing import Any
 
 from pipeline.imageservice.errors import Invalid
 
+TYPE = "api_image_import"  # of the tasks behind imports
 _CHECKSUM = re.compile(r"(md5|sha1|sha224|sha256|sha384|sha512):([0-9a-f]+)")
-_DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
+DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class ImportRequest:
         """Whether the data comes from elsewhere into staging first."""
         return self.method in ("web-download", "glance-download")
 
+    @property
+    def source_id(self) -> str:
+        """The id of the image that glance-download fetches, in the one form that goes into a URL."""
+        return str(uuid.UUID(self.source_image))
+
     def require_source(self) -> None:
         """Raise ``Invalid`` unless glance-download says what to fetch from where."""
         if self.method != "glance-download":
@@ -109,6 +115,6 @@ def _checksum(method: Mapping[str, Any]) -> str | None:
     if text is None:
         return None
     match = _CHECKSUM.fullmatch(text.lower())
-    if match is None or len(match[2]) != _DIGITS[match[1]]:
+    if match is None or len(match[2]) != DIGITS[match[1]]:
         raise Invalid("checksum must be an algorithm and a hex digest, such as sha256:0123…")
     return text.lower()

@@ -16,9 +16,11 @@ from pipeline.imageservice.catalog.tasks import Task
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.data.running import Stopping
 from pipeline.imageservice.errors import Conflict, ServiceError
+from pipeline.imageservice.importing import ending
+from pipeline.imageservice.importing.fetch import left_behind
 from pipeline.imageservice.importing.fill import StoresFailed, fill
 from pipeline.imageservice.importing.job import Cancelled, ImageGone, Job, Lost
-from pipeline.imageservice.importing.prepare import prepared
+from pipeline.imageservice.importing.prepare import prepared, staged
 from pipeline.imageservice.service import Service
 
 log = logging.getLogger("imageservice.import")
@@ -26,30 +28,38 @@ log = logging.getLogger("imageservice.import")
 
 def run_import(service: Service, task: Task, control: Control) -> None:
     """Do the import behind a claimed task: to its end, or as far as another worker has to go on."""
-    job = Job(service, task, control)
     service.notifier.task("task.processing", task)
-    with service.leases.kept(job.renew, control):
+    _do(Job(service, task, control), _run)
+
+
+def run_fetch(service: Service, task: Task, control: Control, token: str) -> None:
+    """Only bring the data of a claimed task's import into staging, with a caller's token; a worker does the rest."""
+    _do(Job(service, task, control, token), _fetch)
+
+
+def _do(job: Job, work: Callable[[Job], None]) -> None:
+    with job.service.leases.kept(job.renew, job.control):
         try:
-            _run(job)
+            work(job)
         except Lost as lost:
             log.warning("import of image %s: %s", job.image_id, lost.message)
         except ImageGone:
-            _unless_lost(job, job.abandon)
+            _unless_lost(job, partial(ending.abandon, job))
         except Stopping:
             _unless_lost(job, partial(_give_back, job))
         except Cancelled as cancelled:
-            _unless_lost(job, partial(job.fail, cancelled.message, job.stores))
+            _unless_lost(job, partial(ending.fail, job, cancelled.message, job.stores))
         except StoresFailed as failed:
-            _unless_lost(job, partial(job.fail, failed.message, failed.stores))
+            _unless_lost(job, partial(ending.fail, job, failed.message, failed.stores))
         except PipelineError as error:
             detail = error.detail if isinstance(error, ServiceError) else None
             log.info("import of image %s failed: %s %s", job.image_id, error.message, detail or "")
             message = f"{error.message} ({error.hint})" if error.hint else error.message
-            _unless_lost(job, partial(job.fail, message, job.stores))
+            _unless_lost(job, partial(ending.fail, job, message, job.stores))
         except Exception:
             log.exception("import of image %s failed", job.image_id)
-            told = f"An error inside the service; its log has the cause (request {task.request_id})"
-            _unless_lost(job, partial(job.fail, told, job.stores))
+            told = f"An error inside the service; its log has the cause (request {job.task.request_id})"
+            _unless_lost(job, partial(ending.fail, job, told, job.stores))
 
 
 def _unless_lost(job: Job, end: Callable[[], None]) -> None:
@@ -65,19 +75,29 @@ def _unless_lost(job: Job, end: Callable[[], None]) -> None:
 def _run(job: Job) -> None:
     failure = job.state.get("failure")
     if failure is not None:
-        job.fail(failure["message"], failure["failed"])
+        ending.fail(job, failure["message"], failure["failed"])
         return
     if job.task.attempt > 1:
-        job.clean_up()
+        ending.clean_up(job, keep=left_behind(job))
     if job.task.attempt > job.service.settings.imports.worker_attempts:
         raise ServiceError(f"The import was given up: {job.task.attempt - 1} workers ended while they were at it")
-    job.write(lambda connection, before: _begin(connection, job, before))
-    job.remember(begun=True)
+    _start(job)
     with prepared(job) as product:
         facts = fill(job, product)
-    image = job.succeed(product, facts)
+    image = ending.succeed(job, product, facts)
     if not job.request.is_copy:
         job.service.notifier.image("image.activate", image)
+
+
+def _fetch(job: Job) -> None:
+    _start(job)
+    staged(job)
+    _give_back(job, node=job.service.node)
+
+
+def _start(job: Job) -> None:
+    job.write(lambda connection, before: _begin(connection, job, before))
+    job.remember(begun=True)
 
 
 def _begin(connection: Connection, job: Job, before: Image) -> None:
@@ -113,12 +133,12 @@ def _injected(job: Job, image: Image) -> dict[str, str]:
     return {name: value for name, value in options.properties.items() if not name.startswith("os_glance")}
 
 
-def _give_back(job: Job) -> None:
-    """The worker stops: another one goes on at once."""
+def _give_back(job: Job, node: str | None = None) -> None:
+    """Another worker goes on at once: one of ``node``, where only that has the data."""
 
     def work(connection: Connection) -> None:
         try:
-            tasks.put_back(connection, job.task, delay=0, message=job.message)
+            tasks.put_back(connection, job.task, delay=0, message=job.message, node=node or job.task.node)
         except Conflict as error:
             raise Lost(error.message) from None
 

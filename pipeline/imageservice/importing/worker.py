@@ -22,8 +22,10 @@ from pipeline.imageservice.data import recovery
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.data.running import Stopping, running
 from pipeline.imageservice.errors import ServiceError
-from pipeline.imageservice.importing import ask, housekeeping
+from pipeline.imageservice.importing import housekeeping, old_tasks
+from pipeline.imageservice.importing.request import TYPE
 from pipeline.imageservice.importing.run import run_import
+from pipeline.imageservice.importing.wanted import Wanted
 from pipeline.imageservice.service import Service
 
 log = logging.getLogger("imageservice.worker")
@@ -50,8 +52,10 @@ class Worker:
         self._service = service
         self._stop = threading.Event()
         self._places = threading.BoundedSemaphore(service.settings.imports.jobs)
+        self._wanted = Wanted(service)
         self._kinds: Mapping[str, Callable[[Task, Control], None]] = {
-            ask.TYPE: lambda task, control: run_import(service, task, control),
+            TYPE: lambda task, control: run_import(service, task, control),
+            old_tasks.TYPE: lambda task, control: old_tasks.run(service, task, control),
             location_import.TYPE: self._read_location,
         }
         lease = service.settings.data.upload_lease
@@ -72,6 +76,7 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop."""
         log.info("worker ready")
+        self._wanted.start()
         while not self._stop.is_set():
             for chore in self._chores:
                 if chore.due <= time.monotonic() and not self._stop.is_set():
@@ -110,7 +115,7 @@ class Worker:
     def _work(self, task: Task) -> None:
         control = Control()
         try:
-            with running.listed(control):
+            with running.listed(control), self._wanted.watched(task, control):
                 self._kinds[task.type](task, control)
         except Stopping:
             log.info("task %s is left for another worker", task.id)

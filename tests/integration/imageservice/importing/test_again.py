@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.environments.daemon import wait_until
-from tests.environments.imageservice import ImageService
-from tests.integration.imageservice.importing.conftest import ask, assert_clean, ended, leftovers
+from tests.environments.daemon import scratch, wait_until
+from tests.environments.imageservice import ImageService, image_service
+from tests.integration.imageservice.importing.conftest import ask, assert_clean, ended, leftovers, settings
 from tests.integration.imageservice.importing.test_import import DATA, assert_active, break_store, mend_store
 from tests.integration.imageservice.importing.web import Web
 from tests.integration.imageservice.server.plain_app import pattern
@@ -71,3 +74,43 @@ def test_stores_that_failed_get_a_copy(service: ImageService, origin: Web) -> No
     assert service.request("POST", f"/v2/images/{image_id}/tasks/{task['id']}/retry", "admin").status_code == 202
     assert ended(service, image_id, "admin")["status"] == "success"
     assert_active(service, image_id, DATA, "one,three,two", "admin")
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[ImageService]:
+    """One job at a time, and leases that are renewed seldom."""
+    with (
+        scratch("patient") as folder,
+        image_service(folder, **settings(folder, jobs=1), data={"upload_lease": 60}) as running,
+    ):
+        yield running
+
+
+def test_a_cancellation_is_noticed_at_once(patient: ImageService, origin: Web) -> None:
+    """Also that of an import whose turn has not come."""
+    origin.files["slow.img"] = DATA
+    images = [patient.create(), patient.create()]
+    for image_id in images:
+        assert ask(patient, image_id, "web-download", uri=origin.url("/drip/slow.img")).status_code == 202
+    wait_until(lambda: leftovers(patient, images[0]) != [], "some data")
+    for image_id in reversed(images):
+        [task] = tasks_of(patient, image_id)
+        assert patient.request("DELETE", f"/v2/images/{image_id}/tasks/{task['id']}").status_code == 202
+        asked = time.monotonic()
+        assert ended(patient, image_id)["message"] == "The import was cancelled"
+        assert time.monotonic() - asked < 2.5, "noticed with the renewal of a lease only"
+        assert_clean(patient, image_id)
+
+
+def test_a_deletion_is_noticed_at_once(patient: ImageService, origin: Web) -> None:
+    origin.files["slow.img"] = DATA
+    image_id = patient.create()
+    assert ask(patient, image_id, "web-download", uri=origin.url("/drip/slow.img")).status_code == 202
+    wait_until(lambda: leftovers(patient, image_id) != [], "bytes")
+    assert patient.request("DELETE", f"/v2/images/{image_id}").status_code == 204
+    wait_until(lambda: leftovers(patient, image_id) == [], "nothing is left", seconds=2.5)
+
+
+def tasks_of(service: ImageService, image_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = service.request("GET", f"/v2/images/{image_id}/tasks").json()["tasks"]
+    return found

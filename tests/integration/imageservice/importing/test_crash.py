@@ -169,6 +169,45 @@ def test_killed_while_data_is_staged(mortal: ImageService) -> None:
     assert stage(mortal, image_id, DATA).status_code == 204
 
 
+def fetching_slowly(folder: Path, path: str, origin: Web, service: ImageService) -> str:
+    """An import whose fetch takes some seconds, with its first bytes in staging."""
+    origin.files["crash.img"] = DATA
+    origin.requests.clear()
+    image_id = service.create()
+    assert ask(service, image_id, "web-download", uri=origin.url(path), all_stores=True).status_code == 202
+
+    def begun() -> bool:
+        return any(path.stat().st_size > 2 * MIB for path in (folder / "staging").iterdir())
+
+    wait_until(begun, "the first bytes", seconds=30)
+    return image_id
+
+
+# The first server vouches for its file; the second has another one each time, which then comes from its first byte on.
+@pytest.mark.parametrize("path", ["/resume/1000000000/crash.img", "/changed/1000000000/crash.img"])
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_a_fetch_goes_on_from_what_is_staged(origin: Web, path: str, how: str) -> None:
+    with scratch("fetch") as folder:
+        options = settings(folder, download={"rate": 8 * MIB})
+        with image_service(folder, **options) as first:
+            image_id = fetching_slowly(folder, path, origin, first)
+            if how == "killed":
+                kill_all(first)
+                assert settled(first, image_id) == "active"
+                assert_agrees(first, image_id)
+        if how == "stopped":
+            with image_service(folder, **options) as second:
+                assert settled(second, image_id) == "active"
+                assert_agrees(second, image_id)
+        asked = [begin for _, begin in origin.requests]
+        assert asked[0] is None
+        assert len(asked) == 2
+        assert asked[1] is not None
+        assert int(asked[1].removeprefix("bytes=").removesuffix("-")) > MIB
+        kept = [path for path in (folder / "staging").iterdir() if image_id in path.name]
+        assert kept == []
+
+
 def test_a_stopped_service_goes_on_where_it_was(origin: Web) -> None:
     origin.files["crash.img"] = DATA
     with scratch("restart") as folder:

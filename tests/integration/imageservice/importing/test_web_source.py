@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from pipeline.imageservice.data.taps import Digest
 from pipeline.imageservice.data.transfer import transfer
 from pipeline.imageservice.errors import Gone, Invalid, LimitExceeded, ServiceError
 from pipeline.imageservice.importing.options import DownloadOptions
-from pipeline.imageservice.importing.web import SourceBroken, SourceRefused, WebSource
+from pipeline.imageservice.importing.web import WebSource
+from pipeline.imageservice.importing.web_request import SourceBroken, SourceRefused
 from tests.environments import tls
 from tests.integration.imageservice.importing.web import Web, web
 from tests.integration.imageservice.server.plain_app import pattern
@@ -202,13 +203,49 @@ def test_nobody_listens() -> None:
         fetch(f"http://127.0.0.1:{port}/x")
 
 
-def test_https(tmp_path: Path) -> None:
-    made = tls.for_loopback(tmp_path)
+@contextmanager
+def encrypted(made: tls.Certificate) -> Iterator[Web]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.certificate, made.key)
     with web() as server:
         server.files["x.img"] = DATA
         server.socket = context.wrap_socket(server.socket, server_side=True)
+        yield server
+
+
+def test_https_through_a_proxy(tmp_path: Path) -> None:
+    """A proxy's answer to CONNECT has neither length nor body; what follows it is the server's."""
+    made, asked = tls.for_loopback(tmp_path), []
+    with encrypted(made) as server, socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def connect() -> None:
+            client, _ = listener.accept()
+            with client, socket.create_connection(("127.0.0.1", server.port)) as onward:
+                asked.append(client.recv(4096))
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=pump, args=(onward, client))
+                back.start()
+                pump(client, onward)
+                back.join()
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        uri, proxy = f"https://localhost:{server.port}/x.img", f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert fetch(uri, ca_file=made.authority, proxy=proxy) == WHOLE
+        thread.join()
+    assert asked[0].startswith(f"CONNECT localhost:{server.port} HTTP/1.1\r\n".encode())
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(64 << 10):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def test_https(tmp_path: Path) -> None:
+    made = tls.for_loopback(tmp_path)
+    with encrypted(made) as server:
         uri = f"https://localhost:{server.port}/x.img"
         networks = ["127.0.0.0/8", "::1/128"]
         assert fetch(uri, ca_file=made.authority, networks=networks) == WHOLE
