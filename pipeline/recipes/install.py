@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from pipeline.recipes.debian import DebianInstall
 from pipeline.recipes.download import Download
 from pipeline.recipes.fields import Model, Text
+from pipeline.recipes.kickstart import KickstartInstall
 from pipeline.recipes.release import Release
 from pipeline.recipes.source_file import SourceFile
 
@@ -61,4 +62,4 @@ class ImageInstall(Model):
         return self
 
 
-Install = Annotated[TinyInstall | ImageInstall | DebianInstall, Field(discriminator="method")]
+Install = Annotated[TinyInstall | ImageInstall | DebianInstall | KickstartInstall, Field(discriminator="method")]
