@@ -12,7 +12,7 @@ from typing import Any
 from cryptography import x509
 
 from pipeline.image.digests import Digests
-from pipeline.signing import chain, image_signature, sbom, seal
+from pipeline.signing import chain, image_signature, proof, sbom, seal
 from pipeline.signing.certificates import CertificateMissing, CertificateSource, identity_of, is_random, key_id, parse
 from pipeline.signing.chain import ChainRefused
 from pipeline.signing.dsse import Envelope, EnvelopeRefused
@@ -228,6 +228,9 @@ def _bill(work: Work) -> str:
         raise Refused("the bill of materials is about another image")
     if work.evidence.bill is not None and not _same(work.evidence.bill, attested):
         raise Refused("the bill of materials beside the image is not the attested one, byte for byte")
+    named = work.evidence.properties.get(proof.SBOM_SHA256)
+    if named is not None and named != hashlib.sha256(sbom.dump(attested)).hexdigest():
+        raise Refused("the image's properties name another bill of materials than the attested one")
     return f"{len(attested.get('components') or ())} packages"
 
 

@@ -107,6 +107,9 @@ class Keyring(KeyFolder):
         secret = protect or (self._passphrases(name) if encrypted else None)
         if encrypted and secret is None:
             raise PipelineError(f"the key {name} is encrypted and there is no passphrase", hint=pem.PASSPHRASE_HINT)
+        if encrypted and protect is None:
+            # Or a slip of the finger would become the new key's passphrase.
+            self._load(name, last)
         return self._add(name, wanted.generate, secret, first=False)
 
     def revoke(self, name: str, reason: str, *, number: int | None = None) -> Record:

@@ -109,18 +109,26 @@ def known(secrets: Iterable[bytes]) -> list[Needle]:
 
 def _spellings(secret: bytes) -> Iterator[tuple[str, bytes]]:
     yield "as it is", secret
+    yield from _in_base64(secret, "base64")
     try:
-        yield "in UTF-16", secret.decode().encode("utf-16-le")
+        wide = secret.decode().encode("utf-16-le")
     except UnicodeDecodeError:
         pass
+    else:
+        yield "in UTF-16", wide
+        # So write answer files of Windows their passwords, and PowerShell its commands.
+        yield from _in_base64(wide, "base64 of UTF-16")
+    yield from (("in hexadecimal", text.encode()) for text in dict.fromkeys((secret.hex(), secret.hex().upper())))
+
+
+def _in_base64(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
     for shift in range(3):
-        # The characters that are made of the secret alone, wherever its first byte falls in a group of three.
-        encoded = base64.b64encode(bytes(shift) + secret)
-        piece = encoded[-(-shift * 8 // 6) : (shift + len(secret)) * 8 // 6]
-        yield "in base64", piece
+        # The characters that are made of the data alone, wherever its first byte falls in a group of three.
+        encoded = base64.b64encode(bytes(shift) + data)
+        piece = encoded[-(-shift * 8 // 6) : (shift + len(data)) * 8 // 6]
+        yield f"in {name}", piece
         if piece.translate(_URL_SAFE) != piece:
-            yield "in URL-safe base64", piece.translate(_URL_SAFE)
-    yield "in hexadecimal", secret.hex().encode()
+            yield f"in URL-safe {name}", piece.translate(_URL_SAFE)
 
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")

@@ -281,3 +281,11 @@ def test_the_authoritys_name_is_taken(keyring: Keyring, tmp_path: Path, make: st
     given = {"new": (), "attach": ("pkcs11:token=t;object=o?module-path=/x",), "import_file": (file,)}[make]
     with pytest.raises(PipelineError, match="the authority's"):
         getattr(keyring, make)(AUTHORITY, *given)
+
+
+def test_a_slip_of_the_finger_is_no_new_passphrase(home: Home) -> None:
+    Keyring(home, passphrases=lambda _: None).new("release", protect=SECRET)
+    slipped = Keyring(home, passphrases=lambda name: None if name == AUTHORITY else b"correct horse batterz")
+    with pytest.raises(PipelineError, match="passphrase for the key release is wrong"):
+        slipped.rotate("release")
+    assert len(slipped.record("release").generations) == 1

@@ -70,6 +70,10 @@ def test_a_known_secret_is_found_in_each_spelling(secret: bytes, before: bytes, 
 
 
 def test_utf16_and_short_secrets() -> None:
+    answer = base64.b64encode("hunter2 and moreAdministratorPassword".encode("utf-16-le"))
+    found = search(b"<AdministratorPassword><Value>" + answer, list(known([b"hunter2 and more"])))
+    assert [hit.needle.what for hit in found] == ["build secret 1, in base64 of UTF-16"]
+    assert search(SECRET.hex().upper().encode(), list(known([SECRET])))
     assert search("passwort: äöü geheim!".encode("utf-16-le"), list(known(["äöü geheim!".encode()])))
     with pytest.raises(PipelineError, match="shorter than 8"):
         known([b"short"])

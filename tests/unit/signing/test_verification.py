@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -177,12 +178,29 @@ def test_one_byte_of_the_certificate(proof: Proof, place: float, change: int) ->
     assert failed(proof.verify(signature_document=data)) & {Check.SIGNATURE, Check.CERTIFICATE}
 
 
-def test_subjects(proof: Proof) -> None:
+@SETTINGS
+@given(st.data())
+def test_one_digit_of_a_subject(proof: Proof, data: st.DataObject) -> None:
+    """Even if a trusted key signs it: it is about another file then."""
+    name = data.draw(st.sampled_from(["sha256", "sha512"]))
+    at, digit = data.draw(st.integers(0, 63)), data.draw(st.sampled_from("0123456789abcdef"))
+
     def other(statement: Any) -> None:
-        statement["subject"][0]["digest"]["sha512"] = "00" * 64
+        digest = statement["subject"][0]["digest"]
+        digest[name] = digest[name][:at] + digit + digest[name][at + 1 :]
 
     verdict = proof.verify(attestations=proof.resigned(other))
-    assert "about other files" in verdict.of(Check.ATTESTATIONS).detail
+    if verdict.is_good:
+        assert proof.sealed.digests[name][at] == digit
+    else:
+        assert "about other files" in verdict.of(Check.ATTESTATIONS).detail
+
+
+def test_the_bill_that_the_properties_name(proof: Proof) -> None:
+    named = hashlib.sha256(proof.sealed.documents[seal.SBOM]).hexdigest()
+    assert proof.verify(properties={**proof.sealed.properties, "sbom_sha256": named}).is_good
+    other = {**proof.sealed.properties, "sbom_sha256": "0" + named[1:] if named[0] != "0" else "1" + named[1:]}
+    assert failed(proof.verify(properties=other)) == {Check.SBOM}
 
 
 def test_an_untrusted_signer_proves_nothing(proof: Proof, tmp_path: Path) -> None:
