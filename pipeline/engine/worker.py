@@ -235,6 +235,8 @@ class _Worker:
         )
 
     def _failed(self, error: PipelineError, begun: float) -> None:
+        if self._accelerator == "kvm":
+            accelerator.forget(self.task.home)
         self._report(
             "failed",
             message=error.message,

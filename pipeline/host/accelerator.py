@@ -102,6 +102,11 @@ def probe(home: Home) -> Accelerator:
     return found
 
 
+def forget(home: Home) -> None:
+    """Have the next probe look again: what worked once may be gone while the machine runs."""
+    (home.root / "accelerator.json").unlink(missing_ok=True)
+
+
 def _circumstances() -> dict[str, str]:
     """What a probe's answer depends on."""
     return {
