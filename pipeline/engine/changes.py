@@ -35,6 +35,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[st
             continue
         yield from _sources(name, old[name].get("sources", {}), new[name]["sources"])
         yield from _values(name, old[name].get("inputs", {}), new[name]["inputs"])
+        yield from _values(f"{name}: tools", old[name].get("tools", {}), new[name].get("tools", {}))
         yield from _values(f"{name}: outside", old[name].get("outside", {}), new[name].get("outside", {}))
 
 

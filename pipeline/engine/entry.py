@@ -23,12 +23,14 @@ class Entry:
 
     ``deadline``: seconds after which the step is ended, on an emulated processor. ``needs``: what has to be free on
     this machine before it starts, by recipe. ``after``: the record steps that must have succeeded before this one.
+    ``tools``: programs whose version changes the result, beside those that the step's own inputs name.
     """
 
     step: Step
     deadline: float = 30 * MINUTE
     needs: Callable[[Recipe], Needs] = _few
     after: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
     def needs_of(self, recipe: Recipe) -> Needs:
         """What has to be free before the step starts on ``recipe``."""

@@ -19,6 +19,7 @@ from pipeline.base.home import CHECKOUT
 from pipeline.engine.entry import Entry
 from pipeline.engine.freshness import outside
 from pipeline.engine.lock_file import Locked
+from pipeline.host import answers
 from pipeline.recipes.model import Recipe
 from pipeline.steps.step import Step
 
@@ -54,6 +55,8 @@ def document(
 
 def _step(entry: Entry, recipe: Recipe, locked: Mapping[str, Locked]) -> dict[str, Any]:
     found: dict[str, Any] = {"inputs": _plain(entry.step, recipe), "sources": sources(entry.step)}
+    if entry.tools:
+        found["tools"] = {name: _version(name) for name in entry.tools}
     try:
         taken = outside(recipe, [entry])
     except PipelineError as error:
@@ -64,6 +67,13 @@ def _step(entry: Entry, recipe: Recipe, locked: Mapping[str, Locked]) -> dict[st
         raise NotLooked(entry.name, why)
     # Without it the keys of steps that take nothing from outside are what they were before there was a lock file.
     return {**found, "outside": {name: locked[name].identity for name in taken}} if taken else found
+
+
+def _version(program: str) -> str:
+    try:
+        return answers.version(program)
+    except PipelineError:
+        return "not installed"  # a step that cannot do without says so itself
 
 
 def key(document: Document) -> str:

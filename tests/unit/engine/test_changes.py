@@ -25,6 +25,11 @@ def _step(sources: dict[str, str] | None = None, **inputs: Any) -> dict[str, Any
         (_document(a=_step()), _document(a=_step(x="new")), ['a.x: nothing → "new"']),
         (_document(a=_step(x={"y": [1, 2]})), _document(a=_step(x={"y": [1, 3]})), ["a.x.y[1]: 2 → 3"]),
         (_document(a=_step(x=[1])), _document(a=_step(x=[1, 2])), ["a.x: [1] → [1, 2]"]),
+        (
+            _document(a={**_step(), "tools": {"guestfish": "1.48"}}),
+            _document(a={**_step(), "tools": {"guestfish": "1.50"}}),
+            ['a: tools.guestfish: "1.48" → "1.50"'],
+        ),
         (_document(a=_step()), _document(b=_step()), ["a: no longer part of it", "b: new"]),
         (_document(a=_step({"f": "1"})), _document(a=_step({"f": "2"})), ["a: its source f has changed"]),
         (
