@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -54,9 +55,18 @@ def _values(path: str, old: Any, new: Any) -> Iterator[str]:
         for index, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from _values(f"{path}[{index}]", one, other)
     elif old != new:
-        yield f"{path}: {_short(old)} → {_short(new)}"
+        before, after = _text(old), _text(new)
+        same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))
+        begin = sum(1 for _ in same)
+        yield f"{path}: {_short(before, begin)} → {_short(after, begin)}"
 
 
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _text(value: Any) -> str:
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _short(text: str, difference: int) -> str:
+    """``text``, or the part of it where it begins to differ."""
+    begin = 0 if difference < _LONGEST - 20 else difference - 10
+    shown = text[begin : begin + _LONGEST - 2]
+    return text if len(text) <= _LONGEST else f"{'…' * (begin > 0)}{shown}{'…' * (begin + len(shown) < len(text))}"

@@ -34,6 +34,7 @@ from pipeline.recipes.model import Recipe
 from pipeline.recipes.source import with_engine, with_source
 
 RECIPES = CHECKOUT / "recipes"
+_SHOWN = 6
 _STYLES = {Verdict.CACHED: "dim", Verdict.RUN: "yellow", Verdict.BLOCKED: "bold red"}
 
 
@@ -143,4 +144,5 @@ def _headline(plan: Plan) -> str:
 
 
 def _why(step: PlannedStep) -> Text:
-    return Text("\n".join([step.reason, *step.changes]))
+    more = len(step.changes) - _SHOWN
+    return Text("\n".join([step.reason, *step.changes[:_SHOWN], *([f"and {more} more (--json)"] if more > 0 else [])]))

@@ -30,6 +30,11 @@ def _step(sources: dict[str, str] | None = None, **inputs: Any) -> dict[str, Any
             _document(a={**_step(), "tools": {"guestfish": "1.50"}}),
             ['a: tools.guestfish: "1.48" → "1.50"'],
         ),
+        (
+            _document(a=_step(x="p" * 80 + "1")),
+            _document(a=_step(x="p" * 80 + "2" * 80)),
+            ['a.x: …pppppppppp1" → …pppppppppp' + "2" * 48 + "…"],
+        ),
         (_document(a=_step()), _document(b=_step()), ["a: no longer part of it", "b: new"]),
         (_document(a=_step({"f": "1"})), _document(a=_step({"f": "2"})), ["a: its source f has changed"]),
         (
