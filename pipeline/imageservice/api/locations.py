@@ -13,7 +13,7 @@ from pipeline.imageservice.api.context import caller_of, context_of
 from pipeline.imageservice.api.documents import by_weight, location_document
 from pipeline.imageservice.api.image_locations import HASH_LENGTHS
 from pipeline.imageservice.api.lookup import find_image
-from pipeline.imageservice.api.resource import Resource, answer_json, read_json, refuse_body
+from pipeline.imageservice.api.resource import Resource, answer_accepted, answer_json, read_json, refuse_body
 from pipeline.imageservice.catalog import service_notes, tasks
 from pipeline.imageservice.catalog.model import Image, ImageStatus
 from pipeline.imageservice.catalog.tasks import Task
@@ -43,15 +43,22 @@ class Locations(Resource):
         context.image_id = image_id
         body = read_json(req, service.settings.api.max_body)
         url, validation = _checked(body, service.hash_algorithm)
-        if _on_the_web(url):
-            service.uri_filter.check(url, what="add location")
 
-        def begin(connection: Connection) -> tuple[Image, Task]:
-            image = find_image(connection, service.policy, caller, image_id, lock=True)
+        def allowed(connection: Connection, *, lock: bool) -> Image:
+            image = find_image(connection, service.policy, caller, image_id, lock=lock)
             if image.status is not ImageStatus.QUEUED:
                 raise Conflict(f"Image {image_id} is {image.status}; a location can be added to a queued image only.")
             service.policy.require(caller, "add_image_location", image)
             self._refuse_foreign_kinds(caller, url)
+            return image
+
+        with service.database.read() as connection:
+            allowed(connection, lock=False)
+        if _on_the_web(url):
+            service.uri_filter.check(url, what="add location")
+
+        def begin(connection: Connection) -> tuple[Image, Task]:
+            image = allowed(connection, lock=True)
             task = tasks.create(
                 connection,
                 location_import.TYPE,
@@ -68,7 +75,7 @@ class Locations(Resource):
 
         _image, task = service.database.write(begin)
         location_import.attach(service, task)
-        resp.status = 202
+        answer_accepted(resp)
 
     def _refuse_foreign_kinds(self, caller: Caller, url: str) -> None:
         """Users may point at the web; what lies inside the cloud's stores is for its services to say."""

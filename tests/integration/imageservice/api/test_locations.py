@@ -339,6 +339,15 @@ def test_a_hash_that_is_wrong(open_api: Api, web: str) -> None:
     assert post(open_api.alice, path, f"{web}/one").status_code == 202
 
 
+def test_who_may_not_add_a_location_learns_nothing_of_addresses(open_api: Api) -> None:
+    forbidden = "http://10.0.0.1/x"
+    assert post(open_api.alice, open_api.alice.active(b"data"), forbidden).status_code == 409
+    path = open_api.alice.create(**FORMATS)
+    assert post(open_api.bob, path, forbidden).status_code == 404
+    assert post(open_api.rita, path, forbidden).status_code == 403
+    assert post(open_api.alice, path, forbidden).status_code == 400
+
+
 def test_a_location_that_is_wrong(open_api: Api, web: str) -> None:
     path = open_api.alice.create(**FORMATS)
     assert post(open_api.alice, path, f"{web}/missing").status_code == 202
