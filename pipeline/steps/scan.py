@@ -8,16 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
 from pipeline.host import kernel, software
 from pipeline.host.appliance import Appliance
+from pipeline.recipes.kickstart import KickstartInstall
 from pipeline.recipes.model import Recipe
 from pipeline.signing import private_file, scan
+from pipeline.signing.scan import needles
 from pipeline.signing.scan import scan as scanning
 from pipeline.signing.scan.findings import Allowance, Report
 from pipeline.steps.step import Context, Stage
 
-# A file with one secret of the build in each line, to be looked for in the image.
+# A file with one more secret of the build in each line, to be looked for in the image.
 SECRETS_FILE = "PIPELINE_BUILD_SECRETS_FILE"
 _SHOWN = 40
 
@@ -37,8 +41,9 @@ class Scan:
         return recipe.scan.enabled
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """What is allowed, who may log in, and the appliance's kernel."""
+        """What is allowed, who may log in, the secrets by name and generation, and the appliance's kernel."""
         return {
+            "secrets": [secrets.reveal(name, Home.default()).identity for name in _names(recipe)],
             "allow": [each.model_dump(mode="json") for each in recipe.scan.allow],
             "keys": sorted(_expected_keys(recipe)),
             "appliance": kernel.newest().version,
@@ -52,20 +57,24 @@ class Scan:
     def run(self, context: Context) -> Mapping[str, Any]:
         """Scan; raise ``PipelineError`` with every finding that is not allowed."""
         appliance = Appliance(context.accelerator, context.home.cache / "appliance", context.folder, context.log)
+        revealed = {name: secrets.reveal(name, context.home).value.encode() for name in _names(context.recipe)}
+        known = {name: value for name, value in revealed.items() if len(value) >= needles.MIN_SECRET}
         # A raw product needs no decoding.
         chosen = "raw" if "raw" in context.products else next(iter(context.products))
         examined = scanning.examine(
             context.products[chosen],
             chosen,
             appliance,
-            secrets=_secrets(),
+            secrets=[*known.values(), *_from_file()],
             allowances=[Allowance(**each.model_dump()) for each in context.recipe.scan.allow],
             expected_keys=_expected_keys(context.recipe),
             progress=context.progress,
         )
-        _require_clean(context.recipe, examined.report)
+        short = [f"the secret {name}: too short to tell from chance" for name in sorted(set(revealed) - set(known))]
+        report = dataclasses.replace(examined.report, not_covered=[*short, *examined.report.not_covered])
+        _require_clean(context.recipe, report)
         return {
-            "report": examined.report.as_data(),
+            "report": report.as_data(),
             "packages": [dataclasses.asdict(package) for package in examined.packages],
         }
 
@@ -92,7 +101,14 @@ def _keys(recipe: Recipe) -> Iterator[str]:
         yield from user.ssh_keys
 
 
-def _secrets() -> list[bytes]:
+def _names(recipe: Recipe) -> list[str]:
+    """The names of the secrets that the recipe's steps are given."""
+    if isinstance(recipe.install, KickstartInstall) and recipe.install.subscription:
+        return sorted(recipe.install.subscription.secrets.values())
+    return []
+
+
+def _from_file() -> list[bytes]:
     named = os.environ.get(SECRETS_FILE)
     if not named:
         return []

@@ -55,7 +55,7 @@ HIVES = {
         rf"{UNINSTALL}\update": {"ParentKeyName": "Agent"},
         rf"WOW6432Node\{UNINSTALL}\old": {"DisplayName": "Old program", "DisplayVersion": "0.9"},
     },
-    f"{CONFIG}/SYSTEM": {"Setup": {"UnattendFile": r"C:\answers.xml"}},
+    f"{CONFIG}/SYSTEM": {r"ControlSet001\Services\SNMP\Parameters\ValidCommunities": {"public": "x"}},
     f"{CONFIG}/SECURITY": {r"Policy\Secrets\DefaultPassword\CurrVal": {"x": "y"}},
     "/Users/build/NTUSER.DAT": {SESSION: {"ProxyPassword": "hunter2", "HostName": "h"}},
 }
@@ -63,7 +63,7 @@ GIVEN_AWAY = {
     (f"{CONFIG}/SOFTWARE!{WINLOGON}\\DefaultPassword", "registry-password"),
     (f"{CONFIG}/SOFTWARE!{WINLOGON}\\AutoAdminLogon", "registry-password"),
     (f"{CONFIG}/SOFTWARE!{STATE}\\ImageState", "machine-id"),
-    (f"{CONFIG}/SYSTEM!Setup\\UnattendFile", "answer-file"),
+    (rf"{CONFIG}/SYSTEM!ControlSet001\Services\SNMP\Parameters\ValidCommunities\public", "registry-password"),
     (rf"{CONFIG}/SECURITY!Policy\Secrets\DefaultPassword", "registry-password"),
     (rf"/Users/build/NTUSER.DAT!{SESSION}\ProxyPassword", "registry-password"),
     (PANTHER, "answer-file"),
@@ -107,7 +107,7 @@ def plant(handle: Any, kind: str, device: str, folder: Path) -> None:
     }
     if kind in ("ntfs", "vfat"):
         plant_windows(handle, HIVES if kind == "ntfs" else CLEAN, folder)
-        files.update({PANTHER: b"<unattend/>"} if kind == "ntfs" else {})
+        files.update({PANTHER: b"<ProductKey><Key>12345</Key></ProductKey>"} if kind == "ntfs" else {})
     for path in dict.fromkeys(path.rpartition("/")[0] for path in (*files, *gone)):
         handle.mkdir_p(path)
     for path, data in {**files, **gone}.items():

@@ -20,6 +20,7 @@ _FILE = Path(__file__).with_suffix(".yaml")
 _ADDRESS = re.compile(rb"[a-z][a-z0-9+.-]*://[^\s/:@\"']{1,100}:[^\s/@\"']{1,200}@[^\s\"']")
 _TOKEN = re.compile(rb"(?i)(?:_authtoken|password|oauth_token)[\"']?\s*[=:]\s*\S")
 _STORAGE_NAME = re.compile(rb"(?m)^(InitiatorName=iqn|nqn\.|[0-9a-f]{8}-)")
+_ANSWERS = re.compile(rb"(?i)<(\w*password|productkey)>\s*(?:<(?:value|key)>)?\s*(?!\*sensitive)[^<\s]")
 _SHADOW = re.compile(rb"(?m)^([^:\n]+):(!*\$[^:]{8,}|):")
 AUTHORIZED_KEYS = "authorized-keys"
 _AUTHORIZED = re.compile(r"(?i).*/\.ssh/authorized_keys2?")
@@ -65,6 +66,7 @@ def _condition(entry: dict[str, Any]) -> Condition:
         "token": lambda head: what if _ADDRESS.search(head) or _TOKEN.search(head) else None,
         "storage-name": lambda head: what if _STORAGE_NAME.search(head) else None,
         "machine-id": _machine_id,
+        "answers": _answers,
         "shadow": _shadow,
     }
     return made[entry["when"]]
@@ -72,6 +74,12 @@ def _condition(entry: dict[str, Any]) -> Condition:
 
 def _machine_id(head: bytes) -> str | None:
     return None if head.strip() in (b"", b"uninitialized") else "a machine id that every guest would share"
+
+
+def _answers(head: bytes) -> str | None:
+    # Windows writes such files in UTF-8 and in UTF-16.
+    found = {match[1].decode().lower() for match in _ANSWERS.finditer(head.replace(b"\0", b""))}
+    return f"answers with {', '.join(sorted(found))}" if found else None
 
 
 def _shadow(head: bytes) -> str | None:

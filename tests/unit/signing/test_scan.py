@@ -136,7 +136,7 @@ def test_what_only_looks_like_it_is_left_alone(text: bytes) -> None:
         ("/etc/shadow", b"root:" + HASH + b":19000:0:::\n", "password-hash"),
         ("/etc/pki/consumer/cert.pem", b"x", "subscription"),
         ("/var/log/anaconda/program.log", b"x", "answer-file"),
-        ("/Windows/Panther/unattend.xml", b"<x/>", "answer-file"),
+        ("/Windows/Panther/unattend.xml", b"<Password>x</Password>", "answer-file"),
         ("/var/lib/cloud/instances/i-1/user-data.txt", b"x", "cloud-init"),
         ("/var/log/messages", b"x", "log"),
         ("/root/.netrc", b"machine x", "credentials"),
@@ -264,6 +264,23 @@ def test_every_path_rule_is_whole() -> None:
     for rule, pattern in paths._rules():
         assert rule.fix and pattern.pattern
         rule.condition(b"")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("<unattend><RunSynchronous/></unattend>", False),
+        ("<AdministratorPassword><Value>*SENSITIVE*DATA*DELETED*</Value></AdministratorPassword>", False),
+        ("<AdministratorPassword>\r\n<Value></Value></AdministratorPassword>", False),
+        ("<AdministratorPassword>\r\n<Value>aA==</Value></AdministratorPassword>", True),
+        ("<Credentials><Password>hunter2</Password></Credentials>", True),
+        ("<ProductKey><Key>12345</Key></ProductKey>", True),
+        ("<ProductKey>12345</ProductKey>", True),
+    ],
+)
+def test_answer_files_of_windows_may_say_what_is_no_secret(text: str, found: bool, encoding: str) -> None:
+    assert ("answer-file" in rules("/Windows/Panther/unattend.xml", text.encode(encoding))) is found
 
 
 def test_a_secret_never_stands_in_a_finding() -> None:

@@ -1,0 +1,96 @@
+"""Which secrets the scan looks for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.base.progress import nothing
+from pipeline.recipes.model import Recipe
+from pipeline.signing.scan import scan as scanning
+from pipeline.signing.scan.findings import Finding, Report
+from pipeline.steps import scan as step
+from pipeline.steps.scan import SECRETS_FILE, Scan
+from pipeline.steps.step import Context
+
+
+def recipe() -> Recipe:
+    subscription = {"username": "rhsm-user", "password": "rhsm-password"}
+    return Recipe.model_validate(
+        {
+            "name": "x",
+            "os": {"type": "linux", "distro": "rhel", "version": "9"},
+            "disk": {"size": "8GiB"},
+            "install": {
+                "method": "kickstart",
+                "kickstart": "ks.cfg",
+                "supplied": "the medium",
+                "subscription": subscription,
+            },
+            "products": [{"format": "raw"}],
+        }
+    )
+
+
+@pytest.fixture
+def secrets(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ks.cfg").write_text("")
+    monkeypatch.setenv("PIPELINE_SECRET_RHSM_USER", "me")
+    monkeypatch.setenv("PIPELINE_SECRET_RHSM_PASSWORD", "hunter2 and more")
+    file = tmp_path / "more"
+    file.write_text("one more secret\n")
+    file.chmod(0o600)
+    monkeypatch.setenv(SECRETS_FILE, str(file))
+
+
+def scanned(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, findings: list[Finding]) -> dict[str, Any]:
+    """The step's facts, and what the search was given; the search itself is held by tests of its own."""
+    given: dict[str, Any] = {}
+
+    def examine(*words: Any, **options: Any) -> scanning.Examined:
+        given.update(options)
+        return scanning.Examined(Report(findings, [], 1, 1, 1, [], ["a limit"]), [])
+
+    monkeypatch.setattr(step.scanning, "examine", examine)
+    with (tmp_path / "log").open("wb") as log:
+        context = Context(
+            recipe=recipe(),
+            home=home,
+            folder=tmp_path,
+            disk=tmp_path / "disk",
+            products={"raw": tmp_path / "image"},
+            evidence=tmp_path,
+            log=log,
+            progress=nothing,
+            accelerator="tcg",
+            layers=tmp_path,
+            documents=tmp_path,
+        )
+        return {"facts": Scan().run(context), "given": given}
+
+
+@pytest.mark.usefixtures("secrets")
+def test_what_the_recipe_was_given_is_looked_for(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = scanned(home, tmp_path, monkeypatch, [])
+    assert found["given"]["secrets"] == [b"hunter2 and more", b"one more secret"]
+    # What is too short is not looked for, and the report says so.
+    assert found["facts"]["report"]["not_covered"] == ["the secret rhsm-user: too short to tell from chance", "a limit"]
+    assert "hunter2" not in json.dumps(found["facts"])
+
+
+@pytest.mark.usefixtures("secrets")
+def test_secrets_stand_in_keys_by_name_and_generation(home: Home) -> None:
+    told = Scan().inputs(recipe())
+    assert told["secrets"] == ["rhsm-password (generation 1)", "rhsm-user (generation 1)"]
+
+
+@pytest.mark.usefixtures("secrets")
+def test_findings_end_the_build(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PipelineError, match="gives away 1 secret"):
+        scanned(home, tmp_path, monkeypatch, [Finding("/x", "private-key", "a key", "remove it")])
