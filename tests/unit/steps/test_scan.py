@@ -14,7 +14,6 @@ from pipeline.base.progress import nothing
 from pipeline.recipes.model import Recipe
 from pipeline.signing.scan import scan as scanning
 from pipeline.signing.scan.findings import Finding, Report
-from pipeline.steps import scan as step
 from pipeline.steps.scan import SECRETS_FILE, Scan
 from pipeline.steps.step import Context
 
@@ -57,7 +56,7 @@ def scanned(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finding
         given.update(options)
         return scanning.Examined(Report(findings, [], 1, 1, 1, [], ["a limit"]), [])
 
-    monkeypatch.setattr(step.scanning, "examine", examine)
+    monkeypatch.setattr(scanning, "examine", examine)
     with (tmp_path / "log").open("wb") as log:
         context = Context(
             recipe=recipe(),
