@@ -43,14 +43,17 @@ def attach(service: Service, task: Task) -> None:
             image = images.get(connection, _input(task)["image_id"])
         verdict = examine(service, store, url, size, image)
         facts = {"size": size, "virtual_size": verdict.virtual_size if verdict else None}
-        service.database.write(lambda connection: _attach(connection, service, task, store, image, facts))
+        after = service.database.write(lambda connection: _attach(connection, service, task, store, image, facts))
+        if after.status is ImageStatus.ACTIVE:
+            service.notifier.image("image.activate", after)
     except ServiceError as error:
         _give_up(service, task, error.message)
+    _tell(service, task)
 
 
 def _attach(
     connection: Connection, service: Service, task: Task, store: Store, seen: Image, facts: Mapping[str, Any]
-) -> None:
+) -> Image:
     given = _input(task)
     url, validation = given["loc_url"], given["validation_data"]
     before = images.lock(connection, given["image_id"])
@@ -65,12 +68,13 @@ def _attach(
     if not service.settings.api.secure_hash:
         value = validation.get("os_hash_value")
         algorithm = algorithm if value else None
-        images.change(connection, before, status=ImageStatus.ACTIVE, hash_algo=algorithm, hash_value=value, **facts)
         _end(connection, service, task, TaskStatus.SUCCESS, result={"image_id": before.id})
-        return
+        return images.change(
+            connection, before, status=ImageStatus.ACTIVE, hash_algo=algorithm, hash_value=value, **facts
+        )
     status = ImageStatus.IMPORTING if validation else ImageStatus.ACTIVE
-    images.change(connection, before, status=status, hash_algo=algorithm, **facts)
     tasks.put_back(connection, task, delay=0)
+    return images.change(connection, before, status=status, hash_algo=algorithm, **facts)
 
 
 def run(service: Service, task: Task, buffers: Buffers, control: Control) -> None:
@@ -81,6 +85,12 @@ def run(service: Service, task: Task, buffers: Buffers, control: Control) -> Non
         # The process that took the request died before it came to this.
         attach(service, task)
         return
+    service.notifier.task("task.processing", task)
+    _find_out(service, task, buffers, control)
+    _tell(service, task)
+
+
+def _find_out(service: Service, task: Task, buffers: Buffers, control: Control) -> None:
     attempts = service.settings.api.hash_attempts
     for attempt in range(1, attempts + 1):
         try:
@@ -121,14 +131,16 @@ def _settle(service: Service, task: Task, image: Image, digests: Mapping[str, st
         _fail(service, task, f"The data's {image.hash_algo} is not the one that was given")
         return
 
-    def work(connection: Connection) -> None:
+    def work(connection: Connection) -> tuple[Image, Image]:
         tasks.check(connection, task)
         before = images.lock(connection, image.id)
         status = ImageStatus.ACTIVE if before.status is ImageStatus.IMPORTING else before.status
-        images.change(connection, before, status=status, checksum=digests["md5"], hash_value=value)
         _end(connection, service, task, TaskStatus.SUCCESS, result={"image_id": image.id})
+        return before, images.change(connection, before, status=status, checksum=digests["md5"], hash_value=value)
 
-    service.database.write(work)
+    before, after = service.database.write(work)
+    if before.status is not after.status:
+        service.notifier.image("image.activate", after)
 
 
 def _fail(service: Service, task: Task, message: str) -> None:
@@ -161,6 +173,12 @@ def _detach(connection: Connection, before: Image) -> None:
         hash_algo=None,
         hash_value=None,
     )
+
+
+def _tell(service: Service, task: Task) -> None:
+    """Let others know when it is over."""
+    with service.database.read() as connection:
+        service.notifier.ended(tasks.get(connection, task.id))
 
 
 def _give_up(service: Service, task: Task, message: str) -> None:

@@ -73,6 +73,8 @@ def patch(service: Service, caller: Caller, image_id: str, operations: Sequence[
         return _store(service, caller, connection, before, after, plan)
 
     after = service.database.write(work)
+    if after.status is not seen.status:
+        service.notifier.image("image.activate", after, caller)
     for place in plan.removed:
         deletion.remove_data(service, place)
     return after
@@ -150,6 +152,8 @@ def _checked(service: Service, image: Image, shown: Sequence[Location], plan: _P
 def store_for(service: Service, url: str, metadata: Mapping[str, Any]) -> Store:
     """The store in which ``url`` lies. Raises ``Invalid``, whatever is wrong with it, in the same words."""
     scheme = url.partition(":")[0].lower()
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise Invalid("Invalid location: its URL must not hold a user name or password.")
     named = metadata.get("store")
     if named is not None and named not in service.stores:
         raise Invalid("Invalid location: its metadata names a store that is not configured.")

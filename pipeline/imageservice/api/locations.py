@@ -74,6 +74,7 @@ class Locations(Resource):
             return image, task
 
         _image, task = service.database.write(begin)
+        service.notifier.task("task.create", task, caller)
         location_import.attach(service, task)
         answer_accepted(resp)
 

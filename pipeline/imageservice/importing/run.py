@@ -60,6 +60,8 @@ def _do(job: Job, work: Callable[[Job], None]) -> None:
             log.exception("import of image %s failed", job.image_id)
             told = f"An error inside the service; its log has the cause (request {job.task.request_id})"
             _unless_lost(job, partial(ending.fail, job, told, job.stores))
+    with job.service.database.read() as connection:
+        job.service.notifier.ended(tasks.get(connection, job.task.id))
 
 
 def _unless_lost(job: Job, end: Callable[[], None]) -> None:

@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog.model import Image, Member
-from pipeline.imageservice.catalog.tasks import Task
+from pipeline.imageservice.catalog.tasks import Task, TaskStatus
 from pipeline.imageservice.notifications import payloads
 from pipeline.imageservice.notifications.options import NotificationOptions
 from pipeline.imageservice.notifications.targets import Target, make_target
 
 log = logging.getLogger("imageservice.notifications")
+_ENDS = {TaskStatus.SUCCESS: "task.success", TaskStatus.FAILURE: "task.failure"}
 Level = Literal["INFO", "WARN", "ERROR"]
 
 
@@ -61,6 +62,11 @@ class Notifier:
         """A task took a step."""
         if self._wanted(event):
             self._emit(event, payloads.task_payload(task), caller, "INFO")
+
+    def ended(self, task: Task) -> None:
+        """A task is over, if it is."""
+        if task.status in _ENDS:
+            self.task(_ENDS[task.status], task)
 
     def other(self, event: str, payload: Mapping[str, Any], caller: Caller | None = None) -> None:
         """Any other event, with a payload ready to send (metadata definitions)."""

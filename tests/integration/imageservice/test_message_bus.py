@@ -111,6 +111,18 @@ def test_the_life_of_an_image(service: ImageService, heard: Heard) -> None:
     assert "locations" not in active
 
 
+def test_an_import(service: ImageService, heard: Heard) -> None:
+    """What workers have to tell comes from another process than what requests have."""
+    image_id = service.create()
+    octets = {"Content-Type": "application/octet-stream"}
+    assert service.request("PUT", f"/v2/images/{image_id}/stage", data=DATA, headers=octets).status_code == 204
+    wanted = {"method": {"name": "glance-direct"}}
+    assert service.request("POST", f"/v2/images/{image_id}/import", json=wanted).status_code == 202
+    events = heard.until("task.success")
+    assert {"task.create", "task.processing", "image.activate"} <= {event for _, _, event, _ in events}
+    assert events[-1][3]["image_id"] == image_id
+
+
 def test_a_broker_that_is_gone_holds_nobody_up() -> None:
     with image_service(notifications=_settings("rabbit://guest:guest-password@127.0.0.1:9/")) as service:
         image_id = service.create()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import shutil
 import struct
 import tempfile
@@ -66,12 +68,13 @@ def web() -> Iterator[str]:
 
 @pytest.fixture
 def open_api(make_api: Callable[..., Api], web: str, tmp_path: Path) -> Api:
-    """A service with a web store that shows locations."""
+    """A service with a web store that shows locations, and tells of everything in the log."""
     port = int(web.rpartition(":")[2])
     return make_api(
         stores=[{"id": "main", "directories": [str(tmp_path / "main")]}, {"id": "web", "type": "http"}],
         fetch={"allowed_ports": [port], "allowed_networks": ["127.0.0.0/8"]},
         api={"show_locations": True, "show_direct_url": True},
+        notifications={"targets": [{"kind": "log"}]},
     )
 
 
@@ -346,6 +349,38 @@ def test_who_may_not_add_a_location_learns_nothing_of_addresses(open_api: Api) -
     assert post(open_api.bob, path, forbidden).status_code == 404
     assert post(open_api.rita, path, forbidden).status_code == 403
     assert post(open_api.alice, path, forbidden).status_code == 400
+
+
+def told(api: Api, log: pytest.LogCaptureFixture, path: str) -> list[str]:
+    """The events about an image since the last time; workers do what earlier tests have left, too."""
+    assert api.service.notifier.drain(10)
+    events = [json.loads(record.message) for record in log.records if record.name == "imageservice.events"]
+    log.clear()
+    return [event["event_type"] for event in events if image_id(path) in str(event["payload"])]
+
+
+def test_what_becomes_of_a_location_is_told(open_api: Api, web: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "imageservice.events")
+    path = open_api.alice.create(**FORMATS)
+    open_api.alice.patch(path, add(f"{web}/one"))
+    assert told(open_api, caplog, path) == ["image.create", "image.activate", "image.update"]
+    open_api.alice.patch(path, add(f"{web}/two"))
+    assert told(open_api, caplog, path) == ["image.update"]
+    path = open_api.alice.create(**FORMATS)
+    post(open_api.alice, path, f"{web}/missing")
+    assert told(open_api, caplog, path) == ["image.create", "task.create", "task.failure"]
+    post(open_api.alice, path, f"{web}/one", os_hash_algo="md5", os_hash_value="0" * 32)
+    work(open_api)
+    assert told(open_api, caplog, path) == ["task.create", "task.processing", "task.failure"]
+    digest = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
+    post(open_api.alice, path, f"{web}/one", os_hash_algo="md5", os_hash_value=digest)
+    work(open_api)
+    assert told(open_api, caplog, path) == ["task.create", "task.processing", "image.activate", "task.success"]
+    path = open_api.alice.create(**FORMATS)
+    post(open_api.alice, path, f"{web}/one")
+    work(open_api)
+    expected = ["image.create", "task.create", "image.activate", "task.processing", "task.success"]
+    assert told(open_api, caplog, path) == expected
 
 
 def test_a_location_that_is_wrong(open_api: Api, web: str) -> None:
