@@ -16,6 +16,15 @@ from pipeline.imageservice.access.options import KeystoneIdentity
 from pipeline.imageservice.errors import NotAuthenticated, Unavailable
 
 _GROUP = "keystone_authtoken"
+_NOT_TOLD = (
+    # At each start since 2016; a cache in memory is a choice, and no concern.
+    "Using the in-process token cache is deprecated",
+    # A client's mistake, which has its line in the access log already.
+    "Authorization failed for token",
+    "Invalid user token",
+    "Invalid service token",
+    "Rejecting request",
+)
 
 
 class KeystoneTokens:
@@ -34,7 +43,7 @@ class KeystoneTokens:
             raise PipelineError(f"identity: options: neither keystonemiddleware nor its login knows {unknown[0]!r}")
         values.setdefault("service_token_roles", ",".join(options.service_roles))
         values.setdefault("service_token_roles_required", "true")
-        logging.getLogger("keystonemiddleware.auth_token").addFilter(_without_old_advice)
+        logging.getLogger("keystonemiddleware.auth_token").addFilter(_worth_telling)
         try:
             self._ask = auth_token.AuthProtocol(_catch, {**values, "oslo_config_config": conf})
         except Exception as error:
@@ -101,9 +110,9 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-def _without_old_advice(record: logging.LogRecord) -> bool:
-    """Since 2016 it has announced at each start that its cache in memory will go; that is a choice, and no concern."""
-    return not record.getMessage().startswith("Using the in-process token cache is deprecated")
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """Whether a line of keystonemiddleware tells an operator something."""
+    return not record.getMessage().startswith(_NOT_TOLD)
 
 
 def _names(option: cfg.Opt) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.environments.daemon import wait_until
 from tests.environments.image_service import ImageService, image_service, with_keystone
 from tests.environments.keystone import Keystone
 
@@ -51,11 +52,15 @@ def test_tokens(service: ImageService, keystone: Keystone) -> None:
         assert refused.headers["WWW-Authenticate"] == f'Keystone uri="{keystone.url}"'
 
 
-def test_the_start_gives_no_cause_for_concern(service: ImageService) -> None:
+def test_neither_the_start_nor_a_client_gives_cause_for_concern(service: ImageService) -> None:
+    before = len(service.log.read_text())
+    refused = call(service, "no-token-at-all", "GET", "/v2/images")
+    assert refused.status_code == 401
+    wait_until(lambda: refused.headers["x-openstack-request-id"] in service.log.read_text(), "the line of the request")
     log = service.log.read_text()
+    assert len(log[before:].splitlines()) == 1
     assert "Starting Keystone auth_token middleware" in log
     assert "WARNING" not in log
-    assert "not known" not in log
 
 
 def test_identity_cannot_be_claimed_by_headers(service: ImageService, keystone: Keystone) -> None:
