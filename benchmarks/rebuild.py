@@ -114,7 +114,7 @@ class Rebuilds:
 
 
 def _path(steps: Sequence[StepResult]) -> float:
-    """Seconds along the longest way through a build's steps: records are made side by side, the signature comes last."""
+    """Seconds along the longest way through a build's steps: records side by side, the signature last."""
     after = [step.seconds for step in steps if step.stage == Stage.RECORD and step.name != "sign"]
     return sum(step.seconds for step in steps if step.stage != Stage.RECORD or step.name == "sign") + max(after)
 
