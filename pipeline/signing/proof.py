@@ -44,7 +44,8 @@ def unpack(data: bytes) -> dict[str, bytes]:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             for entry in archive:
                 content = archive.extractfile(entry) if entry.isreg() else None
-                if content is None or entry.name not in _NAMES or entry.name in found:
+                # A sparse entry would grow to whatever size it claims.
+                if content is None or entry.name not in _NAMES or entry.name in found or entry.size > len(data):
                     raise tarfile.TarError(f"an entry {entry.name!r}")
                 found[entry.name] = content.read()
     except (tarfile.TarError, ValueError, EOFError, OverflowError) as error:

@@ -45,3 +45,20 @@ def test_links_are_refused() -> None:
         archive.addfile(entry)
     with pytest.raises(PipelineError):
         proof.unpack(buffer.getvalue())
+
+
+def test_what_claims_to_be_larger_than_it_is_is_refused() -> None:
+    """A sparse file in GNU's format: one block that says it is a terabyte of zeros."""
+    header = tarfile.TarInfo(seal.SBOM)
+    header.type = tarfile.GNUTYPE_SPARSE
+    raw = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    raw[386:482] = bytes(96)
+    raw[386:398] = raw[398:410] = b"00000000000\0"  # one piece: nothing, at the start
+    raw[483:495] = b"\x80" + (1 << 40).to_bytes(11)
+    raw[148:156] = b"        "
+    raw[148:156] = b"%06o\0 " % sum(raw)
+    data = bytes(raw) + bytes(1024)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert archive.getmembers()[0].size == 1 << 40
+    with pytest.raises(PipelineError, match="an entry"):
+        proof.unpack(data)

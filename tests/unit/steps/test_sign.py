@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from pipeline.base.home import Home
 from pipeline.base.progress import nothing
 from pipeline.recipes.model import Recipe
-from pipeline.signing import image_signature
+from pipeline.signing import image_signature, seal
 from pipeline.signing.certificates import LocalCertificates
+from pipeline.signing.dsse import Envelope
 from pipeline.signing.keyring import Keyring
+from pipeline.signing.statement import Statement
 from pipeline.steps.sign.step import Sign
 from pipeline.steps.step import Context
+from pipeline.steps.tiny.step import InstallTiny
 
 pytestmark = pytest.mark.subprocess
 
@@ -84,3 +91,28 @@ def test_the_inputs_name_the_key_and_change_only_with_it(home: Home, tmp_path: P
     Keyring(home).rotate("default")
     assert step.inputs(asked)["generation"] == 2
     assert not step.inputs(recipe(enabled=False))["signed"]
+
+
+def test_the_bill_of_a_tiny_guest_lists_what_it_is_made_of(home: Home, tmp_path: Path) -> None:
+    asked = Recipe.model_validate(
+        {**recipe().model_dump(), "disk": {"size": "64MiB"}, "products": [{"format": "qcow2"}]}
+    )
+    with (tmp_path / "install.log").open("wb") as log:
+        install = InstallTiny().run(dataclasses.replace(context(home, tmp_path, asked), log=log))
+    facts = {"install": install, "scan": {"report": {"findings": [], "allowed": []}, "packages": []}}
+    work = context(home, tmp_path, asked)
+    Sign().run(dataclasses.replace(work, facts=facts, products={"qcow2": work.disk}))
+    bill = (tmp_path / f"qcow2.{seal.SBOM}").read_bytes()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.decode()) is None
+    parts = json.loads(bill)["components"]
+    places = {place["location"]: part for part in parts for place in part["evidence"]["occurrences"]}
+    assert all(part["version"] and part["purl"].startswith("pkg:") for part in parts)
+    assert any("busybox" in path for path in places) and any("vmlinuz" in path for path in places)
+    assert any(path.endswith(".ko") or ".ko." in path for path in places)
+    # The provenance names every one of these files with its digest.
+    line = (tmp_path / f"qcow2.{seal.ATTESTATIONS}").read_bytes().splitlines()[0]
+    predicate = Statement.parse(Envelope.parse(line).payload).predicate
+    digests = {each["name"]: each["digest"] for each in predicate["buildDefinition"]["resolvedDependencies"]}
+    for path, part in places.items():
+        told = next(each for each in part["evidence"]["occurrences"] if each["location"] == path)
+        assert told["additionalContext"].removeprefix("sha256:") in {each.get("sha256") for each in digests.values()}
