@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import kernel, software
+from pipeline.host import kernel, scrub, software
 from pipeline.host.appliance import Appliance
 from pipeline.recipes.kickstart import KickstartInstall
 from pipeline.recipes.model import Recipe
@@ -71,7 +71,8 @@ class Scan:
             progress=context.progress,
         )
         short = [f"the secret {name}: too short to tell from chance" for name in sorted(set(revealed) - set(known))]
-        report = dataclasses.replace(examined.report, not_covered=[*short, *examined.report.not_covered])
+        limits = [*short, *_not_scrubbed(context), *examined.report.not_covered]
+        report = dataclasses.replace(examined.report, not_covered=limits)
         _require_clean(context.recipe, report)
         return {
             "report": report.as_data(),
@@ -99,6 +100,16 @@ def _keys(recipe: Recipe) -> Iterator[str]:
     yield from recipe.customize.ssh_keys
     for user in recipe.customize.users:
         yield from user.ssh_keys
+
+
+def _not_scrubbed(context: Context) -> Iterator[str]:
+    """Where deleted files may still lie, beyond what a search of free space recognises."""
+    offline = context.facts.get("offline", {})
+    if not offline.get("sealed") and "scrub" not in offline:
+        yield "free space: it was not scrubbed"
+    for device, method in offline.get("scrub", {}).items():
+        if method == scrub.NOT_COVERED:
+            yield f"free space of {device}: it was not scrubbed, since no method is known for its file system"
 
 
 def _names(recipe: Recipe) -> list[str]:

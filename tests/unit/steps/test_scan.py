@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -48,7 +50,13 @@ def secrets(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv(SECRETS_FILE, str(file))
 
 
-def scanned(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, findings: list[Finding]) -> dict[str, Any]:
+def scanned(
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    findings: list[Finding],
+    offline: Mapping[str, Any] = MappingProxyType({"sealed": True}),
+) -> dict[str, Any]:
     """The step's facts, and what the search was given; the search itself is held by tests of its own."""
     given: dict[str, Any] = {}
 
@@ -70,6 +78,7 @@ def scanned(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finding
             accelerator="tcg",
             layers=tmp_path,
             documents=tmp_path,
+            facts={"offline": offline},
         )
         return {"facts": Scan().run(context), "given": given}
 
@@ -87,6 +96,23 @@ def test_what_the_recipe_was_given_is_looked_for(home: Home, tmp_path: Path, mon
 def test_secrets_stand_in_keys_by_name_and_generation(home: Home) -> None:
     told = Scan().inputs(recipe())
     assert told["secrets"] == ["rhsm-password (generation 1)", "rhsm-user (generation 1)"]
+
+
+@pytest.mark.usefixtures("secrets")
+@pytest.mark.parametrize(
+    ("offline", "said"),
+    [
+        ({"sealed": True}, False),
+        ({"sealed": False, "scrub": {"/dev/sda1": "zerofree"}}, False),
+        ({"sealed": False, "scrub": {"/dev/sda1": "zerofree", "/dev/sda2": "not covered"}}, True),
+        ({"sealed": False}, True),
+    ],
+)
+def test_free_space_that_was_not_scrubbed_is_told(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: dict[str, Any], said: bool
+) -> None:
+    report = scanned(home, tmp_path, monkeypatch, [], offline)["facts"]["report"]
+    assert any("was not scrubbed" in each for each in report["not_covered"]) is said
 
 
 @pytest.mark.usefixtures("secrets")
