@@ -38,18 +38,22 @@ _SYSTEM_PIDS = Path("/run/libvirt/qemu")
 
 @dataclass(frozen=True)
 class Libvirt:
-    """A libvirt that answers. ``folder`` is private to this build and closed to everybody but its user."""
+    """A libvirt that answers. ``folder`` is private to this build and closed to everybody but its user.
+
+    ``user`` and ``groups``: the ids it runs with, if they are not ours.
+    """
 
     uri: str
     folder: Path
     pids: Path
     user: int | None
     env: Mapping[str, str]
+    groups: tuple[int, ...] = ()
 
     def words(self, *command: str | Path) -> list[str]:
         """``command`` as one of the daemon's user."""
         plain = [str(word) for word in command]
-        return plain if self.user is None else privileges.confined(plain, user=self.user)
+        return plain if self.user is None else privileges.confined(plain, user=self.user, groups=self.groups)
 
     def run(self, *command: str | Path, timeout: float = 60, check: bool = True) -> process.Finished:
         """Run a program as the daemon's user, with its folders. As ``process.run``."""
@@ -75,14 +79,15 @@ class Libvirt:
 
 
 @contextlib.contextmanager
-def session(log: IO[bytes]) -> Iterator[Libvirt]:
+def session(log: IO[bytes], accelerator: str) -> Iterator[Libvirt]:
     """A libvirt daemon of our own while the block lasts; it and all its files go with it."""
     user = _ordinary_user()
     with _private_folder(user) as folder:
+        groups = tuple(privileges.groups_for(accelerator))
         env = {"HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "run"), "TMPDIR": str(folder)}
         for name, variable in (("config", "CONFIG_HOME"), ("cache", "CACHE_HOME"), ("data", "DATA_HOME")):
             env[f"XDG_{variable}"] = str(folder / name)
-        found = Libvirt("qemu:///session", folder, folder / "run/libvirt/qemu/run", user, env)
+        found = Libvirt("qemu:///session", folder, folder / "run/libvirt/qemu/run", user, env, groups)
         with process.started(found.words("libvirtd"), log=log, env=env, cwd=folder) as daemon:
             _wait_for(daemon, folder / "run/libvirt/libvirt-sock")
             yield found

@@ -100,7 +100,7 @@ def _by_qemu(context: Context, wanted: Installation) -> Iterator[Guest]:
 @contextlib.contextmanager
 def _by_virt_install(context: Context, wanted: Installation) -> Iterator[Guest]:
     on_system = wanted.install.connection is Connection.SYSTEM
-    with virt_install.system() if on_system else virt_install.session(context.log) as libvirt:
+    with virt_install.system() if on_system else virt_install.session(context.log, context.accelerator) as libvirt:
         disk = libvirt.folder / "disk.qcow2"
         _make_disk(disk, context.recipe.disk.size)
         injected = libvirt.folder / KICKSTART
