@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
 from pipeline.engine import events
+from pipeline.engine.history import History
+from pipeline.engine.lock_file import LockFile
+from pipeline.engine.plan import plan
 from pipeline.engine.result import StepStatus
+from pipeline.recipes.model import Recipe
+from pipeline.steps.step import Stage
 from tests.integration.engine import light
 from tests.integration.engine.conftest import Bench
 
@@ -326,3 +336,42 @@ def test_guests_have_slots(bench: Bench) -> None:
             open_boots += isinstance(event, events.StepStarted) - isinstance(event, events.StepFinished)
         most = max(most, open_boots)
     assert most == 1
+
+
+class Keyed(light.Sign):
+    """Signs with a key that has to be made first."""
+
+    def prepare(self, recipe: Recipe, home: Home) -> None:
+        if not (home.root / "key").exists():
+            (home.root / "key").write_text("made")
+
+    def options(self, recipe: Recipe) -> Mapping[str, Any]:
+        key = self.steering.parent / "home" / "key"
+        return {"key": key.read_text() if key.exists() else "not made yet"}
+
+
+def test_what_inputs_name_is_made_before_they_are_asked(bench: Bench) -> None:
+    steps = light.steps(bench.steering)
+    steps[4] = replace(steps[4], step=Keyed(bench.steering, "sign", Stage.RECORD))
+    with closing(History(bench.home)) as history:
+        plan(light.recipe(), steps, bench.store, history, LockFile(bench.home.root, "light"))
+    assert not (bench.home.root / "key").exists(), "a plan makes nothing"
+    bench.build(steps=steps)
+    assert names(bench.ran()) == ALL
+    bench.build(steps=steps)
+    assert bench.ran() == [], "the key it was made with is the one it is decided by"
+    (bench.home.root / "key").write_text("somebody else's")
+    bench.build(steps=steps)
+    assert names(bench.ran()) == ["sign"]
+
+
+def test_a_result_says_why_its_steps_ran(bench: Bench) -> None:
+    (first,) = bench.build()
+    assert first.reasons[0] == "install: never built here"
+    (same,) = bench.build()
+    assert same.reasons == []
+    bench.steer("input.boot", "new")
+    (changed,) = bench.build()
+    assert changed.reasons == ['boot: boot.extra: "" → "new"', "sign: what it stands on has changed"]
+    head = json.loads((bench.home.runs / changed.run / "run.json").read_text())
+    assert head["results"]["light"]["reasons"] == changed.reasons

@@ -133,7 +133,7 @@ def test_guests_volumes_and_pools_of_libvirt(
 ) -> None:
     # The names of sockets must be short, and that of a guest is part of them.
     monkeypatch.setattr(virt_install, "_TEMPORARY", "p-")
-    with (tmp_path / "log").open("wb") as log, virt_install.session(log) as libvirt:
+    with (tmp_path / "log").open("wb") as log, virt_install.session(log, "tcg") as libvirt:
         pools = libvirt.folder / "pools"
         for mark in (dead, living):
             for kind in ("running", "defined"):
