@@ -5,7 +5,7 @@ from __future__ import annotations
 import falcon
 
 from pipeline.imageservice.api.context import caller_of, context_of
-from pipeline.imageservice.api.resource import Resource, read_json, refuse_body
+from pipeline.imageservice.api.resource import Resource, answer_accepted, read_json, refuse_body
 from pipeline.imageservice.errors import Invalid
 from pipeline.imageservice.importing.again import cancel, retry
 from pipeline.imageservice.importing.ask import Asked, ask
@@ -24,7 +24,7 @@ class ImageImport(Resource):
             raise Invalid("An import is a JSON object with a method")
         asked = Asked(body, req.get_header("X-Image-Meta-Store"), context.request_id)
         ask(self.service, caller, image_id, asked)
-        resp.status = 202
+        answer_accepted(resp)
 
 
 class ImageTask(Resource):
@@ -36,7 +36,7 @@ class ImageTask(Resource):
         caller = caller_of(req)
         context_of(req).image_id = image_id
         cancel(self.service, caller, image_id, task_id)
-        resp.status = 202
+        answer_accepted(resp)
 
 
 class ImageTaskRetry(Resource):
@@ -49,4 +49,4 @@ class ImageTaskRetry(Resource):
         context = context_of(req)
         context.image_id = image_id
         retry(self.service, caller, image_id, task_id, context.request_id)
-        resp.status = 202
+        answer_accepted(resp)

@@ -48,6 +48,12 @@ def answer_json(resp: falcon.Response, document: Any, status: int = 200) -> None
     resp.data = json.dumps(document).encode()
 
 
+def answer_accepted(resp: falcon.Response) -> None:
+    """Answer that the work has begun. The empty body must not be announced as JSON: clients would parse it."""
+    resp.status = 202
+    resp.content_type = "text/plain; charset=utf-8"
+
+
 def has_body(req: falcon.Request) -> bool:
     """Whether the request carries a body; one sent in chunks counts, whatever is in it."""
     return bool(req.content_length) or bool(req.get_header("Transfer-Encoding"))

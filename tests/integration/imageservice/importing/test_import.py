@@ -78,6 +78,7 @@ def test_staged_data(service: ImageService, choice: dict[str, Any], stores: str)
     assert service.request("GET", f"/v2/images/{image_id}/file").status_code == 204
     answer = ask(service, image_id, "glance-direct", **choice)
     assert (answer.status_code, answer.content) == (202, b"")
+    assert "json" not in answer.headers["Content-Type"], "clients parse what is called so"
     task = ended(service, image_id)
     assert task["status"] == "success", task
     assert task["request_id"] == answer.headers["x-openstack-request-id"]
