@@ -18,6 +18,9 @@ from pipeline.face import task
 def spelled_out(argv: Sequence[str]) -> list[str]:
     """``argv`` with each such word behind the option that it stands for."""
     made = {name: each for _, name, each in task.chapters()}
+    if len(argv) > 2 and argv[1] in made and "--help" in argv[2:]:
+        # invoke would take it for the argument that the task waits for.
+        return [argv[0], "--help", argv[1]]
     result = list(argv[:1])
     arguments: list[Argument] = []
     waiting: list[Argument] = []

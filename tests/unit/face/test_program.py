@@ -40,6 +40,8 @@ def test_help_explains_one_task() -> None:
         said = inv(*words).stdout
         assert said.startswith("Usage: ./inv test [--options]\n\nRun the tests of this code.\n")
         assert "--shard=STRING   one part of the tests" in said
+    # A task that waits for an argument does not take this for it.
+    assert inv("verify", "--help").stdout.startswith("Usage: ./inv verify TARGET")
 
 
 @pytest.mark.parametrize(
