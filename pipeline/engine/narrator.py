@@ -110,6 +110,23 @@ class Narrator:
             )
             build.evidence = evidence if has_evidence else None
 
+    def unprepared(self, build: BuildState, error: PipelineError) -> None:
+        """The build failed before any of its steps could be decided."""
+        build.error = error
+        build.units.clear()
+        self.tell(
+            events.StepFailed(
+                recipe=build.recipe.name,
+                step="prepare",
+                message=error.message,
+                hint=error.hint,
+                details=error.details,
+                seconds=0.0,
+                log=None,
+                evidence=None,
+            )
+        )
+
     def ended(self, result: BuildResult) -> None:
         """A recipe's build is over."""
         self.tell(

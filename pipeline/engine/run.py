@@ -95,15 +95,14 @@ class Run:
         """Find out what there is to build from; a recipe that can't know fails alone."""
         options = self.options
         for build in self.builds:
-            if build.error is not None:
-                continue
-            lock = LockFile(options.locks, build.recipe.name)
             try:
+                if build.error is not None:
+                    raise build.error
                 self._prepare(build.recipe)
+                lock = LockFile(options.locks, build.recipe.name)
                 build.locked, news = current(build.recipe, self.steps, lock, options.look)
             except PipelineError as error:
-                build.error = error
-                build.units.clear()
+                self.narrator.unprepared(build, error)
             else:
                 for text in news:
                     self.narrator.tell(events.RunNoted(text=text))

@@ -1,4 +1,4 @@
-"""A real tiny build, killed at five random moments: the last run finishes, and nothing is left of the others."""
+"""A real tiny build, killed at a random moment of each kind of step: the last run finishes, and nothing is left."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from pipeline.engine.store import Store
 from pipeline.engine.verify import verify
 from tests import leftovers
 
-KILLS = 5
+# Five kills; what comes later stands on what was whole before.
+STEPS = ("install", "offline", "boot_test", "scan", "sign")
 LONGEST = 900
+_AFTER = 3.0  # seconds into a step, at the most
 
 
 def _start(home: Home) -> subprocess.Popen[bytes]:
@@ -31,32 +33,44 @@ def _outcomes(home: Home) -> set[str]:
     return {file.stem for file in (home.cache / "outcomes").glob("*.json")}
 
 
-def _forget_all_but_the_installation(home: Home) -> None:
-    for file in (home.cache / "outcomes").glob("*.json"):
-        if json.loads(file.read_text())["unit"] != "install":
-            file.unlink()
+def _begun(home: Home, run: str | None) -> set[str]:
+    """The steps that the newest run has begun; none while ``run`` still is the newest."""
+    newest = _newest(home)
+    if newest is None or newest == run:
+        return set()
+    file = home.runs / newest / "events.jsonl"
+    # The last line may be half written.
+    lines = file.read_text().split("\n")[:-1] if file.exists() else []
+    return {each["step"] for line in lines if (each := json.loads(line))["event"] == "StepStarted"}
+
+
+def _newest(home: Home) -> str | None:
+    return max((folder.name for folder in home.runs.glob("*")), default=None)
+
+
+def _kill_in(home: Home, step: str, chance: random.Random) -> str:
+    """Kill a build with SIGKILL while it is at ``step``, or soon after; say when."""
+    run = _newest(home)
+    running = _start(home)
+    deadline = time.monotonic() + LONGEST
+    while step not in _begun(home, run):
+        assert running.poll() is None, running.communicate()[0].decode()
+        assert time.monotonic() < deadline, f"{step} was never begun"
+        time.sleep(0.05)
+    moment = chance.uniform(0, _AFTER)
+    time.sleep(moment)
+    before = _outcomes(home)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    assert before <= _outcomes(home), "nothing that was whole is lost"
+    return f"{moment:.1f} s into {step}, with {len(before)} results"
 
 
 @pytest.mark.guest
 @pytest.mark.timeout(1800)
 def test_five_kills_of_a_tiny_build(home: Home) -> None:
     chance = random.Random(os.getpid())
-    said: list[str] = []
-    killed = 0
-    while killed < KILLS:
-        before = _outcomes(home)
-        running = _start(home)
-        # Between the first moments of the run and somewhere in the boot test, on a busy machine too.
-        moment = chance.uniform(0.5, 30)
-        try:
-            running.wait(moment)
-            _forget_all_but_the_installation(home)
-        except subprocess.TimeoutExpired:
-            running.send_signal(signal.SIGKILL)
-            killed += 1
-            assert before <= _outcomes(home), "nothing that was whole is lost"
-        running.communicate()
-        said.append(f"{moment:.1f} s, {running.returncode}, {len(_outcomes(home))} results")
+    said = [_kill_in(home, step, chance) for step in STEPS]
     begun = time.monotonic()
     running = _start(home)
     last = running.communicate(timeout=LONGEST)[0].decode()

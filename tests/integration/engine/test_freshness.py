@@ -281,6 +281,9 @@ def test_a_dead_mirror_is_the_cause_and_nothing_runs(nights: Nights, bench: Benc
     assert "cannot be reached" in result.error.message
     assert "404 Not Found" in str(result.error)
     assert bench.ran() == []
+    (told,) = bench.of(events.StepFailed)
+    assert (told.step, told.message) == ("prepare", result.error.message)
+    assert told.details == result.error.details
 
 
 def test_a_plan_names_what_has_changed_outside(nights: Nights, bench: Bench) -> None:
