@@ -16,12 +16,19 @@ import xml.etree.ElementTree as ElementTree
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from typing import Protocol
 
 from pipeline.base.errors import PipelineError
 
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
 LARGEST = 512 << 20  # of a file once it is unpacked: all of a large distribution's primary is a fifth of that
-_OPENERS: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
+_OPENERS: Mapping[bytes, Callable[[io.BytesIO], _Readable]] = {
     b"\x1f\x8b": lambda packed: gzip.GzipFile(fileobj=packed),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
@@ -88,7 +95,7 @@ def _files(index: bytes) -> Iterator[tuple[str, tuple[str, str, str]]]:
             yield data.get("type") or "", (location, kind, "" if checksum is None else (checksum.text or "").strip())
 
 
-def _fetched(place: Place, path: str, kind: str, digest: str) -> IO[bytes]:
+def _fetched(place: Place, path: str, kind: str, digest: str) -> _Bounded:
     data = place.read(path)
     if data is None:
         raise PipelineError(f"repomd.xml names {path}, but there is no such file")
@@ -100,7 +107,7 @@ def _fetched(place: Place, path: str, kind: str, digest: str) -> IO[bytes]:
     return _Bounded(io.BytesIO(data) if opener is None else opener(io.BytesIO(data)), path)
 
 
-def _packages(source: IO[bytes]) -> tuple[set[str], set[str]]:
+def _packages(source: _Readable) -> tuple[set[str], set[str]]:
     packages, provides = set(), set()
     for package in _elements(source, "package"):
         for each in package.iter():
@@ -113,7 +120,7 @@ def _packages(source: IO[bytes]) -> tuple[set[str], set[str]]:
     return packages, provides
 
 
-def _groups(source: IO[bytes]) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
+def _groups(source: _Readable) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
     groups: dict[str, frozenset[str]] = {}
     environments: dict[str, frozenset[str]] = {}
     for each in _elements(source, "group", "environment"):
@@ -125,7 +132,7 @@ def _groups(source: IO[bytes]) -> tuple[dict[str, frozenset[str]], dict[str, fro
     return groups, environments
 
 
-def _elements(source: IO[bytes], *names: str) -> Iterator[ElementTree.Element]:
+def _elements(source: _Readable, *names: str) -> Iterator[ElementTree.Element]:
     """Each whole element of one of these names. Raises ``PipelineError`` for what is no XML."""
     try:
         for _, element in ElementTree.iterparse(source, events=("end",)):  # noqa: S314 - expat bounds entities
@@ -139,15 +146,15 @@ def _local(element: ElementTree.Element) -> str:
     return str(element.tag).rpartition("}")[2]
 
 
-class _Bounded(io.RawIOBase):
+class _Bounded:
     """Reads on from a stream that may be packed, up to a limit."""
 
-    def __init__(self, source: IO[bytes], name: str) -> None:
+    def __init__(self, source: _Readable, name: str) -> None:
         self._source = source
         self._name = name
         self._left = LARGEST
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(min(size, 1 << 20) if size > 0 else 1 << 20)
         self._left -= len(data)
         if self._left < 0:
@@ -157,4 +164,3 @@ class _Bounded(io.RawIOBase):
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._source.close()
-        super().close()
