@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.base import atomic
@@ -15,6 +14,7 @@ from pipeline.signing.keyring import Keyring
 from pipeline.signing.kinds import HashMethod, KeyKind
 
 _ABOUT = "build.json"
+# What is taken for an image, beside what the build says it made: nothing stays unsigned unseen.
 _FORMATS = ("qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi")
 
 
@@ -30,9 +30,12 @@ def run(home: Home, folder: str, *, key: str, method: str, bundle: str) -> None:
     keyring = Keyring(home)
     signer = keyring.signer(key)
     bundler = keyring.signer(bundle, kind=KeyKind.P256) if bundle else None
-    images = list(_images(place))
+    formats = sorted({*_FORMATS, *about.products})
+    images = [
+        (path, disk_format) for path in sorted(place.iterdir()) for disk_format in formats if _is(path, disk_format)
+    ]
     if not images:
-        raise PipelineError(f"{folder} has no image ({', '.join(_FORMATS)})")
+        raise PipelineError(f"{folder} has no image ({', '.join(formats)})")
     done = []
     for path, disk_format in images:
         tap = FormatTap()
@@ -64,10 +67,8 @@ def _about(folder: Path) -> seal.About:
     return seal.About.parse(data, name=str(found[0]))
 
 
-def _images(folder: Path) -> Iterator[tuple[Path, str]]:
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix.removeprefix(".") in _FORMATS:
-            yield path, path.suffix.removeprefix(".")
+def _is(path: Path, disk_format: str) -> bool:
+    return path.suffix == f".{disk_format}" and path.is_file()
 
 
 def _method(text: str) -> HashMethod:

@@ -77,6 +77,12 @@ class About:
 
     def require(self, disk_format: str, sha256: str, *, name: str) -> None:
         """Raise ``PipelineError`` unless the file with this digest is the one that was built, booted and scanned."""
+        if disk_format not in self.products:
+            known = ", ".join(sorted(self.products)) or "none: an older pipeline wrote it"
+            raise PipelineError(
+                f"{name}: the build's description tells of no {disk_format} file that was built (files: {known})",
+                hint="sign what ./inv build left in its folder, nothing else",
+            )
         if self.products.get(disk_format) != sha256:
             raise PipelineError(
                 f"{name} is not the {disk_format} file that was built: boot test, scan and packages that the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -163,3 +164,14 @@ def test_what_was_not_built_is_not_signed(built: Path, tmp_path: Path, change: s
     with pytest.raises(PipelineError, match="file that was built"):
         sealing.run(Home(tmp_path / "s", tmp_path / "c"), str(built), key="default", method="SHA-256", bundle="")
     assert not list(built.glob(f"*.{seal.SIGNATURE}"))
+
+
+def test_whatever_was_built_is_signed(built: Path, tmp_path: Path) -> None:
+    """Kernels and ramdisks, too."""
+    kernel, about = built / "small.aki", built / f"small.{ABOUT}"
+    kernel.write_bytes(b"a kernel" * 100)
+    data = json.loads(about.read_text())
+    data["products"]["aki"] = hashlib.sha256(kernel.read_bytes()).hexdigest()
+    about.write_text(json.dumps(data))
+    sealing.run(Home(tmp_path / "s", tmp_path / "c"), str(built), key="default", method="SHA-256", bundle="")
+    assert len(list(built.glob(f"*.{seal.SIGNATURE}"))) == 3
