@@ -42,9 +42,9 @@ _SUBJECT_DIGESTS = ("sha256", "sha512")
 class About:
     """What a build says of itself and of the image, as JSON data; see ``Build`` for most of it.
 
-    ``image``: name, distro, version. ``boot_test`` and ``scan`` are the facts of those steps, ``packages`` the software
-    found; ``None`` where a step was not asked for. ``products`` are the SHA-256 of the files that all this is about, by
-    format.
+    ``image``: name, distro, version, and what else was found of its system. ``boot_test`` and ``scan`` are the facts of
+    those steps, ``packages`` the software found; ``None`` where a step was not asked for. ``products`` are the SHA-256
+    of the files that all this is about, by format.
     """
 
     image: Mapping[str, str]
@@ -110,10 +110,11 @@ class About:
         if self.packages is None:
             return None
         moment = datetime.datetime.fromisoformat(self.finished).astimezone(datetime.UTC)
-        image = sbom.Image(self.image["name"], self.image["distro"], self.image["version"], digests, moment)
+        facts = dict(self.image)
+        image = sbom.Image(facts.pop("name"), facts.pop("distro"), facts.pop("version"), digests, moment)
         taken = [sbom.Taken.parse(each["uri"], each["digest"]) for each in self.dependencies]
         packages = [Package(**each) for each in self.packages]
-        return sbom.make(image, packages, {}, [each for each in taken if each is not None])
+        return sbom.make(image, packages, facts, [each for each in taken if each is not None])
 
 
 @dataclass(frozen=True)

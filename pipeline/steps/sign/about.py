@@ -32,7 +32,12 @@ def gather(context: Context) -> About:
     finished = datetime.datetime.now(datetime.UTC)
     scan = context.facts.get("scan", {})
     return About(
-        image={"name": recipe.image_name, "distro": recipe.os.distro, "version": recipe.os.version},
+        image={
+            "name": recipe.image_name,
+            "distro": recipe.os.distro,
+            "version": recipe.os.version,
+            **_system(context.facts.get("offline", {}).get("inspection", {})),
+        },
         recipe=recipe.name,
         options=options,
         dependencies=[*_sources(options), *_taken(context)],
@@ -50,6 +55,17 @@ def gather(context: Context) -> About:
         scan=scan.get("report"),
         packages=scan.get("packages"),
     )
+
+
+def _system(found: Mapping[str, Any]) -> dict[str, str]:
+    """What the finished system was found to be, of what a bill of materials tells."""
+    told = {
+        "product": found.get("product") or "",
+        "kernel": ", ".join(found.get("kernels") or ()),
+        "boot-loader": ", ".join(found.get("loaders") or ()),
+        "firmware": ", ".join(found.get("firmware") or ()),
+    }
+    return {name: text for name, text in told.items() if text}
 
 
 def tools() -> dict[str, str]:

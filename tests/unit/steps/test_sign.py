@@ -99,12 +99,24 @@ def test_the_bill_of_a_tiny_guest_lists_what_it_is_made_of(home: Home, tmp_path:
     )
     with (tmp_path / "install.log").open("wb") as log:
         install = InstallTiny().run(dataclasses.replace(context(home, tmp_path, asked), log=log))
-    facts = {"install": install, "scan": {"report": {"findings": [], "allowed": []}, "packages": []}}
+    inspection = {"product": "Tiny guest", "kernels": ["6.1.0"], "loaders": ["syslinux"], "firmware": ["bios", "uefi"]}
+    facts = {
+        "install": install,
+        "offline": {"inspection": inspection},
+        "scan": {"report": {"findings": [], "allowed": []}, "packages": []},
+    }
     work = context(home, tmp_path, asked)
     Sign().run(dataclasses.replace(work, facts=facts, products={"qcow2": work.disk}))
     bill = (tmp_path / f"qcow2.{seal.SBOM}").read_bytes()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.decode()) is None
     parts = json.loads(bill)["components"]
+    image = json.loads(bill)["metadata"]["component"]
+    assert {each["name"]: each["value"] for each in image["properties"]} == {
+        "image:product": "Tiny guest",
+        "image:kernel": "6.1.0",
+        "image:boot-loader": "syslinux",
+        "image:firmware": "bios, uefi",
+    }
     places = {place["location"]: part for part in parts for place in part["evidence"]["occurrences"]}
     assert all(part["version"] and part["purl"].startswith("pkg:") for part in parts)
     assert any("busybox" in path for path in places) and any("vmlinuz" in path for path in places)
