@@ -8,9 +8,11 @@ own folder is: import what your own runners exported.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -70,7 +72,9 @@ def _opened(source: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(source) as archive:
             yield archive
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # the store's disk is full; the file may be good
         raise PipelineError(f"{source} is not a cache that was exported: {error}") from None
 
 

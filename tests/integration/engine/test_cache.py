@@ -203,3 +203,13 @@ def test_something_else_is_no_cache(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "cache.tar").write_bytes(os.urandom(4096))
     with pytest.raises(PipelineError, match="is not a cache that was exported"):
         transfer.bring(bench.store, tmp_path / "cache.tar")
+
+
+def test_a_full_disk_is_not_the_files_fault(bench: Bench, small_disk: Callable[[int], Path]) -> None:
+    bench.build()
+    file = _exported(bench, "cache.tar")
+    root = small_disk(512 << 10)
+    other = Bench(bench.steering, Home(root, root / "cache"))
+    with pytest.raises(OSError, match="No space left on device"):
+        transfer.bring(other.store, file)
+    assert other.leftovers() == []
