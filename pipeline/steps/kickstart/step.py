@@ -18,7 +18,7 @@ from pipeline.recipes.model import Recipe
 from pipeline.recipes.supplied import missing
 from pipeline.steps.kickstart import lint, render, repositories
 from pipeline.steps.kickstart import run as installer
-from pipeline.steps.step import Context, Outside, Stage
+from pipeline.steps.step import Context, Outside, Reading, Stage
 
 
 class InstallKickstart:
@@ -57,11 +57,14 @@ class InstallKickstart:
         return [*ours, *(Path(str(module.__file__)) for module in modules)]
 
     def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        """The repositories: what they offer decides what is installed."""
-        return [
+        """The repositories: what they offer decides what is installed. That of subscribers only they can read."""
+        install = _options(recipe)
+        found = [
             Outside(f"repository {each.name}", (f"{each.url.rstrip('/')}/repodata/repomd.xml",))
-            for each in _options(recipe).repositories
+            for each in install.repositories
         ]
+        network = Outside("packages of the subscription", ("urn:content-delivery-network",), Reading.TIME)
+        return [*found, network] if install.subscription else found
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Hold the kickstart against the media and the repositories; then have the installer do it."""
