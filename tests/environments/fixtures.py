@@ -7,9 +7,10 @@ is set (continuous integration), it fails them instead, so that nothing disappea
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -33,6 +34,13 @@ def installed(server: contextlib.AbstractContextManager[T]) -> Iterator[T]:
                 raise
             pytest.skip(str(missing).replace("\n", "; "))
         yield value
+
+
+def needed(module: str, package: str) -> Any:
+    """Import ``module`` of the system package ``package``; without it, skip or fail as ``installed``."""
+    if os.environ.get("PIPELINE_ALL_SERVERS"):
+        return importlib.import_module(module)
+    return pytest.importorskip(module, reason=f"{package} is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -215,7 +215,7 @@ class _Adoption:
             store = self._store_of(image_id, part["value"], named)
             if store is not None:
                 self._report.stores[store] += 1
-                places.append((part["value"], store, metadata))
+                places.append((self._stores[store].canonical(part["value"]), store, metadata))
         return places
 
     def _store_of(self, image_id: str, url: str, named: str | None) -> str | None:

@@ -72,7 +72,7 @@ def reconcile(
 def _unknown_objects(service: Service, store: Store, mend: bool) -> Iterator[Difference]:
     for found in store.objects():
         young = datetime.now(UTC) - found.modified < _YOUNG
-        if young or not _UUID.fullmatch(found.name) or _is_known(service, found.name, found.stored.uri):
+        if young or not _UUID.fullmatch(found.name) or _is_known(service, found.name, store.id, found.stored.uri):
             continue
         done = ""
         if mend:
@@ -84,8 +84,11 @@ def _unknown_objects(service: Service, store: Store, mend: bool) -> Iterator[Dif
         yield Difference(Kind.ORPHAN, store.id, found.name, f"{found.stored.size} bytes", done)
 
 
-def _is_known(service: Service, image_id: str, uri: str) -> bool:
+def _is_known(service: Service, image_id: str, store: str, uri: str) -> bool:
     with service.database.read() as connection:
+        # Of an address that is written in more than one way, the catalog may have another one.
+        if any(place.store == store for place in locations.of_image(connection, image_id)):
+            return True
         if locations.with_url(connection, uri) or leases.find(connection, PREFIX + image_id):
             return True
         return any(not task.status.is_over for task in tasks.of_image(connection, image_id))

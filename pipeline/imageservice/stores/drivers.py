@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from pipeline.base.errors import PipelineError
+from pipeline.imageservice.stores.cinder_options import CinderOptions
 from pipeline.imageservice.stores.http_options import HttpOptions
 from pipeline.imageservice.stores.options import FileOptions, StoreOptions
 from pipeline.imageservice.stores.pieces import Budget, Share, Unlimited
@@ -32,7 +33,8 @@ AnyStoreOptions = Annotated[
     | Annotated[S3Options, Tag("s3")]
     | Annotated[SwiftOptions, Tag("swift")]
     | Annotated[RbdOptions, Tag("rbd")]
-    | Annotated[HttpOptions, Tag("http")],
+    | Annotated[HttpOptions, Tag("http")]
+    | Annotated[CinderOptions, Tag("cinder")],
     Discriminator(_kind, custom_error_type="store_type", custom_error_message="type: there is no such kind of store"),
 ]
 _DRIVERS = {
@@ -41,9 +43,13 @@ _DRIVERS = {
     "swift": "swift.SwiftStore",
     "rbd": "rbd.RbdStore",
     "http": "http.HttpStore",
+    "cinder": "cinder.CinderStore",
 }
 # Where the libraries come from that not every installation has.
-_LIBRARIES = {"rbd": "install the packages python3-rbd and python3-rados, then run ./inv again"}
+_LIBRARIES = {
+    "rbd": "install the packages python3-rbd and python3-rados, then run ./inv again",
+    "cinder": "install the extra `cinder` into .venv: .venv/bin/pip install '.[cinder]'",
+}
 
 
 def _anywhere(uri: str) -> Sequence[str]:

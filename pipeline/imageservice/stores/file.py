@@ -128,6 +128,10 @@ class FileStore(Store):
         """See ``Store.validate``."""
         self._path(uri)
 
+    def canonical(self, uri: str) -> str:
+        """See ``Store.canonical``."""
+        return file_uri(self._path(uri))
+
     def objects(self) -> Iterator[Found]:
         """See ``Store.objects``. Only regular files with names an object may have."""
         for directory in self.directories:

@@ -40,6 +40,20 @@ class StoreOptions(BaseModel):
         return value
 
 
+class WebOptions(StoreOptions):
+    """What every store has that is reached over HTTP. Times in seconds."""
+
+    ca_file: ExistingFile | None = Field(None, description="Certificates to trust instead of the system's.")
+    connect_timeout: float = Field(10, gt=0, description="How long to wait for a connection.")
+    read_timeout: float = Field(60, gt=0, description="How long to wait for an answer, or for its next byte.")
+
+
+class ObjectOptions(WebOptions):
+    """What every object store has."""
+
+    attempts: int = Field(3, ge=1, le=10, description="How often a request is tried before the store counts as down.")
+
+
 class FileDirectory(BaseModel):
     """One directory of a file store."""
 

@@ -134,6 +134,10 @@ class S3Store(Store):
         """See ``Store.validate``."""
         self._key(uri)
 
+    def canonical(self, uri: str) -> str:
+        """See ``Store.canonical``."""
+        return self._prefix + self._key(uri)
+
     def objects(self) -> Iterator[Found]:
         """See ``Store.objects``."""
         with s3_faults(self.id):

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from pipeline.imageservice.stores.options import ExistingFile, StoreOptions
+from pipeline.imageservice.stores.options import ObjectOptions
 from pipeline.imageservice.stores.secrets import Secret
 
 _MIB = 1 << 20
 
 
-class S3Options(StoreOptions):
+class S3Options(ObjectOptions):
     """Images as objects of one bucket, on any server that speaks S3. Times in seconds."""
 
     type: Literal["s3"] = "s3"
@@ -27,14 +27,10 @@ class S3Options(StoreOptions):
         "path", description="Where the bucket stands in a request: in the path, or in the host's name (virtual)."
     )
     create_bucket: bool = Field(False, description="Make the bucket when it is missing.")
-    ca_file: ExistingFile | None = Field(None, description="Certificates to trust instead of the system's.")
     part_size: int = Field(
         16 * _MIB, ge=5 * _MIB, le=512 * _MIB, description="Bytes of one part; larger images get larger parts."
     )
     parts_at_once: int = Field(3, ge=1, le=32, description="Parts of one image sent at the same time.")
-    connect_timeout: float = Field(10, gt=0, description="How long to wait for a connection.")
-    read_timeout: float = Field(60, gt=0, description="How long to wait for an answer, or for its next byte.")
-    attempts: int = Field(3, ge=1, le=10, description="How often a request is tried before the store counts as down.")
     connections: int = Field(32, ge=1, description="Connections kept open.")
 
     @field_validator("host")

@@ -228,6 +228,14 @@ class Store(ABC):
     def validate(self, uri: str) -> None:
         """Raises ``BadLocation`` unless ``uri`` is well formed and lies within this store. Touches nothing."""
 
+    def canonical(self, uri: str) -> str:
+        """The address as this store writes it itself, without the credentials that old ones held.
+
+        Raises as ``validate``.
+        """
+        self.validate(uri)
+        return uri
+
     def owns(self, uri: str) -> bool:
         """Whether ``uri`` lies within this store."""
         try:

@@ -139,6 +139,11 @@ class SwiftStore(Store):
         """See ``Store.validate``."""
         self._parse(uri)
 
+    def canonical(self, uri: str) -> str:
+        """See ``Store.canonical``."""
+        place = self._parse(uri)
+        return self._uri(place.container, place.name)
+
     def objects(self) -> Iterator[Found]:
         """See ``Store.objects``. A listing tells no size of a large object, so each of those is looked at."""
         for container in self._containers():

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.imageservice.stores.options import ExistingFile, StoreOptions
+from pipeline.imageservice.stores.options import ObjectOptions
 from pipeline.imageservice.stores.secrets import Secret
 
 _MIB = 1 << 20
@@ -28,7 +28,7 @@ _REFERENCE = {
 }
 
 
-class SwiftOptions(StoreOptions):
+class SwiftOptions(ObjectOptions):
     """Images as objects of one account in Swift. Times in seconds."""
 
     type: Literal["swift"] = "swift"
@@ -60,14 +60,10 @@ class SwiftOptions(StoreOptions):
         0, ge=0, le=32, description="Spread images over containers named by so many characters of their ids."
     )
     create_container: bool = Field(False, description="Make containers when they are missing.")
-    ca_file: ExistingFile | None = Field(None, description="Certificates to trust instead of the system's.")
     segment_size: int = Field(
         16 * _MIB, ge=1 * _MIB, le=512 * _MIB, description="Bytes of one segment; smaller images are single objects."
     )
     segments_at_once: int = Field(3, ge=1, le=32, description="Segments of one image sent at the same time.")
-    connect_timeout: float = Field(10, gt=0, description="How long to wait for a connection.")
-    read_timeout: float = Field(60, gt=0, description="How long to wait for an answer, or for its next byte.")
-    attempts: int = Field(3, ge=1, le=10, description="How often a request is tried before the store counts as down.")
 
     @model_validator(mode="before")
     @classmethod

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """The file store on a mount that fails as network file systems do: a real one, by FUSE. NFS itself is not tested."""
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from pipeline.imageservice.stores.file import FileStore
 from pipeline.imageservice.stores.file_folder import MARKER
 from pipeline.imageservice.stores.options import FileOptions
 from tests.environments.daemon import wait_until
+from tests.environments.fixtures import needed
 from tests.unit.imageservice.stores.contract import attempt, pattern, read, write
 
-pytest.importorskip("mfusepy", reason="mfusepy is not installed")
+needed("mfusepy", "libfuse2")
 if os.geteuid() != 0 or not Path("/dev/fuse").exists():
     pytest.skip("only root may mount, and only where there is /dev/fuse", allow_module_level=True)
 

@@ -27,6 +27,7 @@ from pipeline.imageservice.stores.swift_options import SwiftOptions
 from tests.environments import other_stores as other
 from tests.environments.ceph import ACCESS_KEY, SECRET_KEY, Ceph
 from tests.environments.daemon import scratch
+from tests.environments.fixtures import needed
 from tests.environments.imageservice import image_service
 from tests.environments.keystone import Keystone
 from tests.environments.other_stores import OtherStore, OtherStoreError
@@ -90,7 +91,7 @@ def _settings(request: pytest.FixtureRequest, kind: str, folder: Path) -> tuple[
             folder, keystone, f"both-{number}"
         )
     ceph: Ceph = request.getfixturevalue("ceph")
-    pytest.importorskip("rbd", reason="python3-rbd is not installed")
+    needed("rbd", "python3-rbd")
     return RbdOptions.model_validate({"id": kind, "ceph_conf": ceph.glance_conf}), other.rbd_settings(ceph)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """The Ceph store against a real cluster."""
 
 from __future__ import annotations
@@ -11,6 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.environments.fixtures import needed
+
+# Before the driver, which cannot be imported without them.
+rbd = needed("rbd", "python3-rbd")
+rados = needed("rados", "python3-rados")
+
 from pipeline.imageservice.stores.errors import ObjectInUse
 from pipeline.imageservice.stores.rbd import RbdStore
 from pipeline.imageservice.stores.rbd_ends import RbdWriter
@@ -19,9 +26,6 @@ from pipeline.imageservice.stores.store import Store, Writer
 from tests.environments.ceph import POOL, Ceph
 from tests.integration.imageservice.stores.faults import FaultContract, Site
 from tests.unit.imageservice.stores.contract import StoreContract, attempt, pattern, read, write
-
-rbd = pytest.importorskip("rbd", reason="python3-rbd is not installed")
-rados = pytest.importorskip("rados")
 
 pytestmark = pytest.mark.server
 

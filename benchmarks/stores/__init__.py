@@ -1,0 +1,1 @@
+"""Our stores beside those of the reference's library, on the same back ends."""
