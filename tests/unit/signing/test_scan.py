@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipeline.base.errors import PipelineError
 from pipeline.signing import pem
 from pipeline.signing.kinds import KeyKind
-from pipeline.signing.scan import disk, paths, unpack
+from pipeline.signing.scan import disk, paths, registry, unpack
 from pipeline.signing.scan.files import FileScan
 from pipeline.signing.scan.findings import Allowance, Finding, divide
 from pipeline.signing.scan.needles import GENERIC, Hit, Needle, Searcher, known
@@ -281,6 +281,21 @@ def test_every_path_rule_is_whole() -> None:
 )
 def test_answer_files_of_windows_may_say_what_is_no_secret(text: str, found: bool, encoding: str) -> None:
     assert ("answer-file" in rules("/Windows/Panther/unattend.xml", text.encode(encoding))) is found
+
+
+def test_every_rule_of_the_registry_is_whole() -> None:
+    for rule in registry.rules():
+        assert rule.fix and rule.what and rule.key and rule.hive in ("software", "system", "security", "user")
+        assert bool(rule.values) is (rule.when != "present")
+
+
+@pytest.mark.parametrize(
+    ("when", "text", "broken"),
+    [("content", "x", True), ("content", "", False), ("1", "1", True), ("1", "0", False), ("1", "1\0rest", True)],
+)
+def test_values_of_the_registry(when: str, text: str, broken: bool) -> None:
+    rule = registry.Rule("rule", "software", "key", when, "what", "fix", ("value",))
+    assert rule.is_broken_by(f"{text}\0".encode("utf-16-le")) is broken
 
 
 def test_a_secret_never_stands_in_a_finding() -> None:
