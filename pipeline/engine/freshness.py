@@ -74,10 +74,9 @@ class Look(StrEnum):
     LOCKED = "locked"  # at nothing outside, and what lies on this machine must be what was locked
     OFFLINE = "offline"  # at nothing outside
 
-    @property
-    def uses_network(self) -> bool:
-        """Whether anything outside this machine may be asked."""
-        return self in (Look.FRESH, Look.MISSING)
+    def may_look(self, source: Outside) -> bool:
+        """Whether something that was never locked may be looked at now; what only time can tell needs no network."""
+        return self in (Look.FRESH, Look.MISSING) or (self is Look.OFFLINE and source.reading is Reading.TIME)
 
 
 def current(
@@ -92,18 +91,18 @@ def current(
     here = resolve([source for source in sources.values() if source.reading is Reading.MACHINE], before)
     if look is Look.LOCKED:
         _require_same(recipe, before, here)
-    known = {**before, **here} if look is not Look.FRESH else before
-    missing = [source for name, source in sources.items() if name not in known]
-    if not look.uses_network and missing:
-        names = ", ".join(source.name for source in missing)
+    held = {**before, **here} if look is not Look.FRESH else before
+    missing = [source for name, source in sources.items() if name not in held]
+    if unknown := [source.name for source in missing if not look.may_look(source)]:
         raise PipelineError(
-            f"recipe {recipe.name} is not locked: {names}", hint=f"./inv lock {recipe.name} needs the network once"
+            f"recipe {recipe.name} is not locked: {', '.join(unknown)}",
+            hint=f"./inv lock {recipe.name} needs the network once",
         )
     if look is not Look.FRESH:
-        return {**known, **resolve(missing, {}, lasting=False)}, []
-    found = resolve(list(sources.values()), known)
+        return {**held, **resolve(missing, {}, lasting=False)}, []
+    found = resolve(list(sources.values()), held)
     lock.write(found)
-    news = [name for name in found if name in known and found[name].identity != known[name].identity]
+    news = [name for name in found if name in held and found[name].identity != held[name].identity]
     return found, [f"{recipe.name}: {name} has changed" for name in news]
 
 

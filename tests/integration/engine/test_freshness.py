@@ -376,6 +376,8 @@ def test_what_only_time_can_tell_expires_by_night_and_is_cached_by_day(
     assert nights.build().is_good
     bench.ran()
     assert not nights.build().changed, "without a lock file, too"
+    assert not nights.build(offline=True).changed
+    assert "not locked" in str(nights.build(locked=True).error)
     assert nights.build(fresh=True).is_good
     assert bench.ran() == ["light/customize"]
     assert not nights.build(fresh=True).changed, "a second night within max_age"
