@@ -230,15 +230,15 @@ def _rounds(turns: Mapping[str, Callable[[int], Sample]], size: int, rounds: int
 
 
 def parallel_memory(folder: Path, size: int, report: Report, count: int = 10) -> None:
-    """The memory of the process that takes ten uploads at once, beyond what it has when idle."""
+    """The memory of the processes that take ten uploads at once, beyond what they have when idle."""
     with served(folder / "memory") as server:
-        _upload(server, 8 * MIB, False)
-        worker = max(usage.family(server.pid), key=usage.memory)
-        usage.forget_peak(worker)
-        idle = usage.memory(worker)
         paths = iter([_image(server.port) for _ in range(count)])
+        pids = usage.family(server.pid)
+        for pid in pids:
+            usage.forget_peak(pid)
+        idle = sum(usage.memory(pid) for pid in pids)
         at_once(count, lambda: send(server.port, f"{next(paths)}/file", size))
-        grown = usage.peak_memory(worker) - idle
+        grown = sum(usage.peak_memory(pid) for pid in pids) - idle
     print(
         f"{count} uploads of {size // MIB} MiB at once: {idle / MIB:.0f} MiB idle, {grown / MIB:.0f} MiB more at most"
     )

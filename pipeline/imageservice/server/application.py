@@ -47,6 +47,7 @@ class ImageApplication(BaseApplication):  # type: ignore[misc]
             "forwarded_allow_ips": ",".join(options.trusted_proxies),
             "proc_name": "image-service",
             "limit_request_field_size": 16380,
+            "header_map": "dangerous",  # the worker sorts them out
             "control_socket_disable": True,
             **self._hooks,
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 from gunicorn.http.body import LengthReader
 
+_METADATA = "X-IMAGE-META-"
 PEEK = 64 << 10  # a request up to here is complete before it costs a thread
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:", re.IGNORECASE)
@@ -67,6 +68,14 @@ def missing_bytes(head: bytes) -> int:
         return 0
     whole = end + 4 + int(length[1])
     return max(0, whole - len(head)) if whole <= PEEK else 0
+
+
+def unambiguous(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers without those that the environment could not tell from another one, spelt with ``-``.
+
+    Only the metadata of the API's first version have an underscore in their names by right.
+    """
+    return [(name, value) for name, value in headers if "_" not in name or name.startswith(_METADATA)]
 
 
 def is_bulk(req: Any) -> bool:

@@ -29,7 +29,16 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from pipeline.imageservice.data.environ import SEND_FILE, SOURCE
 from pipeline.imageservice.data.running import running
-from pipeline.imageservice.server.arrival import HEADER_TOO_LONG, PEEK, Patient, is_bulk, missing_bytes, peek, wake_at
+from pipeline.imageservice.server.arrival import (
+    HEADER_TOO_LONG,
+    PEEK,
+    Patient,
+    is_bulk,
+    missing_bytes,
+    peek,
+    unambiguous,
+    wake_at,
+)
 from pipeline.imageservice.server.body import RequestBody
 from pipeline.imageservice.server.options import ServerOptions
 from pipeline.imageservice.server.sending import SentFile
@@ -243,6 +252,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """See gunicorn; called with a request that has been read."""
+        req.headers = unambiguous(req.headers)
         pool = self.tpool if is_bulk(req) else self._requests
         if pool is not conn.pool:
             conn.parser = _ParsedAlready(conn, req)

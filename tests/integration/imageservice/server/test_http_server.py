@@ -336,7 +336,7 @@ def test_a_stop_has_a_deadline(tmp_path: Path) -> None:
     with serve(tmp_path, stop_timeout=1, idle_timeout=60) as server, server.connect() as client:
         begin_upload(client, 4 * MIB, MIB)
         server.child.send_signal(signal.SIGTERM)
-        assert "service is stopping" in wait_for_note(tmp_path, "upload", 10)
+        assert "service is stopping" in wait_for_note(tmp_path, "upload")
         assert server.child.wait(20) == 0
 
 
@@ -345,7 +345,7 @@ def test_an_interrupt_ends_everything_at_once(tmp_path: Path) -> None:
         begin_upload(client, 4 * MIB, MIB)
         start = time.monotonic()
         server.child.send_signal(signal.SIGINT)
-        assert "service is stopping" in wait_for_note(tmp_path, "upload", 10)
+        assert "service is stopping" in wait_for_note(tmp_path, "upload")
         server.child.wait(20)
         assert time.monotonic() - start < 15
 
