@@ -630,14 +630,17 @@ def verify(
         "folder": "what ./inv build made, on this machine or another",
         "key": "the signing key",
         "hash": "the digest that is signed",
+        "attest": "another key for the attestations, which may be p256 or ed25519",
         "bundle": "also write sigstore bundles, with this P-256 key (made if there is none)",
     },
 )
-def sign(context: Context, folder: str, key: str = "default", hash: str = "SHA-256", bundle: str = "") -> None:
+def sign(
+    context: Context, folder: str, key: str = "default", hash: str = "SHA-256", attest: str = "", bundle: str = ""
+) -> None:
     """Sign a folder of images that was built elsewhere; every digest is computed anew."""
     from pipeline.face import sealing
 
-    sealing.run(Home.default(), folder, key=key, method=hash, bundle=bundle)
+    sealing.run(Home.default(), folder, sealing.Keys(key, attest, bundle), method=hash)
 
 
 @task("keys.trust", _KEYS, help={"file": "where to write it"})

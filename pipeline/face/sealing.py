@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.base import atomic
@@ -18,7 +19,16 @@ _ABOUT = "build.json"
 _FORMATS = ("qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi")
 
 
-def run(home: Home, folder: str, *, key: str, method: str, bundle: str) -> None:
+@dataclass(frozen=True)
+class Keys:
+    """The names of the keys: for images, for attestations if another, for sigstore bundles if they are wanted."""
+
+    image: str = "default"
+    attestations: str = ""
+    bundles: str = ""
+
+
+def run(home: Home, folder: str, keys: Keys, *, method: str) -> None:
     """Compute every digest anew from the bytes, inspect them, and write the documents beside each image.
 
     Nothing is written unless every image is the one that the build tells of.
@@ -28,8 +38,11 @@ def run(home: Home, folder: str, *, key: str, method: str, bundle: str) -> None:
         raise PipelineError(f"there is no folder {folder}")
     about = _about(place)
     keyring = Keyring(home)
-    signer = keyring.signer(key)
-    bundler = keyring.signer(bundle, kind=KeyKind.P256) if bundle else None
+    signer = keyring.signer(keys.image)
+    if keys.attestations:
+        keyring.record(keys.attestations)  # one that is not there would be made, of a kind that nobody asked for
+    attester = keyring.signer(keys.attestations) if keys.attestations else None
+    bundler = keyring.signer(keys.bundles, kind=KeyKind.P256) if keys.bundles else None
     formats = sorted({*_FORMATS, *about.products})
     images = [
         (path, disk_format) for path in sorted(place.iterdir()) for disk_format in formats if _is(path, disk_format)
@@ -40,7 +53,15 @@ def run(home: Home, folder: str, *, key: str, method: str, bundle: str) -> None:
     for path, disk_format in images:
         tap = FormatTap()
         sealed = seal.seal(
-            path, path.name, about, signer, _method(method), keyring.certificates, bundler=bundler, taps=[tap.feed]
+            path,
+            path.name,
+            about,
+            signer,
+            _method(method),
+            keyring.certificates,
+            attester=attester,
+            bundler=bundler,
+            taps=[tap.feed],
         )
         tap.finish(disk_format)
         about.require(disk_format, sealed.digests.sha256, name=str(path))

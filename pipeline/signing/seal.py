@@ -134,13 +134,15 @@ def seal(
     method: HashMethod,
     certificates: CertificateSource,
     *,
+    attester: Signer | None = None,
     bundler: Signer | None = None,
     taps: Iterable[Callable[[bytes], object]] = (),
     progress: Progress = nothing,
 ) -> Sealed:
     """Read ``path`` once; return everything that seals it. ``name`` is what attestations call it.
 
-    ``bundler`` is a P-256 key that also signs the file and its provenance, both as sigstore bundles.
+    ``attester`` signs the attestations, if not ``signer`` does. ``bundler`` is a P-256 key that also signs the file and
+    its provenance, both as sigstore bundles.
     """
     signed = image_signature.sign(path, signer, method, taps=taps, progress=progress)
     digests = signed.digests
@@ -154,7 +156,7 @@ def seal(
         for ending, data in documents.items()
     ]
     statements = list(_statements(about, subject, bill, byproducts))
-    envelopes = [Envelope.sign(statement.dump(), [signer]) for statement in statements]
+    envelopes = [Envelope.sign(statement.dump(), [attester or signer]) for statement in statements]
     documents[ATTESTATIONS] = "".join(f"{envelope.dump()}\n" for envelope in envelopes).encode()
     if bundler is not None:
         documents[BUNDLE] = bundle.of_file(digests.sha256, "sha256", bundler).encode()

@@ -89,7 +89,8 @@ def inv(home: Path, *words: str | Path, isolated: bool = False) -> tuple[int, st
 @pytest.fixture
 def signed(built: Path, tmp_path: Path) -> Path:
     """The folder after the signing machine had it; the trust root stands beside it."""
-    status, said = inv(tmp_path / "signer", "sign", built, "--bundle", "release-p256")
+    assert inv(tmp_path / "signer", "keys.new", "notary", "--kind", "ed25519")[0] == 0
+    status, said = inv(tmp_path / "signer", "sign", built, "--attest", "notary", "--bundle", "release-p256")
     assert status == 0, said
     assert inv(tmp_path / "signer", "keys.trust", tmp_path / "trust.json")[0] == 0
     return built
@@ -145,7 +146,7 @@ def test_each_image_is_read_once(built: Path, tmp_path: Path) -> None:
 
     size = sum((built / f"small.{each}").stat().st_size for each in ("qcow2", "raw"))
     home, before = Home(tmp_path / "signer", tmp_path / "cache"), read()
-    sealing.run(home, str(built), key="default", method="SHA-384", bundle="p256")
+    sealing.run(home, str(built), sealing.Keys(bundles="p256"), method="SHA-384")
     # All digests, the inspection, the signature and the bundle; the rest is keys, certificates and documents.
     assert size <= read() - before < size + 2 * MIB
 
@@ -162,7 +163,7 @@ def test_what_was_not_built_is_not_signed(built: Path, tmp_path: Path, change: s
         del data["products"]
         about.write_text(json.dumps(data))
     with pytest.raises(PipelineError, match="file that was built"):
-        sealing.run(Home(tmp_path / "s", tmp_path / "c"), str(built), key="default", method="SHA-256", bundle="")
+        sealing.run(Home(tmp_path / "s", tmp_path / "c"), str(built), sealing.Keys(), method="SHA-256")
     assert not list(built.glob(f"*.{seal.SIGNATURE}"))
 
 
@@ -173,5 +174,12 @@ def test_whatever_was_built_is_signed(built: Path, tmp_path: Path) -> None:
     data = json.loads(about.read_text())
     data["products"]["aki"] = hashlib.sha256(kernel.read_bytes()).hexdigest()
     about.write_text(json.dumps(data))
-    sealing.run(Home(tmp_path / "s", tmp_path / "c"), str(built), key="default", method="SHA-256", bundle="")
+    sealing.run(Home(tmp_path / "s", tmp_path / "c"), str(built), sealing.Keys(), method="SHA-256")
     assert len(list(built.glob(f"*.{seal.SIGNATURE}"))) == 3
+
+
+def test_a_key_for_attestations_must_be_there(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="there is no key 'notary'"):
+        sealing.run(
+            Home(tmp_path / "s", tmp_path / "c"), str(built), sealing.Keys(attestations="notary"), method="SHA-256"
+        )
