@@ -24,7 +24,7 @@ from pipeline.signing import proof, seal
 from pipeline.steps.sign.step import ABOUT, Sign
 from pipeline.steps.step import Context
 
-pytestmark = pytest.mark.subprocess
+pytestmark = [pytest.mark.subprocess, pytest.mark.slow]
 MIB = 1 << 20
 RECIPE = {
     "name": "small",
