@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import time
+
 from pipeline.image.formats import FormatRefused, FormatTap, Verdict
 from pipeline.imageservice.catalog.model import Image
 from pipeline.imageservice.data.buffers import BLOCK
 from pipeline.imageservice.data.judge import format_limits, unsupported
 from pipeline.imageservice.data.taps import TAIL
-from pipeline.imageservice.errors import Invalid, ServiceError
+from pipeline.imageservice.errors import Invalid
 from pipeline.imageservice.service import Service
-from pipeline.imageservice.stores.errors import RangeRefused
+from pipeline.imageservice.stores.errors import RangeRefused, StoreError
 from pipeline.imageservice.stores.store import Reader, Store
+
+_PATIENCE = 30.0  # seconds to wait for memory
 
 
 def examine(service: Service, store: Store, url: str, size: int, image: Image) -> Verdict | None:
     """The verdict on the ``size`` bytes at ``url`` that are to become ``image``'s; ``None`` where no disk is promised.
 
-    Raises ``UnsupportedContent`` when the image must not have them, ``Invalid`` when they can't be read.
+    Raises ``UnsupportedContent`` when the image must not have them, ``Invalid`` when they can't be read,
+    ``Unavailable`` when the service has no memory to spare.
     """
     if image.container_format != "bare":
         return None
     tap = FormatTap(format_limits(service.settings.data))
     try:
-        with service.buffers.reserve(BLOCK):
+        with service.buffers.reserve(BLOCK, time.monotonic() + _PATIENCE):
             _show(store, url, size, tap)
-    except ServiceError as error:
-        raise Invalid("Invalid location: the data at its URL cannot be read.", detail=error.detail) from None
+    except (StoreError, ValueError) as error:  # ValueError: there is less than there was a moment ago
+        detail = error.detail if isinstance(error, StoreError) else None
+        raise Invalid("Invalid location: the data at its URL cannot be read.", detail=detail) from None
     try:
         return tap.finish(image.disk_format, require_match=service.settings.data.require_format_match)
     except FormatRefused as refused:
