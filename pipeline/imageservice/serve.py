@@ -30,6 +30,9 @@ from pipeline.imageservice.server.application import ImageApplication
 from pipeline.imageservice.server.supervisor import Supervisor
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.settings import Settings
+from pipeline.imageservice.stores.drivers import Surroundings, make_store
+from pipeline.imageservice.stores.errors import StoreSilent
+from pipeline.imageservice.stores.health import first_look
 
 log = logging.getLogger("imageservice.serve")
 
@@ -65,13 +68,16 @@ def prepare(settings: Settings) -> Service:
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     service = Service.from_settings(settings)
     migrate.prepare(service.database, embedded=settings.is_embedded)
-    for store in [service.staging, *service.stores]:
+    for store in (service.staging, service.stores.default):
         try:
             store.check()
-        except ServiceError as error:
-            if store in (service.staging, service.stores.default):
-                raise PipelineError(f"{error.message}: {error.detail or ''}".rstrip(": ")) from None
+        except StoreSilent as error:
             log.warning("%s; the service starts without it", error.message)
+        except ServiceError as error:
+            raise PipelineError(f"{error.message}: {error.detail or ''}".rstrip(": ")) from None
+    others = [options for options in settings.all_stores if options.id != service.stores.default.id]
+    for fault in first_look(make_store(options, Surroundings()) for options in others).values():
+        log.warning("%s; the service starts without it", fault)
     service.notifier.check()
     # A connection must not be carried into another process.
     service.database.close()

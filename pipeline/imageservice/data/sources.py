@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.stores.store import Reader
@@ -20,6 +20,11 @@ class FromStore:
     def ended(self) -> bool:
         """Whether everything has been read."""
         return self._left == 0
+
+    @property
+    def file(self) -> BinaryIO | None:
+        """See ``Reader.file``."""
+        return self._reader.file
 
     def readinto(self, view: memoryview, control: Control) -> int:
         """See ``Source.readinto``."""

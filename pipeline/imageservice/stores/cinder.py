@@ -31,6 +31,7 @@ from pipeline.imageservice.stores.errors import (
     StoreUnavailable,
     WriteRefused,
 )
+from pipeline.imageservice.stores.pieces import Budget, reserve
 from pipeline.imageservice.stores.store import (
     Capabilities,
     Reader,
@@ -42,7 +43,8 @@ from pipeline.imageservice.stores.store import (
 )
 
 _DRIVER = "glance_store._drivers.cinder.store.Store"
-_DEPTH = 4  # writes that wait for the driver
+_PIECE = 1 << 20
+_DEPTH = 4  # pieces that wait for the driver
 
 
 class CinderStore(Store):
@@ -54,6 +56,7 @@ class CinderStore(Store):
     def __init__(self, options: CinderOptions, surroundings: Surroundings | None = None, driver: str = _DRIVER) -> None:
         super().__init__(options.id, description=options.description, weight=options.weight)
         self.options = options
+        self._budget = (surroundings or Surroundings()).budget
         self._driver_class = driver
         self._lock = threading.Lock()
         self._made: Any = None
@@ -78,7 +81,7 @@ class CinderStore(Store):
         if self.options.read_only:
             raise WriteRefused(f"store {self.id} is read-only")
         with _faults(self.id):
-            return CinderWriter(self, self._driver, name, size or 0)
+            return CinderWriter(self, self._driver, self._budget, name, size or 0)
 
     def reader(self, uri: str, *, offset: int = 0, length: int | None = None) -> Reader:
         """See ``Store.reader``. What comes before ``offset`` is read and thrown away."""
@@ -150,8 +153,10 @@ class CinderStore(Store):
 class CinderWriter(Writer):
     """Feeds the driver, which works in a thread of its own and ends when the bytes do."""
 
-    def __init__(self, store: CinderStore, driver: Any, name: str, size: int) -> None:
+    def __init__(self, store: CinderStore, driver: Any, budget: Budget, name: str, size: int) -> None:
         self._store, self._driver = store, driver
+        self._grants = contextlib.ExitStack()
+        self._grants.enter_context(reserve(budget, (_DEPTH + 2) * _PIECE))
         self._pieces: queue.Queue[bytes | None] = queue.Queue(_DEPTH)
         self._ended = False
         self._stored: Stored | None = None
@@ -161,14 +166,13 @@ class CinderWriter(Writer):
 
     def write(self, data: memoryview) -> None:
         """See ``Writer.write``."""
-        for start in range(0, len(data), 1 << 20):
-            self._put(bytes(data[start : start + (1 << 20)]))
+        for start in range(0, len(data), _PIECE):
+            self._put(bytes(data[start : start + _PIECE]))
 
     def commit(self, *, replace: bool = False) -> Stored:
         """See ``Writer.commit``. Two volumes may have one name, so nothing is ever replaced."""
         self._put(b"")
-        self._ended = True
-        self._thread.join()
+        self._end()
         self._raise()
         if self._stored is None:
             raise StoreError(f"store {self._store.id} has lost the image")
@@ -177,10 +181,14 @@ class CinderWriter(Writer):
     def abort(self) -> None:
         """See ``Writer.abort``. The driver removes the volume when reading fails."""
         if not self._ended:
-            self._ended = True
             with contextlib.suppress(StoreError):
                 self._put(None)
-            self._thread.join()
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._thread.join()
+        self._grants.close()
 
     def undo(self) -> None:
         """See ``Writer.undo``. Its address is this writer's alone."""

@@ -46,5 +46,9 @@ class StoreUnavailable(StoreError, Unavailable):
     """The store does not answer, or not in time; trying again later may help."""
 
 
+class StoreSilent(StoreUnavailable):
+    """Nothing answers where the store should be: no request to it has a chance."""
+
+
 class StoreDamaged(StoreError, StoreFailed):
     """The store delivered fewer or other bytes than it holds on record."""

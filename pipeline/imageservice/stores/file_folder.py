@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Iterator
 
 from pipeline.base.owner import Owner
-from pipeline.imageservice.stores.errors import StoreUnavailable, WriteRefused
+from pipeline.imageservice.stores.errors import StoreSilent, WriteRefused
 from pipeline.imageservice.stores.file_faults import store_faults
 from pipeline.imageservice.stores.options import FileDirectory
 
@@ -144,7 +144,7 @@ class Folder:
                 found = _write_marker(descriptor, self._store)
         if found is None or found[0] != self._store or (self._marker or found[1]) != found[1]:
             why = "has no marker of this store: what belongs there is not mounted"
-            raise StoreUnavailable(f"store {self._store} is not mounted", detail=f"{self.path} {why}")
+            raise StoreSilent(f"store {self._store} is not mounted", detail=f"{self.path} {why}")
         if self._device not in (None, device):
             log.warning("store %s: %s was mounted anew", self._store, self.path)
         self._marker, self._device = found[1], device

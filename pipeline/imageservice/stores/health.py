@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 
 from pipeline.imageservice.errors import ServiceError
-from pipeline.imageservice.stores.errors import StoreUnavailable
+from pipeline.imageservice.stores.errors import StoreSilent
 from pipeline.imageservice.stores.store import Store
 
 log = logging.getLogger("imageservice.stores")
@@ -22,6 +22,19 @@ _FRESH = 5.0
 _FRESH_WHEN_DOWN = 1.0
 _HUNG = 10.0
 _PATIENCE = 2.0  # how long whoever asks first waits for an answer
+
+
+def first_look(stores: Iterable[Store], patience: float = _HUNG) -> dict[str, str]:
+    """What is wrong with stores, by their ids: a look at all of them at once, within ``patience`` seconds.
+
+    They must be nobody else's, since a look that hangs goes on after this has returned.
+    """
+    watches = {store.id: _Watch(store) for store in stores}
+    until = time.monotonic() + patience
+    for watch in watches.values():
+        watch.look()
+    found = {name: watch.fault(until - time.monotonic()) for name, watch in watches.items()}
+    return {name: fault for name, fault in found.items() if fault is not None}
 
 
 class StoreHealth:
@@ -41,13 +54,13 @@ class StoreHealth:
         return {name: watch.fault(until - time.monotonic()) for name, watch in self._watches.items()}
 
     def is_down(self, store: Store) -> bool:
-        """Whether a store is known not to answer. Takes no time."""
-        return store.id in self._watches and self._watches[store.id].fault(0, optimistic=True) is not None
+        """Whether a store is known not to answer at all; one that only takes no writes does. Takes no time."""
+        return store.id in self._watches and self._watches[store.id].is_down()
 
     def require(self, store: Store) -> None:
-        """Raise ``StoreUnavailable`` for a store that is known not to answer, instead of waiting for it in vain."""
+        """Raise ``StoreSilent`` for a store that is known not to answer, instead of waiting for it in vain."""
         if self.is_down(store):
-            raise StoreUnavailable(f"store {store.id} does not answer", detail="found out by its last check")
+            raise StoreSilent(f"store {store.id} does not answer", detail="found out by its last check")
 
     def doubt(self, store: Store) -> None:
         """Something has failed in a store: look at it now, whenever the last time was."""
@@ -61,26 +74,33 @@ class _Watch:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._changed = threading.Condition()  # of a lock that its holder may take again
-        self._process = 0
+        self._process = os.getpid()
         self._fault: str | None = None
+        self._silent = False
         self._begun: float | None = None
         self._ended = float("-inf")
 
-    def fault(self, patience: float, *, optimistic: bool = False) -> str | None:
-        """What is wrong, as far as it gets known within ``patience`` seconds; else nothing, if ``optimistic``."""
+    def is_down(self) -> bool:
+        """Whether it is known not to answer."""
+        self.fault(0)  # begins to look when it is time to
+        with self._changed:
+            return self._silent or self._hangs
+
+    def fault(self, patience: float) -> str | None:
+        """What is wrong, as far as it gets known within ``patience`` seconds."""
         until = time.monotonic() + patience
         with self._changed:
             if self._process != os.getpid():
                 self._process = os.getpid()
-                self._fault, self._begun, self._ended = None, None, float("-inf")
+                self._fault, self._silent, self._begun, self._ended = None, False, None, float("-inf")
             if time.monotonic() - self._ended > (_FRESH_WHEN_DOWN if self._fault else _FRESH):
                 self.look()
             # What was found long ago says little.
             while (self._fault is None or self._begun is not None) and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
-            if self._begun is not None and time.monotonic() - self._begun > _HUNG:
+            if self._hangs:
                 return f"store {self._store.id} does not answer"
-            if self._fault is None and not optimistic:
+            if self._fault is None:
                 return f"store {self._store.id} has not answered yet"
             return self._fault or None
 
@@ -91,15 +111,19 @@ class _Watch:
                 self._begun = time.monotonic()
                 threading.Thread(target=self._look, name=f"check {self._store.id}", daemon=True).start()
 
+    @property
+    def _hangs(self) -> bool:
+        return self._begun is not None and time.monotonic() - self._begun > _HUNG
+
     def _look(self) -> None:
+        fault, silent = "", False
         try:
             self._store.check()
-            fault = ""
         except ServiceError as error:
-            fault = error.message
+            fault, silent = error.message, isinstance(error, StoreSilent)
         except Exception:
             log.exception("store %s could not be looked at", self._store.id)
             fault = f"store {self._store.id} has a fault"
         with self._changed:
-            self._fault, self._begun, self._ended = fault, None, time.monotonic()
+            self._fault, self._silent, self._begun, self._ended = fault, silent, None, time.monotonic()
             self._changed.notify_all()

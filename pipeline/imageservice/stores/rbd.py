@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
+import rados
 import rbd
 
 from pipeline.imageservice.stores.drivers import Surroundings
@@ -70,7 +71,8 @@ class RbdStore(Store):
 
     def check(self) -> None:
         """The cluster answers and the pool can be read."""
-        self._names()
+        with self._cluster.connection() as connection, rbd_faults(self.id), contextlib.suppress(rados.ObjectNotFound):
+            connection.pool.stat("rbd_directory")  # which comes with the first image
 
     def writer(self, name: str, *, size: int | None, attempt: str) -> Writer:
         """See ``Store.writer``."""

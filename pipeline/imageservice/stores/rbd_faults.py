@@ -16,11 +16,13 @@ from pipeline.imageservice.stores.errors import (
     ObjectMissing,
     StoreError,
     StoreFull,
+    StoreSilent,
     StoreUnavailable,
     WriteRefused,
 )
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_SILENT = {errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNREFUSED, errno.ESHUTDOWN}
 _REFUSED = {errno.EPERM, errno.EACCES, errno.EROFS}
 
 
@@ -44,10 +46,11 @@ def failure(store: str, number: int, detail: str, *, writing: bool = False) -> S
     if number in _FULL:
         return StoreFull(f"store {store} is full", detail=detail)
     if number in _REFUSED:
-        kind = WriteRefused if writing else StoreUnavailable
-        return kind(f"store {store} refuses access", detail=detail)
+        refused = WriteRefused if writing else StoreUnavailable
+        return refused(f"store {store} refuses access", detail=detail)
     said = f"{detail} ({os.strerror(number)})" if number else detail
-    return StoreUnavailable(f"store {store} does not answer as it should", detail=said)
+    kind = StoreSilent if number in _SILENT else StoreUnavailable
+    return kind(f"store {store} does not answer as it should", detail=said)
 
 
 def _line(error: BaseException) -> str:

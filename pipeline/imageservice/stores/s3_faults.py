@@ -20,6 +20,7 @@ from pipeline.imageservice.stores.errors import (
     ObjectMissing,
     StoreError,
     StoreFull,
+    StoreSilent,
     StoreUnavailable,
     WriteRefused,
 )
@@ -38,7 +39,7 @@ def s3_faults(store: str, *, writing: bool = False) -> Iterator[None]:
     except ClientError as error:
         raise _fault(store, error, writing) from error
     except (BotoCoreError, HTTPClientError, HTTPError, OSError) as error:
-        raise StoreUnavailable(f"store {store} does not answer", detail=_line(error)) from error
+        raise StoreSilent(f"store {store} does not answer", detail=_line(error)) from error
 
 
 @contextlib.contextmanager

@@ -86,6 +86,13 @@ class Writer(ABC):
             self.write(memoryview(ZEROS)[: min(length, len(ZEROS))])
             length -= len(ZEROS)
 
+    def clone(self, file: BinaryIO, length: int) -> bool:
+        """Take the ``length`` bytes of an open file by sharing its blocks, before anything was written.
+
+        Returns whether that has been done; it can be where both lie on one file system that is able to.
+        """
+        return False
+
     @abstractmethod
     def commit(self, *, replace: bool = False) -> Stored:
         """Make the object appear, whole and durable, by one atomic act.

@@ -15,6 +15,7 @@ from pipeline.imageservice.stores.errors import (
     ObjectMissing,
     StoreError,
     StoreFull,
+    StoreSilent,
     StoreUnavailable,
     WriteRefused,
 )
@@ -29,10 +30,11 @@ def swift_faults(store: str, *, writing: bool = False) -> Iterator[None]:
         raise _fault(store, error, writing) from error
     except keystoneauth1.exceptions.ClientException as error:
         status = getattr(error, "http_status", None)
-        said = "refuses access" if status in (401, 403) else "does not answer"
-        raise StoreUnavailable(f"store {store} {said}", detail=_line(error)) from error
+        if status in (401, 403):
+            raise StoreUnavailable(f"store {store} refuses access", detail=_line(error)) from error
+        raise StoreSilent(f"store {store} does not answer", detail=_line(error)) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise StoreUnavailable(f"store {store} does not answer", detail=_line(error)) from error
+        raise StoreSilent(f"store {store} does not answer", detail=_line(error)) from error
 
 
 def _fault(store: str, error: swiftclient.ClientException, writing: bool) -> StoreError:

@@ -83,6 +83,7 @@ def test_a_fault_of_ours_is_an_error_with_its_cause(
 
 def test_health(make_api: Callable[..., Api], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.imageservice.api.health._SECONDS", 0)
+    monkeypatch.setattr("pipeline.imageservice.stores.health._FRESH", 0)
     mark = tmp_path / "out"
     api = make_api(
         stores=[

@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from pipeline.imageservice.stores.errors import ObjectInUse, StoreDamaged, StoreUnavailable, WriteRefused
+from pipeline.imageservice.stores.secrets import Secret
 from pipeline.imageservice.stores.store import Store
 from tests.environments.daemon import wait_until
 from tests.unit.imageservice.stores.contract import attempt, pattern, read, write
@@ -127,6 +131,43 @@ class FaultContract:
         self.mend(site)
         assert read(site.store, stored.uri) == data
         site.store.check()
+
+    def test_a_slow_back_end_is_waited_for(self, site: Site, name: str) -> None:
+        """One that is silent half of the time, but never for as long as a store is patient."""
+        data, over = pattern(self.size), threading.Event()
+
+        def stutter() -> None:
+            while not over.wait(0.3):
+                site.fall_silent()
+                time.sleep(0.3)
+                site.mend()
+
+        slowing = threading.Thread(target=stutter)
+        slowing.start()
+        try:
+            stored = write(site.store, name, data)
+            assert read(site.store, stored.uri) == data
+        finally:
+            over.set()
+            slowing.join()
+            site.mend()
+
+    def test_no_secret_is_logged(self, site: Site, name: str, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+        stored = write(site.store, name, pattern(self.size))
+        site.store.size(stored.uri)
+        site.die()
+        with pytest.raises(DOWN):
+            site.store.check()
+        self.mend(site)
+        said = caplog.text + stored.uri + repr(site.store.properties())
+        assert not [secret for secret in self.secrets(site.store) if secret in said]
+
+    def secrets(self, store: Store) -> list[str]:
+        """What must not be seen anywhere."""
+        options: Any = getattr(store, "options", None)
+        values = [value for _, value in options] if options is not None else []
+        return [value.read() for value in values if isinstance(value, Secret)]
 
     def test_a_dead_back_end_is_told_at_once(self, site: Site, name: str) -> None:
         stored = write(site.store, name, b"x")

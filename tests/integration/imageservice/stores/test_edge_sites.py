@@ -93,6 +93,17 @@ def test_sites_that_go_away_and_come_back(relays: dict[str, Relay]) -> None:
         assert downloaded_from(service, image_id, data, relays) == "dcn0"
 
 
+def test_a_default_store_that_is_down_at_start(gateway: str) -> None:
+    with relay(gateway) as line:
+        line.die()
+        with image_service(stores=[site("only", line.url)], server={"processes": 1, "workers": 0}) as service:
+            image_id = service.create("admin")
+            assert service.upload(image_id, b"x", "admin").status_code == 503
+            line.mend()
+            wait_until(lambda: service.upload(image_id, b"data", "admin").status_code == 204, "it is back", pause=0.5)
+            assert service.request("GET", f"/v2/images/{image_id}/file", "admin").content == b"data"
+
+
 def downloaded_from(service: ImageService, image_id: str, data: bytes, relays: dict[str, Relay]) -> str:
     """The site whose line the image has come over; it has to be whole."""
     before = {name: line.passed for name, line in relays.items()}

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.imageservice.errors import Unavailable
 from pipeline.imageservice.stores import health
-from pipeline.imageservice.stores.errors import StoreUnavailable
+from pipeline.imageservice.stores.errors import StoreError, StoreSilent, StoreUnavailable, WriteRefused
 from pipeline.imageservice.stores.file import FileStore
 from pipeline.imageservice.stores.health import StoreHealth
 from pipeline.imageservice.stores.options import FileOptions
@@ -25,13 +25,14 @@ class Obedient(FileStore):
         self.goes_on = threading.Event()
         self.goes_on.set()
         self.fails = False
+        self.error: type[StoreError] = StoreSilent
         self.looks = 0
 
     def check(self) -> None:
         self.looks += 1
         self.goes_on.wait()
         if self.fails:
-            raise StoreUnavailable(f"store {self.id} has a fault")
+            raise self.error(f"store {self.id} has a fault")
 
 
 @pytest.fixture
@@ -87,6 +88,25 @@ def test_a_store_that_hangs_holds_nobody_up(one: Obedient, tmp_path: Path) -> No
 def test_who_only_wants_to_use_a_store_does_not_wait_for_a_first_look(one: Obedient) -> None:
     one.goes_on.clear()
     StoreHealth([one]).require(one)
+
+
+@pytest.mark.parametrize("error", [WriteRefused, StoreUnavailable])
+def test_a_store_that_refuses_something_is_still_asked(one: Obedient, error: type[StoreError]) -> None:
+    """Reads may work when writes do not, and objects may be readable where looking at a bucket is forbidden."""
+    watched = StoreHealth([one])
+    one.fails, one.error = True, error
+    assert watched.faults() == {"one": "store one has a fault"}
+    watched.require(one)
+
+
+def test_a_start_does_not_wait_for_a_store_that_hangs(one: Obedient, tmp_path: Path) -> None:
+    two, three = Obedient(tmp_path, "two"), Obedient(tmp_path, "three")
+    one.goes_on.clear()
+    two.fails = True
+    begun = time.monotonic()
+    found = health.first_look([one, two, three], patience=0.5)
+    assert found == {"one": "store one does not answer", "two": "store two has a fault"}
+    assert time.monotonic() - begun < 5
 
 
 def test_a_doubt_makes_it_look_again(one: Obedient) -> None:
