@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 
 from rich import box
@@ -20,7 +21,7 @@ from pipeline.publishing import nightly, overview, tables, withdrawal
 from pipeline.publishing.delivery import Sender
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.journal import Journal, journal_file
-from pipeline.publishing.marks import Chain, Part, State
+from pipeline.publishing.marks import State
 from pipeline.publishing.rotation import Fate
 from pipeline.publishing.rotations import rotate_all
 from pipeline.publishing.words import age_text, bytes_text
@@ -81,7 +82,7 @@ def rotate(names: Sequence[str], cloud: str = "", *, plan: bool = False, yes: bo
     recipes = building.load(names or Nightly.load(SETTINGS).recipes)
     who = _who(cloud)
     clouds = [target.cloud for target in chosen_targets(cloud)]
-    rotations = rotate_all(recipes, clouds, who, delete=yes and not plan)
+    rotations = rotate_all(recipes, clouds, who, delete=yes and not plan, progress=Said())
     tables.show_rotations(rotations)
     waiting = sum(each.fate is Fate.TO_DELETE for rotation in rotations for each in rotation.rotated)
     if waiting and not plan:
@@ -96,17 +97,24 @@ def withdraw(name: str, why_: str, cloud: str = "") -> None:
     who = _who(cloud)
     for target in chosen_targets(cloud):
         journal = Journal(journal_file(who.home, target.cloud, recipe.name), who.run)
-        with who.locked(who.connect(target.cloud), recipe.name, "withdrawing") as api:
-            for part in Part:
-                chain = Chain(who.publisher, recipe.name, part)
-                if part is not Part.DISK and not api.images(**chain.filters):
-                    continue
-                done = withdrawal.withdraw(
-                    api, chain, who.viewpoint(alone=True), journal, why=why_, protected=recipe.publish.protected
-                )
-                print(
-                    f"{target.cloud}: {done.gone.name} is hidden; {done.back.name} ({done.back.id}) is the newest again"
-                )
+        with who.locked(who.connect(target.cloud), recipe.name, "withdrawing", Said()) as api:
+            view, protected = who.viewpoint(alone=True), recipe.publish.protected
+            done = withdrawal.withdraw_all(
+                api, who.publisher, recipe.name, view, journal, why=why_, protected=protected
+            )
+        for part in done:
+            print(f"{target.cloud}: {part.gone.name} is hidden; {part.back.name} ({part.back.id}) is the newest again")
+
+
+class Said:
+    """A progress that a person at a terminal reads: waiting for another machine's lock takes a while."""
+
+    def advance(self, done: int, total: int | None, unit: str = "B") -> None:
+        """Nothing here takes long by itself."""
+
+    def say(self, text: str) -> None:
+        """Say it."""
+        print(text, file=sys.stderr)
 
 
 def _who(cloud: str) -> Sender:

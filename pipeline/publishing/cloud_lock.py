@@ -106,15 +106,24 @@ def _acquired(place: Place, progress: Progress) -> ImageRecord:
         others = place.others()
         if not others:
             mine = place.api.create(place.document())
-            others = place.others()
-            if not others:
+            if _is_only(place, mine):
                 return mine
-            place.api.delete(mine.id)
             # Somebody came at the same moment; who sleeps shorter goes first.
             place.api.patience.sleep(random.uniform(0.1, 1.0) * place.lease.poll)  # noqa: S311  (guards nothing)
             continue
         watched.look(others)
         place.api.patience.sleep(place.lease.poll)
+
+
+def _is_only(place: Place, mine: ImageRecord) -> bool:
+    """Whether nobody else has a lock beside ``mine``, which is taken away otherwise."""
+    alone = False
+    try:
+        alone = place.is_free()
+    finally:
+        if not alone:
+            place.api.delete(mine.id)
+    return alone
 
 
 class _Watched:

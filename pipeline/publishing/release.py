@@ -76,6 +76,8 @@ def choose_product(build: BuildResult, stores: Sequence[Store], asked: ProductFo
     without a partition table is what a kernel beside it starts, so that it goes first.
     """
     wanted = asked or build.recipe.publish.format
+    if wanted in BOOT_PARTS.values():
+        raise PipelineError(f"{wanted} is what a disk starts with, not a disk", hint="name the format of the disk")
     if wanted is not None:
         return build.product(wanted)
     disks = {product.format: product for product in build.products if product.format not in BOOT_PARTS.values()}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.base.errors import PipelineError
+from pipeline.base.progress import Progress, nothing
 from pipeline.publishing.delivery import Sender
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.journal import Journal, journal_file
@@ -23,14 +24,14 @@ class RecipeRotation:
     error: PipelineError | None = None
 
 
-def rotate(recipe: Recipe, cloud: str, sender: Sender, *, delete: bool) -> RecipeRotation:
+def rotate(recipe: Recipe, cloud: str, sender: Sender, *, delete: bool, progress: Progress = nothing) -> RecipeRotation:
     """Decide what may go of ``recipe`` on ``cloud``; with ``delete``, delete it."""
     try:
         api = sender.connect(cloud)
         if not delete:
             decided = _rotation(recipe, api, sender, alone=sender.place(api, recipe.name).is_free()).run(delete=False)
             return RecipeRotation(recipe.name, cloud, decided)
-        with sender.locked(api, recipe.name, "rotating") as locked:
+        with sender.locked(api, recipe.name, "rotating", progress) as locked:
             return RecipeRotation(recipe.name, cloud, _rotation(recipe, locked, sender, alone=True).run(delete=True))
     except PipelineError as error:
         return RecipeRotation(recipe.name, cloud, error=error)
@@ -48,7 +49,7 @@ def _rotation(recipe: Recipe, api: ImageApi, sender: Sender, *, alone: bool) -> 
 
 
 def rotate_all(
-    recipes: Sequence[Recipe], clouds: Sequence[str], sender: Sender, *, delete: bool
+    recipes: Sequence[Recipe], clouds: Sequence[str], sender: Sender, *, delete: bool, progress: Progress = nothing
 ) -> list[RecipeRotation]:
     """Rotate every recipe on every cloud."""
-    return [rotate(recipe, cloud, sender, delete=delete) for recipe in recipes for cloud in clouds]
+    return [rotate(recipe, cloud, sender, delete=delete, progress=progress) for recipe in recipes for cloud in clouds]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich import box
 from rich.console import Console
@@ -84,8 +84,23 @@ def show(deliveries: Iterable[Delivery], console: Console | None = None) -> None
                     terminal.print(details(delivery, part))
     terminal.print(overview(found))
     for delivery in found:
-        if delivery.error is not None:
-            terminal.print(Text(f"{delivery.recipe} → {delivery.cloud}: {delivery.error}", style="red"))
+        for words in _next(delivery):
+            terminal.print(Text(words, style="red" if delivery.error else "yellow"), soft_wrap=True)
+
+
+def _next(delivery: Delivery) -> Iterator[str]:
+    """What stands in the way of a publication, and what a person may do about it."""
+    where = f"{delivery.recipe} → {delivery.cloud}"
+    command = f"./inv publish {delivery.recipe} --cloud {delivery.cloud}"
+    if delivery.error is not None:
+        yield f"{where}: {delivery.error}"
+    if delivery.outcome is Outcome.HELD:
+        yield f"{where} is held back: {'; '.join(delivery.held)}\n  to show it all the same: {command} --let-through"
+    if delivery.outcome is Outcome.WITHDRAWN:
+        yield f"{where}: a person took exactly these bytes back\n  to publish them again: {command} --again"
+    for part in delivery.parts:
+        if part.waiting:
+            yield f"{where}: {', '.join(part.waiting)} still have to accept {part.record.id if part.record else 'it'}"
 
 
 def show_previews(previews: Iterable[Preview], console: Console | None = None) -> None:

@@ -25,6 +25,23 @@ class Withdrawn:
     back: ImageRecord
 
 
+def withdraw_all(
+    api: ImageApi, publisher: str, recipe: str, view: Viewpoint, journal: Journal, *, why: str, protected: bool
+) -> list[Withdrawn]:
+    """Take the newest disk of ``recipe`` back, and of its kernel, ramdisk and proof what the one before does not name.
+
+    As ``withdraw``.
+    """
+    done = [withdraw(api, Chain(publisher, recipe), view, journal, why=why, protected=protected)]
+    for part in (Part.KERNEL, Part.RAMDISK, Part.PROOF):
+        chain = Chain(publisher, recipe, part)
+        needed = done[0].back.properties.get(f"{part}_id")
+        newest = look(chain, api.images(**chain.filters), view).newest if needed else None
+        if newest is not None and newest.id != needed:
+            done.append(withdraw(api, chain, view, journal, why=why, protected=protected))
+    return done
+
+
 def withdraw(api: ImageApi, chain: Chain, view: Viewpoint, journal: Journal, *, why: str, protected: bool) -> Withdrawn:
     """Take the newest image of ``chain`` back. The caller holds the lock.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def _recipe(build: BuildResult, night: Night, home: Home) -> dict[str, Any]:
         "summary": recipe.summary,
         "system": f"{recipe.os.distro} {recipe.os.version}, {recipe.architecture}",
         "build": _build(build, night.reasons.get(recipe.name, ())),
+        "made_from": list(_made_from(build)),
         "products": [
             {
                 "format": product.format,
@@ -100,6 +102,18 @@ def _build(build: BuildResult, reasons: Sequence[str]) -> dict[str, Any]:
         "log": next((tail(step.log) for step in build.steps if not step.status.is_good and step.log), ""),
         "evidence": str(build.evidence) if build.evidence else "",
     }
+
+
+def _made_from(build: BuildResult) -> Iterator[dict[str, str]]:
+    """What the steps took in from outside, as their facts name it."""
+    for name, facts in build.facts.items():
+        for each in facts.get("dependencies", ()):
+            kind, digest = next(iter(each.get("digest", {}).items()), ("", ""))
+            yield {
+                "name": str(each.get("name", name)),
+                "from": re.sub(r"//[^/@]*@", "//", str(each.get("uri", ""))),
+                "digest": f"{kind} {digest[:16]}…" if digest else "",
+            }
 
 
 def _cloud(delivery: Delivery) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pipeline.engine.monitors.words import duration
 from pipeline.publishing.words import bytes_text
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
+_NAMES = 12
 
 
 def text(night: Mapping[str, Any]) -> str:
@@ -45,6 +46,10 @@ def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:
     yield f"\n## {_plain(recipe['name'])}: {build['outcome']} in {duration(build['seconds'])}\n"
     for reason in build["why"]:
         yield f"- {_plain(reason)}"
+    if recipe["made_from"]:
+        names = [each["name"] for each in recipe["made_from"]]
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        yield f"- made from {_plain(', '.join(names[:_NAMES]))}{more}"
     if build["error"]:
         yield from _error("the build failed", build["error"])
     for cloud in recipe["clouds"]:
@@ -52,7 +57,11 @@ def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:
             yield from _error(f"{cloud['cloud']}: {cloud['outcome']}", cloud["error"])
         for reason in cloud["held"]:
             yield f"- {_plain(cloud['cloud'])}: **held back**: {_plain(reason)}"
+        if cloud["held"]:
+            yield f"- to show it all the same: `./inv publish {recipe['name']} --cloud {cloud['cloud']} --let-through`"
         for part in cloud["images"]:
+            if part["waiting"]:
+                yield f"- {_plain(cloud['cloud'])}: {_plain(', '.join(part['waiting']))} still have to accept it"
             if part["image"] and part["outcome"] != "unchanged":
                 image = part["image"]
                 yield f"- {_plain(cloud['cloud'])}: {part['outcome']} `{image['id']}`, sha512 `{image['sha512']}`"
@@ -64,8 +73,8 @@ def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:
 def _names(name: str, kind: Mapping[str, Any]) -> str:
     shown = [f"+{key}" for key in kind["added"]] + [f"−{key}" for key in kind["removed"]]
     shown += [key if name == "files" else f"{key} {pair[0]}→{pair[1]}" for key, pair in kind["updated"].items()]
-    more = sum(kind["counts"]) - 12
-    return f" ({_plain(', '.join(shown[:12]))}{f' and {more} more' if more > 0 else ''})" if shown else ""
+    more = sum(kind["counts"]) - _NAMES
+    return f" ({_plain(', '.join(shown[:_NAMES]))}{f' and {more} more' if more > 0 else ''})" if shown else ""
 
 
 def _error(heading: str, error: Mapping[str, Any]) -> Iterator[str]:

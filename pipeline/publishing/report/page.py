@@ -13,6 +13,7 @@ from pipeline.publishing.report import charts
 from pipeline.publishing.words import bytes_text
 
 _FOLDER = Path(__file__).parent
+_MOST = 100  # things an image was made of that are listed
 
 
 def page(facts: Mapping[str, Any]) -> str:
@@ -29,7 +30,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(bytes=bytes_text, duration=duration, tone=tone, short=_short)
-    environment.globals.update(size_chart=_size_chart, bars=_bars)
+    environment.globals.update(size_chart=_size_chart, bars=_bars, most=_MOST)
     return environment
 
 

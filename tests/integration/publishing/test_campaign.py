@@ -14,8 +14,9 @@ import pytest
 
 from pipeline.base.home import Home
 from pipeline.engine import events
-from pipeline.publishing import campaign, overview, release
+from pipeline.publishing import campaign, overview, release, withdrawal
 from pipeline.publishing.delivery import Choice, Delivery, preview
+from pipeline.publishing.journal import Journal, journal_file
 from pipeline.publishing.marks import Part, State
 from pipeline.publishing.plan import Act
 from pipeline.publishing.publication import Outcome
@@ -220,6 +221,30 @@ def test_a_recipe_that_makes_kernel_and_ramdisk_publishes_all_three_linked(desk:
 
     assert desk.publish(desk.build("disk 2")).outcome is Outcome.PUBLISHED
     assert "kernel_id" not in desk.newest().properties
+
+
+def test_taking_a_triple_back_leaves_the_parts_that_the_one_before_names(desk: Desk) -> None:
+    builds = [desk.build(f"disk {n}", kernel="kernel", ramdisk=f"ramdisk {n}", signed=False) for n in (1, 2)]
+    for build in builds:
+        assert desk.publish(build).outcome is Outcome.PUBLISHED
+    (first, _), (kernel,), (ramdisk, _) = (desk.images(part=part) for part in (Part.DISK, Part.KERNEL, Part.RAMDISK))
+    sender = desk.sender
+    with sender.locked(desk.api(), desk.recipe.name, "withdrawing") as api:
+        journal = Journal(journal_file(desk.home, "here", desk.recipe.name), sender.run)
+        view = sender.viewpoint(alone=True)
+        done = withdrawal.withdraw_all(
+            api, sender.publisher, desk.recipe.name, view, journal, why="it is bad", protected=False
+        )
+    assert [(each.part, each.back.id) for each in done] == [(Part.DISK, first.id), (Part.RAMDISK, ramdisk.id)]
+    newest = desk.newest()
+    assert (newest.id, newest.properties["kernel_id"], newest.properties["ramdisk_id"]) == (
+        first.id,
+        kernel.id,
+        ramdisk.id,
+    )
+    assert [each.state for each in desk.images(part=Part.KERNEL)] == [State.NEWEST]
+    assert desk.publish(builds[0]).outcome is Outcome.UNCHANGED
+    assert desk.publish(builds[1]).outcome is Outcome.WITHDRAWN
 
 
 def test_images_that_consumers_would_confuse_are_refused(desk: Desk) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pipeline.engine.result import BuildResult
 from pipeline.host import process
-from pipeline.publishing import clouds, lock, marks, tables, withdrawal
+from pipeline.publishing import clouds, lock, marks, rivals, tables, withdrawal
 from pipeline.publishing.delivery import Choice, preview
 from pipeline.publishing.journal import Journal, journal_file, lock_file
 from pipeline.publishing.marks import Chain, State
@@ -52,6 +53,15 @@ def test_a_signed_build_is_published_to_every_store_and_told_of_in_a_table(desk:
         "upload",
     ):
         assert words in shown.getvalue()
+
+
+def test_consumers_find_one_image_by_name_and_by_properties(desk: Desk) -> None:
+    for content in "abc":
+        desk.publish(desk.build(content, signed=False))
+    system = {name: desk.recipe.image_properties[name] for name in rivals.SYSTEM}
+    by_properties = list(desk.api("as-alice").visible(visibility="public", **system))
+    by_name = list(desk.api("as-alice").visible(visibility="public", name=desk.recipe.image_name))
+    assert [each.id for each in by_properties] == [each.id for each in by_name] == [desk.images()[-1].id]
 
 
 def test_the_published_bytes_verify_with_openssl(desk: Desk, tmp_path: Path) -> None:
@@ -143,6 +153,9 @@ def test_a_tripped_gate_holds_back_until_somebody_lets_it_through(desk: Desk) ->
     held = desk.publish(big)
     assert held.outcome is Outcome.HELD
     assert "grew by 300 %" in held.held[0]
+    shown = io.StringIO()
+    tables.show([held], Console(file=shown, width=200))
+    assert f"./inv publish {desk.recipe.name} --cloud here --let-through" in shown.getvalue()
     assert [each.state for each in desk.images()] == [State.NEWEST, State.HELD]
     waiting = desk.images()[1]
     assert (waiting.is_hidden, waiting.visibility) == (True, "private")
@@ -204,6 +217,38 @@ def test_the_plan_is_what_apply_does_and_changes_nothing(desk: Desk) -> None:
     desk.publish(desk.build("a"))
     assert acts("a") == [Act.NOTHING]
     assert acts("b") == [Act.CREATE, Act.CHECK, Act.SWITCH, Act.RETIRE]
+
+
+def planned(desk: Desk, build: BuildResult, choice: Choice | None = None) -> str:
+    """What ``--plan`` prints, without its frame."""
+    sender = desk.sender
+    offer = of_build(build, desk.home, sender.publisher, sender.now)
+    shown = io.StringIO()
+    found = preview(offer, Target(cloud="here", stores=STORES), sender, choice)
+    tables.show_previews([found], Console(file=shown, width=300))
+    return " ".join(shown.getvalue().split())
+
+
+def test_plans_say_what_would_be_done_and_why(desk: Desk) -> None:
+    small, big = desk.build("small", blocks=1024), desk.build("big")
+    first = planned(desk, small)
+    assert f"here create {desk.recipe.name}-2" in first and "nothing of this recipe is published there yet" in first
+    assert "becomes the newest, public" in first
+    desk.publish(small)
+    assert "hold" in planned(desk, big) and "it grew by 300 %" in planned(desk, big)
+    desk.publish(big)
+    through = planned(desk, big, Choice(let_through=True))
+    assert "go on" in through and "an earlier run left it held" in through
+    assert f"retire {desk.recipe.name} hidden, as {desk.recipe.name}-2" in through
+    desk.publish(big, choice=Choice(let_through=True))
+    sender = desk.sender
+    journal = Journal(journal_file(desk.home, "here", desk.recipe.name), sender.run)
+    chain = Chain(sender.publisher, desk.recipe.name)
+    withdrawal.withdraw(desk.api(), chain, sender.viewpoint(), journal, why="it is bad", protected=False)
+    assert "these bytes were taken back by a person" in planned(desk, big)
+    assert "here create" in planned(desk, big, Choice(let_through=True, again=True))
+    desk.recipe = made.recipe(desk.recipe.name, tags=("other",))
+    assert "the same bytes, but these changed: tags" in planned(desk, desk.build("small", blocks=1024))
 
 
 def test_another_run_on_this_machine_is_told_and_nothing_is_done(desk: Desk) -> None:

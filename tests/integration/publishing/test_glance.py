@@ -140,7 +140,7 @@ def test_an_upload_outlives_its_token(hasty_glance: Glance, home: Home, monkeypa
         began = time.monotonic()
         delivery = office.publish(build, stores=STORES[:1])
     assert (delivery.error, delivery.outcome) == (None, Outcome.PUBLISHED)
-    assert time.monotonic() - began > 2 * seconds - 1, "sent and read back, each for longer than a token lives"
+    assert time.monotonic() - began > seconds, "a token would have lived as long"
 
 
 def test_a_token_that_is_refused_when_the_bytes_are_sent_is_renewed_and_all_are_sent_again(

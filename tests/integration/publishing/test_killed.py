@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next_one(desk: Desk, act: str) 
     assert all(each.is_active for each in images)
     assert images[-1].id == desk.newest().id
     assert len(list(desk.api().visible(name=desk.recipe.name))) == 1
+    assert replace(desk.sender.place(desk.api(), desk.recipe.name), runner="another").is_free()
     left = [path for path in desk.home.root.rglob(".partial.*") if "cache" not in path.parts]
     assert left == []
 
@@ -75,3 +77,4 @@ def test_an_interrupted_run_clears_up_behind_itself(desk: Desk) -> None:
     with broken_off(desk, "after", "upload", signal.SIGINT) as status:
         assert status != 0
     assert [each.state for each in desk.images()] == [State.NEWEST]
+    assert replace(desk.sender.place(desk.api(), desk.recipe.name), runner="another").is_free()

@@ -1,9 +1,15 @@
-"""Sixty nights under a clock: what is left is exactly what the retention rules say, reckoned here a second time."""
+"""Sixty nights under a clock: what is left is exactly what the retention rules say, reckoned here a second time.
+
+Every night goes to two clouds, and to two stores on each. Some nights two machines run at once, and some are killed.
+"""
 
 from __future__ import annotations
 
+import os
 import random
-import threading
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -13,19 +19,22 @@ from pipeline.base.home import Home
 from pipeline.engine.options import BuildOptions
 from pipeline.engine.result import BuildResult
 from pipeline.publishing import nightly
+from pipeline.publishing.journal import Journal, journal_file
 from pipeline.publishing.marks import State
 from pipeline.publishing.nightly import Night
 from pipeline.publishing.publication import Outcome
 from pipeline.recipes.nightly import Nightly, Target
 from pipeline.recipes.upkeep import Gates, Retention
+from tests.environments.imageservice import ImageService
 from tests.integration.publishing import made
-from tests.integration.publishing.conftest import STORES, Desk
+from tests.integration.publishing.conftest import STORES, Desk, write_clouds
 from tests.integration.publishing.world import hurried
 
 pytestmark = pytest.mark.server
 
 KEEP, DAYS = 3, 10
 NIGHTS = 60
+CLOUDS = ("here", "there")
 FIRST = datetime(2026, 9, 1, 3, 0, tzinfo=UTC)
 
 
@@ -67,7 +76,12 @@ class Ledger:
         )
 
 
-def test_sixty_nights_leave_exactly_what_the_rules_say(desk: Desk) -> None:
+KINDS = {"changed": 5, "same": 3, "failing": 2, "huge": 2, "two runners": 2, "killed": 2}
+
+
+def test_sixty_nights_leave_exactly_what_the_rules_say(desk: Desk, other_service: ImageService) -> None:
+    addresses = {"here": desk.services["here"].url, "there": other_service.url}
+    write_clouds(desk.home.root.parent / "clouds.yaml", {name: (url, "admin-token") for name, url in addresses.items()})
     limits = Retention(keep=KEEP, keep_days=DAYS)
     desk.recipe = made.recipe(desk.recipe.name, retention=limits, gates=Gates(max_growth=100))
     chance = random.Random(60)
@@ -76,37 +90,51 @@ def test_sixty_nights_leave_exactly_what_the_rules_say(desk: Desk) -> None:
     current, version = "build 0", 0
     for number in range(NIGHTS):
         now = FIRST + timedelta(days=number, minutes=chance.randrange(50))
-        kind = chance.choices(["changed", "same", "failing", "huge", "two runners"], [5, 3, 2, 2, 2])[0]
-        if number == 0:
-            kind = "changed"
-        if kind in ("changed", "huge", "two runners"):
+        (kind,) = chance.choices(list(KINDS), list(KINDS.values())) if number else ["changed"]
+        if kind not in ("same", "failing"):
             version += 1
             current = f"build {version}"
         build = desk.build(current, blocks=4096 if kind == "huge" else 1024, signed=False)
         contents[build.products[0].digests["sha512"]] = current
-        result = made.failed(desk.recipe) if kind == "failing" else build
-        night = run_two(desk, result, now) if kind == "two runners" else run_one(desk, desk.home, result, now)
-        (delivery,) = night.deliveries
         match kind:
             case "failing":
-                assert delivery.outcome is Outcome.NOT_BUILT
+                assert outcomes(run_one(desk, desk.home, made.failed(desk.recipe), now)) == {Outcome.NOT_BUILT}
             case "huge":
-                assert delivery.outcome is Outcome.HELD
+                assert outcomes(run_one(desk, desk.home, build, now)) == {Outcome.HELD}
                 ledger.hold(current, now)
             case "same" if current == ledger.newest:
-                assert (delivery.outcome, night.changed_nothing) == (Outcome.UNCHANGED, True)
+                night = run_one(desk, desk.home, build, now)
+                assert (outcomes(night), night.changed_nothing) == ({Outcome.UNCHANGED}, True)
+                ledger.rotate(now)
+            case "two runners":
+                run_two(desk, build, now)
+                # Each may have found the other at work on one of the clouds; between them they did it all.
+                assert outcomes(run_one(desk, desk.home, build, now)) == {Outcome.UNCHANGED}
+                ledger.published(current, now)
+                ledger.rotate(now)
+            case "killed":
+                run_killed(desk, build, now, chance.choice(["upload", "copy", "verified", "switch", "retire"]))
+                assert outcomes(run_one(desk, desk.home, build, now)) <= {Outcome.PUBLISHED, Outcome.UNCHANGED}
+                ledger.published(current, now)
                 ledger.rotate(now)
             case _:
                 # A build that was held back is no longer huge when it is made again: its bytes are others.
-                assert delivery.outcome is Outcome.PUBLISHED
+                assert outcomes(run_one(desk, desk.home, build, now)) == {Outcome.PUBLISHED}
                 ledger.published(current, now)
                 ledger.rotate(now)
-        there = sorted(contents[image.sha512 or ""] for image in desk.images())
-        assert there == ledger.contents, f"night {number} ({kind})"
-        assert contents[desk.newest().sha512 or ""] == ledger.newest
-        assert [image.state for image in desk.images()].count(State.NEWEST) == 1
+        for cloud in CLOUDS:
+            there = sorted(contents[image.sha512 or ""] for image in desk.images(cloud))
+            assert there == ledger.contents, f"night {number} ({kind}) on {cloud}"
+            assert contents[desk.newest(cloud).sha512 or ""] == ledger.newest
+            assert [image.state for image in desk.images(cloud)].count(State.NEWEST) == 1
+            assert set(desk.newest(cloud).stores) == set(STORES)
     assert len(ledger.previous) >= KEEP
     assert version > KEEP + DAYS, "nothing would have been deleted"
+
+
+def outcomes(night: Night) -> set[Outcome]:
+    """How it ended on the clouds."""
+    return {each.outcome for each in night.deliveries}
 
 
 def run_one(desk: Desk, home: Home, result: BuildResult, now: datetime) -> Night:
@@ -115,25 +143,35 @@ def run_one(desk: Desk, home: Home, result: BuildResult, now: datetime) -> Night
     def built(recipes: object, options: BuildOptions) -> list[BuildResult]:
         return [result]
 
-    settings = Nightly(recipes=(desk.recipe.name,), targets=(Target(cloud="here", stores=STORES),), delete_old=True)
+    targets = tuple(Target(cloud=cloud, stores=STORES) for cloud in CLOUDS)
+    settings = Nightly(recipes=(desk.recipe.name,), targets=targets, delete_old=True)
     options = BuildOptions(home=home)
     return nightly.run([desk.recipe], settings, options, builder=built, patience=hurried(), now=now)
 
 
-def run_two(desk: Desk, result: BuildResult, now: datetime) -> Night:
-    """The same night on two machines at once; what the one that published saw."""
+def run_two(desk: Desk, result: BuildResult, now: datetime) -> None:
+    """The same night on two machines at once: on each cloud one of them publishes it."""
     other = Home(desk.home.root.with_name("other-home"), desk.home.root.with_name("other-home") / "cache")
-    nights: list[Night] = []
-    threads = [
-        threading.Thread(target=lambda home=home: nights.append(run_one(desk, home, result, now)))
-        for home in (desk.home, other)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    outcomes = {night.deliveries[0].outcome for night in nights}
-    assert outcomes <= {Outcome.PUBLISHED, Outcome.UNCHANGED, Outcome.FAILED}
-    published = [night for night in nights if night.deliveries[0].outcome is Outcome.PUBLISHED]
-    assert len(published) == 1
-    return published[0]
+    with ThreadPoolExecutor(2) as pool:
+        nights = list(pool.map(lambda home: run_one(desk, home, result, now), (desk.home, other)))
+    for on_one_cloud in zip(*(night.deliveries for night in nights), strict=True):
+        found = [each.outcome for each in on_one_cloud]
+        assert found.count(Outcome.PUBLISHED) == 1
+        assert set(found) <= {Outcome.PUBLISHED, Outcome.UNCHANGED, Outcome.FAILED}
+
+
+def run_killed(desk: Desk, result: BuildResult, now: datetime, act: str) -> None:
+    """A night in a process of its own, which is killed when its journal of the first cloud tells of ``act``."""
+    journal = Journal(journal_file(desk.home, CLOUDS[0], desk.recipe.name), "test")
+    before = sum(1 for _ in journal.events())
+    child = os.fork()
+    if child == 0:
+        try:
+            run_one(desk, desk.home, result, now)
+        finally:
+            os._exit(0)
+    while not any(event.act == act for event in list(journal.events())[before:]):
+        time.sleep(0.002)
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), f"the run ended before {act}"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)

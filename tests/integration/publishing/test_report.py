@@ -61,7 +61,9 @@ def night(home: Home) -> Night:
     ]
     signature = {"img_signature_key_type": "ECC_SECP384R1", "img_signature_hash_method": "SHA-256"}
     product = ProductResult("qcow2", Path("/nowhere"), 17182720, {"sha256": "ab" * 32, "sha512": "cd" * 64}, signature)
-    good = BuildResult(made.recipe("tiny"), "r", [product], {}, {}, steps, True, 82.0, documents=documents)
+    taken = {"name": "base.qcow2", "uri": "https://me:secret@example.org/base.qcow2", "digest": {"sha256": "ef" * 32}}
+    facts = {"install": {"dependencies": [taken]}}
+    good = BuildResult(made.recipe("tiny"), "r", [product], {}, facts, steps, True, 82.0, documents=documents)
     broken = [StepResult("install", "install", StepStatus.FAILED, 1800.0, documents["boot-bios-serial.log"])]
     error = PipelineError(f"the installer waits {_ATTACK}", hint="look at it", details=["$ virt-install --name x"])
     bad = BuildResult(made.recipe("rhel-7"), "r", [], {}, {}, broken, True, 1800.0, error, home.root / "documents")
@@ -167,13 +169,19 @@ def test_links_lead_to_files_beside_the_page(home: Home) -> None:
     assert all((folder / link).is_file() for link in links)
     data = json.loads((folder / "report.json").read_text())
     assert (data["version"], data["verdict"]) == (1, "1 failed, 1 held back, 1 published")
+    assert data["recipes"][0]["made_from"] == [
+        {"name": "base.qcow2", "from": "https://example.org/base.qcow2", "digest": "sha256 efefefefefefefef…"}
+    ]
+    assert data["totals"] == {"published": 1, "held back": 1, "not built": 1}
     assert data["recipes"][0]["screens"] == [{"name": "boot-bios-screen.png"}]
 
 
 def test_markdown_tells_the_same_and_takes_no_orders_from_outside(home: Home) -> None:
     folder, _ = files.write(night(home), home, keep=5)
     text = (folder / "report.md").read_text()
+    assert "- made from base.qcow2" in text
     assert "| tiny | there | held back |" in text and "it grew by 61 %" in text
+    assert "./inv publish tiny --cloud there --let-through" in text
     assert "<script>" not in text.replace("\\<script\\>", "")
 
 

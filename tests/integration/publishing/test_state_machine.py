@@ -172,4 +172,4 @@ def test_every_sequence_leaves_consumers_one_newest_verified_image(peers: tuple[
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_many_long_sequences(peers: tuple[Peer, Peer]) -> None:
-    _run(peers, examples=150, steps=15)
+    _run(peers, examples=40, steps=12)

@@ -62,6 +62,8 @@ def test_what_target_or_recipe_ask_for_goes_first() -> None:
     assert release.choose_product(both, [CEPH], ProductFormat.QCOW2).format == "qcow2"
     with pytest.raises(PipelineError, match="makes no vmdk"):
         release.choose_product(both, [CEPH], ProductFormat.VMDK)
+    with pytest.raises(PipelineError, match="aki is what a disk starts with"):
+        release.choose_product(build("aki", "qcow2"), [CEPH], "aki")  # type: ignore[arg-type]
     with pytest.raises(PipelineError, match="makes no disk"):
         release.choose_product(build("aki"), [])
 
