@@ -33,11 +33,10 @@ def prepared(job: Job) -> Iterator[Product]:
     if job.request.is_copy:
         yield _copied(job)
         return
-    image = job.image()
+    data = staged_data(job, _verifier(job, job.image()))
+    image = job.image()  # its formats may be those of its source by now, its signature may be a new one
     verifier = _verifier(job, image)
     signed = verifier is not None
-    data = staged_data(job, verifier)
-    image = job.image()  # its formats may be those of its source by now
     data = unpacked(job, image, data, signed=signed)
     verdict = inspected(job, image, data)
     if verifier is not None:
