@@ -16,7 +16,7 @@ from pipeline.steps.debian.step import InstallDebian
 from pipeline.steps.image import InstallImage
 from pipeline.steps.kickstart.step import InstallKickstart
 from pipeline.steps.offline.step import Offline
-from pipeline.steps.products import Products
+from pipeline.steps.products import PARTS, Products
 from pipeline.steps.scan import Scan
 from pipeline.steps.sign.step import Sign
 from pipeline.steps.tiny.step import InstallTiny
@@ -40,6 +40,12 @@ def _installed(recipe: Recipe) -> Needs:
     return Needs(memory=memory + _QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
 
 
+def _produced(recipe: Recipe) -> Needs:
+    """Kernel and ramdisk are taken out of the disk in an appliance."""
+    parts = any(each.format in PARTS for each in recipe.products)
+    return _written(recipe) | _appliance(recipe) if parts else _written(recipe)
+
+
 def _booted(recipe: Recipe) -> Needs:
     return Needs(memory=recipe.boot_test.memory + _QEMU, disk=64 * MIB, guests=1)
 
@@ -50,7 +56,7 @@ STEPS: Sequence[Entry] = (
     Entry(InstallDebian(), deadline=2 * HOUR, needs=_appliance),
     Entry(InstallKickstart(), deadline=12 * HOUR, needs=_installed),
     Entry(Offline(), deadline=2 * HOUR, needs=_appliance),
-    Entry(Products(), deadline=4 * HOUR, needs=_written),
+    Entry(Products(), deadline=4 * HOUR, needs=_produced),
     Entry(Claims(), deadline=10 * MINUTE),
     Entry(BootTest(), deadline=2 * HOUR, needs=_booted),
     Entry(Scan(), deadline=2 * HOUR, needs=_appliance),

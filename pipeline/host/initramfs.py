@@ -36,7 +36,7 @@ class Archive:
 
     def finish(self) -> bytes:
         """The whole archive, uncompressed (the kernel also takes it compressed with gzip or xz)."""
-        return b"".join((*self._parts, _entry(0, _TRAILER, 0, b"")))
+        return b"".join((*self._parts, trailer()))
 
     def _add(self, path: str, mode: int, data: bytes) -> None:
         parent = str(PurePosixPath(path).parent)
@@ -45,14 +45,28 @@ class Archive:
         if path in self._names:
             raise ValueError(f"{path} is in the archive already")
         self._names.add(path)
-        self._parts.append(_entry(len(self._names), path, mode, data))
+        self._parts.append(entry(len(self._names), path, mode, data))
 
 
-def _entry(inode: int, path: str, mode: int, data: bytes) -> bytes:
-    name = path.encode() + b"\0"
+def trailer() -> bytes:
+    """What ends an archive."""
+    return entry(0, _TRAILER, 0, b"")
+
+
+def entry(
+    inode: int,
+    path: str,
+    mode: int,
+    data: bytes,
+    *,
+    owner: tuple[int, int] = (0, 0),
+    device: tuple[int, int] = (0, 0),
+) -> bytes:
+    """One entry: ``mode`` with its file type, ``owner`` as user and group, ``device`` as major and minor number."""
+    name = path.encode(errors="surrogateescape") + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
-    #         inode, mode, uid, gid, links, mtime, size, device x 4, name's length, checksum
-    numbers = (inode, mode, 0, 0, links, 0, len(data), 0, 0, 0, 0, len(name), 0)
+    #         inode, mode, uid, gid, links, mtime, size, file's device, device, name's length, checksum
+    numbers = (inode, mode, *owner, links, 0, len(data), 0, 0, *device, len(name), 0)
     header = b"070701" + b"".join(b"%08X" % number for number in numbers)
     return _padded(header + name) + _padded(data)
 

@@ -144,6 +144,7 @@ def convert(
     options: Options,
     *,
     own_layers: Path | None = None,
+    part: tuple[int, int] | None = None,
     limits: formats.Limits | None = None,
     progress: Progress = nothing,
     mode: int = 0o644,
@@ -151,7 +152,8 @@ def convert(
     """Write ``source`` as ``target`` in another format; return the verdict on what was written.
 
     ``target`` appears whole or not at all. ``own_layers`` is for the build line's overlays only: the folder under which
-    the source and all its backing files lie; images from outside may not have any. Raises ``FormatRefused``
+    the source and all its backing files lie; images from outside may not have any. ``part`` takes only that much of the
+    disk: offset and size in bytes. Raises ``FormatRefused``
     before QEMU runs when the source must not be converted, ``PipelineError`` when the conversion fails.
     """
     words = options.words()
@@ -161,16 +163,11 @@ def convert(
     else:
         claimed = _virtual_size_of_layer(source, source_format)
         inside, readable = str(source.resolve()), {str(own_layers.resolve()): own_layers}
-    command = [
-        "qemu-img",
-        "convert",
-        "-p",
-        "-f",
-        qemu_name(source_format),
-        *words,
-        inside,
-        f"{sandbox.INSIDE_OUT}/image",
-    ]
+    opened = ["-f", qemu_name(source_format), *words, inside]
+    if part is not None:
+        claimed = part[1]
+        opened = ["--image-opts", *words, _window(inside, source_format, *part)]
+    command = ["qemu-img", "convert", "-p", *opened, f"{sandbox.INSIDE_OUT}/image"]
     bounds = sandbox.Bounds(
         memory=4 << 30, seconds=int(options.timeout) * 16, files=256, written=claimed + claimed // 8 + (64 << 20)
     )
@@ -185,6 +182,15 @@ def convert(
         with atomic.new_file(target, mode=mode) as temporary:
             made.replace(temporary)
     return verdict
+
+
+def _window(inside: str, source_format: str, offset: int, size: int) -> str:
+    """A part of a disk, as a block driver's options; a comma in them is doubled (qemu(1), "-drive")."""
+    name = inside.replace(",", ",,")
+    driver = qemu_name(source_format)
+    return (
+        f"driver=raw,offset={offset},size={size},file.driver={driver},file.file.driver=file,file.file.filename={name}"
+    )
 
 
 def _virtual_size_of_layer(source: Path, source_format: str) -> int:

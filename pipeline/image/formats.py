@@ -8,16 +8,16 @@ nothing but a trailer. Nothing here opens what an image names, and nothing runs 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from oslo_utils.imageutils import format_inspector as oslo
 
-from pipeline.base.errors import PipelineError
 from pipeline.image import qcow2, vhd
+from pipeline.image.inspectors import matches, only_waits_for_the_end
+from pipeline.image.refusal import FormatRefused as FormatRefused
+from pipeline.image.refusal import Reason as Reason
 
 # Every inspector's header lies within the first mebibyte; fed as one block, no cut of the stream can hide it.
 _PREFIX = 1 << 20
@@ -27,33 +27,6 @@ _MAGICS = {b"QFI\xfb": "qcow2", b"QED\0": "qed", b"KDMV": "vmdk", b"vhdxfile": "
 # Names an image may be declared with for which no inspector exists (Glance's ``disk_formats``).
 UNDETECTABLE = frozenset({"ami", "ari", "aki", "ploop"})
 DETECTABLE = frozenset(oslo.ALL_FORMATS)
-
-
-class Reason(StrEnum):
-    """Why an image was refused."""
-
-    MISMATCH = "mismatch"  # not in the declared format
-    AMBIGUOUS = "ambiguous"  # several formats at once
-    UNSAFE = "unsafe"  # names files outside itself, or uses features nobody vouches for
-    TOO_LARGE = "too-large"  # the virtual size, or its ratio to the file's size, is beyond the limits
-    ENCRYPTED = "encrypted"
-    DAMAGED = "damaged"  # says of itself that it is corrupt or was not closed
-    TRUNCATED = "truncated"
-    UNREADABLE = "unreadable"  # its header makes no sense
-
-    @property
-    def is_safety(self) -> bool:
-        """Whether the image was refused for what it is, rather than for what it was said to be."""
-        return self not in (Reason.MISMATCH, Reason.AMBIGUOUS)
-
-
-class FormatRefused(PipelineError):
-    """An image that must not be stored, converted or booted, and why."""
-
-    def __init__(self, reason: Reason, message: str, *, detected: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.reason = reason
-        self.detected = detected
 
 
 @dataclass(frozen=True)
@@ -125,7 +98,7 @@ class FormatTap:
     @property
     def decided(self) -> bool:
         """Whether nothing but the stream's last bytes can still change what was detected."""
-        return self._fed and all(_only_waits_for_the_end(inspector) for inspector in self._watching)
+        return self._fed and all(only_waits_for_the_end(inspector) for inspector in self._watching)
 
     def finish(self, declared: str | None = None, *, require_match: bool = True) -> Verdict:
         """The verdict at the end of the stream.
@@ -168,11 +141,11 @@ class FormatTap:
                 self._watching.remove(inspector)
                 continue
             # Most formats are ruled out by the first block; from then on they cost nothing.
-            if inspector.complete and not _matches(inspector):
+            if inspector.complete and not matches(inspector):
                 self._watching.remove(inspector)
 
     def _one_match(self) -> oslo.FileInspector | None:
-        matched = [inspector for inspector in [*self._watching, *self._broken] if _matches(inspector)]
+        matched = [inspector for inspector in [*self._watching, *self._broken] if matches(inspector)]
         names = {inspector.NAME for inspector in matched}
         if names == {"iso", "gpt"}:
             # A hybrid ISO boots from CD and from USB stick alike; it is an ISO. The partition table's own check stays.
@@ -313,17 +286,3 @@ def _blocks(
             seek(size - _PREFIX)
             tap.skip(left - _PREFIX)
             seek = None
-
-
-def _matches(inspector: oslo.FileInspector) -> bool:
-    # A parser that stumbles over its own attributes did not recognise anything.
-    with contextlib.suppress(Exception):
-        return bool(inspector.format_match)
-    return False
-
-
-def _only_waits_for_the_end(inspector: oslo.FileInspector) -> bool:
-    if inspector.NAME == "luks":  # its size is counted, not written in its header
-        return False
-    regions = [inspector.region(name) for name in inspector.context_info]
-    return all(region.complete or isinstance(region, oslo.EndCaptureRegion) for region in regions)

@@ -15,7 +15,7 @@ from pipeline.image import properties
 from pipeline.recipes.fields import Bytes, Model, Name, Text, UserName, Word, raise_at
 from pipeline.recipes.guest import Customize, Sysprep
 from pipeline.recipes.install import Install
-from pipeline.recipes.product import BootTest, Product, Publish, Signing
+from pipeline.recipes.product import BootTest, Product, ProductFormat, Publish, Signing
 from pipeline.recipes.scan import Scan
 
 SAID_ELSEWHERE = {"architecture", "os_type", "os_distro", "os_version", "os_admin_user"}
@@ -86,7 +86,7 @@ class Recipe(Model):
     """What is changed in the installed system."""
     sysprep: Sysprep = Sysprep()
     """What is removed from it afterwards."""
-    products: Annotated[tuple[Product, ...], Field(min_length=1, max_length=8)]
+    products: Annotated[tuple[Product, ...], Field(min_length=1, max_length=16)]
     """The files to make, one of a format."""
     boot_test: BootTest = BootTest()
     """The proof that the products boot."""
@@ -115,6 +115,11 @@ class Recipe(Model):
         formats = [product.format for product in products]
         if len(set(formats)) != len(formats):
             raise ValueError("each format can be made once only")
+        if not any(product.is_whole_disk or product is ProductFormat.AMI for product in formats):
+            raise ValueError("one product must be a disk that can be booted: qcow2, raw, …, or ami")
+        parts = {ProductFormat.AKI, ProductFormat.ARI}
+        if set(formats) & {*parts, ProductFormat.AMI} and not parts <= set(formats):
+            raise ValueError("aki, ari and a disk belong together: the kernel, its ramdisk, and what they start")
         return products
 
     @field_validator("properties")

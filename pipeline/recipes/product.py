@@ -14,7 +14,11 @@ MIB = 1 << 20
 
 
 class ProductFormat(StrEnum):
-    """Formats of a disk image, named as the Image API's ``disk_format`` names them."""
+    """Formats of a finished image, named as the Image API names disk formats (and the container format ``ova``).
+
+    ``aki`` and ``ari`` are the kernel and the ramdisk out of the disk, ``ami`` is its root file system without a
+    partition table: what clouds start without a boot loader. ``iso`` is the system in memory, started from a CD.
+    """
 
     QCOW2 = "qcow2"
     RAW = "raw"
@@ -22,11 +26,26 @@ class ProductFormat(StrEnum):
     VHD = "vhd"
     VHDX = "vhdx"
     VDI = "vdi"
+    OVA = "ova"
+    ISO = "iso"
+    AKI = "aki"
+    ARI = "ari"
+    AMI = "ami"
 
     @property
     def can_compress(self) -> bool:
         """Whether clusters of this format can be compressed."""
         return self is ProductFormat.QCOW2
+
+    @property
+    def is_disk(self) -> bool:
+        """Whether a guest can be started from it, with or without a boot loader of its own."""
+        return self not in (ProductFormat.AKI, ProductFormat.ARI)
+
+    @property
+    def is_whole_disk(self) -> bool:
+        """Whether QEMU opens it as the disk with everything on it."""
+        return self.is_disk and self not in (ProductFormat.AMI, ProductFormat.OVA, ProductFormat.ISO)
 
 
 class Compression(StrEnum):

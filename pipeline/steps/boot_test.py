@@ -16,9 +16,10 @@ from typing import Any
 from pipeline.base.errors import PipelineError
 from pipeline.host import answers, firmware, guest, hardware, iso, process, qemu, triage
 from pipeline.host.accelerator import emulator
+from pipeline.host.boot_parts import command_line
 from pipeline.image import convert
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.product import Firmware
+from pipeline.recipes.model import OsType, Recipe
+from pipeline.recipes.product import Firmware, ProductFormat
 from pipeline.steps.step import Context, Stage
 
 # Nova's default for ``os_shutdown_timeout``, and how much longer an emulated guest may take.
@@ -27,11 +28,14 @@ _PATIENCE = {"kvm": 1, "tcg": 3}
 
 
 class BootTest:
-    """Boots the first product with every firmware the recipe lists; the others must hold the same disk.
+    """Boots the first disk with every firmware the recipe lists; the others must hold the same disk.
+
+    With ``aki`` and ``ari``, it also boots them with ``ami`` or the first disk, as a cloud does.
 
     Its facts: ``product``, ``memory`` (bytes), ``untested`` (published hardware properties that no boot here speaks
     for), ``firmware`` (name → ``seconds`` until user-data reported, ``powered_off`` by the power button,
-    ``accelerator``). Its documents: serial log and screenshot of each boot.
+    ``accelerator``), ``direct`` (the same of the kernel beside the disk). Its documents: serial log and screenshot of
+    each boot.
     """
 
     name = "boot_test"
@@ -60,23 +64,41 @@ class BootTest:
     def run(self, context: Context) -> Mapping[str, Any]:
         """Boot with one firmware after the other."""
         recipe = context.recipe
-        name, product = next(iter(context.products.items()))
-        _require_same_disk(context.products)
-        size = int(convert.info(product, name)["virtual-size"])
+        disks = {name: path for name, path in context.products.items() if ProductFormat(name).is_whole_disk}
+        _require_same_disk(disks)
+        name = next(iter([*disks, ProductFormat.AMI]))
         results = {}
-        for kind in recipe.boot_test.firmware:
+        for kind in recipe.boot_test.firmware if disks else ():
             context.progress.say(f"booting {name} with {kind.upper()} firmware")
-            results[str(kind)] = _boot(context, qemu.Disk(product, name, read_only=True), size, kind)
-        return {
-            "product": name,
+            results[str(kind)] = _boot(context, name, str(kind))
+        facts = {
+            "product": str(name),
             "memory": recipe.boot_test.memory,
             "untested": list(hardware.Hardware.from_properties(recipe.image_properties).untested),
             "firmware": results,
         }
+        if ProductFormat.AKI not in context.products:
+            return facts
+        context.progress.say("booting with the kernel and the ramdisk beside the disk")
+        return {**facts, "direct": _boot(context, name, "kernel", _direct(context))}
 
 
-def _boot(context: Context, product: qemu.Disk, size: int, kind: Firmware) -> dict[str, Any]:
+def _direct(context: Context) -> qemu.DirectBoot:
+    """The kernel as Nova's libvirt driver starts it."""
+    products, facts = context.products, context.facts["products"]
+    bus = hardware.Hardware.from_properties(context.recipe.image_properties).disk_bus
+    root = "/dev/vda" if bus == "virtio" else "/dev/sda"
+    given = {"os_command_line": command_line(root), **facts.get("properties", {}), **context.recipe.properties}
+    return qemu.DirectBoot(products[ProductFormat.AKI], products[ProductFormat.ARI], given["os_command_line"])
+
+
+def _boot(context: Context, name: str, kind: str, direct: qemu.DirectBoot | None = None) -> dict[str, Any]:
     recipe, wanted = context.recipe, context.recipe.boot_test
+    if direct is not None and ProductFormat.AMI in context.products:
+        name = ProductFormat.AMI
+    product = qemu.Disk(context.products[name], "raw" if name == ProductFormat.AMI else name, read_only=True)
+    size = int(convert.info(product.path, product.format)["virtual-size"])
+    firmware_kind = str(Firmware.BIOS) if direct else kind
     token = secrets.token_hex(16)
     overlay, seed = context.folder / f"{kind}-overlay.qcow2", context.folder / f"{kind}-seed.iso"
     process.run(["qemu-img", "create", "-q", "-f", "qcow2", overlay, str(size)])
@@ -84,11 +106,12 @@ def _boot(context: Context, product: qemu.Disk, size: int, kind: Firmware) -> di
     machine = qemu.Machine(
         name=f"{recipe.name}-boot-test",
         accelerator=context.accelerator,
-        hardware=hardware.Hardware.from_properties(recipe.image_properties, firmware=str(kind)),
+        hardware=hardware.Hardware.from_properties(recipe.image_properties, firmware=firmware_kind),
         memory=wanted.memory,
         vcpus=wanted.vcpus,
         disks=[qemu.Disk(overlay, "qcow2", base=product)],
         cdroms=[qemu.Disk(seed, "raw", read_only=True)],
+        direct=direct,
     )
     what = "user-data's report on ttyS0"
     with (
@@ -112,6 +135,9 @@ def _write_seed(target: Path, token: str, recipe: Recipe) -> None:
     name = "boot-test"
     metadata = {"instance-id": token, "uuid": token, "local-hostname": name, "hostname": name}
     user_data = f"#!/bin/sh\necho 'boot test {token}' > /dev/ttyS0\n".encode()
+    if recipe.os.type is OsType.WINDOWS:
+        # cloudbase-init has COM1 open for its log: what the script prints gets there.
+        user_data = f"rem cmd\r\n@echo boot test {token}\r\n".encode()
     if recipe.properties.get("img_config_drive") == "mandatory":
         iso.config_drive(target, metadata=metadata, user_data=user_data)
     else:
@@ -135,6 +161,8 @@ def _shutdown_time(context: Context) -> float:
 
 def _require_same_disk(products: Mapping[str, Path]) -> None:
     """Raise ``PipelineError`` unless every product holds the disk of the first one: its boot speaks for all."""
+    if not products:
+        return
     (first_name, first), *others = products.items()
     for name, path in others:
         formats = ["-f", convert.qemu_name(first_name), "-F", convert.qemu_name(name)]

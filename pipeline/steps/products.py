@@ -6,16 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import answers
-from pipeline.image import convert
-from pipeline.recipes.model import Recipe
+from pipeline.host import answers, boot_parts, initramfs, kernel, live_iso
+from pipeline.host.appliance import Appliance, Drive
+from pipeline.host.boot_parts import BootParts, command_line
+from pipeline.host.guest_system import GuestSystem
+from pipeline.image import convert, ova
+from pipeline.recipes.model import OsType, Recipe
+from pipeline.recipes.product import Product
+from pipeline.recipes.product import ProductFormat as Format
+from pipeline.steps.reproducible import EPOCH
 from pipeline.steps.step import Context, Stage
+
+# What is taken out of the disk's file systems.
+PARTS = (Format.AKI, Format.ARI, Format.AMI, Format.ISO)
 
 
 class Products:
     """Flattens the layers and writes every format the recipe asks for, without what the disk does not use.
 
-    Its facts: ``files`` (format → ``size`` and ``virtual_size`` in bytes).
+    Its facts: ``files`` (format → ``size`` and ``virtual_size`` in bytes); with ``aki`` also ``boot`` (where kernel and
+    ramdisk were in the guest, the root's UUID), and the property that a disk with partitions needs beside them.
     """
 
     name = "products"
@@ -26,25 +36,95 @@ class Products:
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The formats, and the version of the program that writes them."""
-        version = answers.version("qemu-img")
-        return {"products": [product.model_dump(mode="json") for product in recipe.products], "qemu-img": version}
+        """The formats, and the version of the program that writes them; what else an OVA tells."""
+        found: dict[str, Any] = {
+            "products": [product.model_dump(mode="json") for product in recipe.products],
+            "qemu-img": answers.version("qemu-img"),
+        }
+        made = {product.format for product in recipe.products}
+        if Format.OVA in made:
+            tested = recipe.boot_test
+            found["ova"] = [recipe.name, recipe.summary, str(recipe.os.type), tested.memory, tested.vcpus]
+        if made & set(PARTS):
+            found["appliance"] = kernel.newest().version
+        return found
 
     def sources(self) -> Sequence[Path]:
         """What converts."""
-        return [Path(str(convert.__file__))]
+        return [Path(str(module.__file__)) for module in (convert, ova, boot_parts, live_iso, initramfs)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Write one product after the other."""
-        files = {}
-        for product in context.recipe.products:
-            context.progress.say(f"writing {product.format}")
-            target = context.products[product.format]
-            options = convert.Options(
-                format=str(product.format), compression=convert.Compression(product.compression), ordered=True
-            )
-            verdict = convert.convert(
-                context.disk, "qcow2", target, options, own_layers=context.layers, progress=context.progress
-            )
-            files[str(product.format)] = {"size": target.stat().st_size, "virtual_size": verdict.virtual_size}
-        return {"files": files}
+        facts: dict[str, Any] = {}
+        made = {product.format for product in context.recipe.products}
+        parts = _take_out(context) if made & set(PARTS) else None
+        if Format.AKI in made and parts is not None:
+            facts["boot"] = {"kernel": parts.kernel, "ramdisk": parts.ramdisk, "root": parts.root_uuid}
+            if Format.AMI not in made:
+                facts["properties"] = {"os_command_line": command_line(f"UUID={parts.root_uuid}")}
+        facts["files"] = {str(product.format): _write(context, product, parts) for product in context.recipe.products}
+        return facts
+
+
+def _write(context: Context, product: Product, parts: BootParts | None) -> dict[str, Any]:
+    context.progress.say(f"writing {product.format}")
+    target = context.products[product.format]
+    virtual_size: int | None = None
+    if product.format is Format.OVA:
+        virtual_size = _package(context, target)
+    elif product.format is Format.ISO:
+        live_iso.write(target, context.recipe.name, _kernel(context), _root(context), context.folder)
+        _root(context).unlink()
+        virtual_size = target.stat().st_size
+    elif product.format.is_disk:
+        part = parts.root if parts and product.format is Format.AMI else None
+        virtual_size = _convert(context, product, target, part)
+    return {"size": target.stat().st_size, "virtual_size": virtual_size}
+
+
+def _convert(context: Context, product: Product, target: Path, part: tuple[int, int] | None) -> int | None:
+    name = "raw" if product.format is Format.AMI else str(product.format)
+    options = convert.Options(format=name, compression=convert.Compression(product.compression), ordered=True)
+    return convert.convert(
+        context.disk, "qcow2", target, options, own_layers=context.layers, part=part, progress=context.progress
+    ).virtual_size
+
+
+def _package(context: Context, target: Path) -> int:
+    recipe, disk = context.recipe, context.folder / "disk.vmdk"
+    options = convert.Options(format="vmdk", ordered=True)
+    convert.convert(context.disk, "qcow2", disk, options, own_layers=context.layers, progress=context.progress)
+    described = ova.Described(
+        recipe.name,
+        recipe.summary,
+        recipe.disk.size,
+        recipe.boot_test.memory,
+        recipe.boot_test.vcpus,
+        windows=recipe.os.type is OsType.WINDOWS,
+    )
+    ova.write(target, disk, described, time=EPOCH)
+    disk.unlink()
+    return recipe.disk.size
+
+
+def _take_out(context: Context) -> BootParts:
+    """Kernel and ramdisk out of the finished disk."""
+    appliance = Appliance(context.accelerator, context.home.cache / "appliance", context.folder, context.log)
+    context.progress.say("taking kernel and ramdisk out of the image")
+    with appliance.launched([Drive(context.disk, "qcow2", read_only=True)]) as handle:
+        system = GuestSystem.open(handle, context.log)
+        parts = boot_parts.find(system)
+        made = context.products
+        parts.save(system, _kernel(context), made.get(Format.ARI))
+        if Format.ISO in made:
+            context.progress.say("reading the root file system")
+            handle.tar_out("/", str(_root(context)), numericowner=True)
+    return parts
+
+
+def _kernel(context: Context) -> Path:
+    return context.products.get(Format.AKI, context.folder / "vmlinuz")
+
+
+def _root(context: Context) -> Path:
+    return context.folder / "root.tar"

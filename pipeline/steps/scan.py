@@ -15,6 +15,7 @@ from pipeline.host import kernel, scrub, software
 from pipeline.host.appliance import Appliance
 from pipeline.recipes.kickstart import KickstartInstall
 from pipeline.recipes.model import Recipe
+from pipeline.recipes.product import ProductFormat
 from pipeline.signing import private_file, scan
 from pipeline.signing.scan import needles
 from pipeline.signing.scan import scan as scanning
@@ -60,10 +61,11 @@ class Scan:
         revealed = {name: secrets.reveal(name, context.home).value.encode() for name in _names(context.recipe)}
         known = {name: value for name, value in revealed.items() if len(value) >= needles.MIN_SECRET}
         # A raw product needs no decoding.
-        chosen = "raw" if "raw" in context.products else next(iter(context.products))
+        disks = [ProductFormat(name) for name in context.products if ProductFormat(name).is_whole_disk]
+        chosen = next((each for each in (ProductFormat.RAW, *disks) if each in context.products), ProductFormat.AMI)
         examined = scanning.examine(
             context.products[chosen],
-            chosen,
+            "raw" if chosen is ProductFormat.AMI else str(chosen),
             appliance,
             secrets=[*known.values(), *_from_file()],
             allowances=[Allowance(**each.model_dump()) for each in context.recipe.scan.allow],
