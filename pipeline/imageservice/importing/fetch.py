@@ -38,8 +38,7 @@ def fetched(job: Job, verifier: Verifier | None) -> Staged:
     if job.request.method == "glance-download":
         with glance.opened(job) as (source, digest):
             return _stage_source(job, source, verifier, [digest])
-    left = left_behind(job)
-    begun = job.service.staging.take_over(left, attempt=job.attempt) if left is not None else None
+    begun = _taken_over(job)
     if begun is None:
         with contextlib.closing(_web_source(job, None)) as source:
             return _stage_source(job, source, verifier)
@@ -50,6 +49,15 @@ def fetched(job: Job, verifier: Verifier | None) -> Staged:
                 return _stage_source(job, source, verifier, begun=begun)
             begun.writer.abort()  # the server has other data by now, which it sends from its first byte on
             return _stage_source(job, source, verifier)
+
+
+def _taken_over(job: Job) -> Begun | None:
+    """What a dead worker has fetched so far, as this one's; where the store cannot go on with it, it is removed."""
+    left, staging = left_behind(job), job.service.staging
+    begun = staging.take_over(left, attempt=job.attempt) if left is not None else None
+    if left is not None and begun is None:
+        staging.discard(left)
+    return begun
 
 
 def left_behind(job: Job) -> Incomplete | None:
@@ -88,7 +96,7 @@ def _stage_source(
 ) -> Staged:
     whole = None if source.size is None else source.begin + source.size
     _reserve_staging(job, whole)
-    if source.validator is not None:
+    if source.validator is not None and job.request.method == "web-download":
         job.remember(partial={"attempt": job.attempt, "validator": source.validator, "boot": _boot()})
     # What may be compressed is inspected when it has been unpacked.
     inspect = "image_decompression" not in job.service.settings.imports.plugins

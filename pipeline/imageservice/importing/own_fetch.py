@@ -15,6 +15,7 @@ from pipeline.imageservice.catalog.tasks import Task
 from pipeline.imageservice.data.control import Control
 from pipeline.imageservice.data.running import Stopping, running
 from pipeline.imageservice.importing.run import run_fetch
+from pipeline.imageservice.importing.wanted import Wanted
 from pipeline.imageservice.service import Service
 
 log = logging.getLogger("imageservice.import")
@@ -35,7 +36,7 @@ def start(service: Service, task: Task, token: str) -> None:
 def _fetch(service: Service, task: Task, token: str) -> None:
     control = Control()
     try:
-        with running.listed(control):
+        with running.listed(control), Wanted(service) as wanted, wanted.watched(task, control):
             run_fetch(service, task, control, token)
     except Stopping:
         log.info("task %s is left for a worker", task.id)

@@ -7,6 +7,8 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
 
 from pipeline.imageservice.catalog import images, service_notes
 from pipeline.imageservice.catalog.tasks import Task
@@ -21,16 +23,25 @@ _PAUSE = 0.3
 
 
 class Wanted:
-    """Looks after the images of running tasks; one statement or two, and only while there are any."""
+    """Looks after the images of running tasks as a context manager; a few statements, and only while there are any."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._changed = threading.Condition()
+        self._over = False
         self._watched: dict[str, tuple[str, Control]] = {}  # by the task's id: its image's, and what ends it
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Begin to look, beside everything else."""
         threading.Thread(target=self._run, name="wanted", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify()
 
     @contextlib.contextmanager
     def watched(self, task: Task, control: Control) -> Iterator[None]:
@@ -50,8 +61,10 @@ class Wanted:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._watched:
+                while not self._watched and not self._over:
                     self._changed.wait()
+                if self._over:
+                    return
             time.sleep(_PAUSE)
             try:
                 self._look()

@@ -76,13 +76,13 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop."""
         log.info("worker ready")
-        self._wanted.start()
-        while not self._stop.is_set():
-            for chore in self._chores:
-                if chore.due <= time.monotonic() and not self._stop.is_set():
-                    self._do(chore)
-            if not self._take():
-                self._stop.wait(_PAUSE)
+        with self._wanted:
+            while not self._stop.is_set():
+                for chore in self._chores:
+                    if chore.due <= time.monotonic() and not self._stop.is_set():
+                        self._do(chore)
+                if not self._take():
+                    self._stop.wait(_PAUSE)
         running.stop()
         running.wait(_LAST_WORDS)
 

@@ -168,7 +168,7 @@ def test_either_is_killed(nodes: Nodes, origin: Web, method: str, victim: str) -
     origin.files["nodes.img"] = DATA
     for moment in (0.1, 0.5):
         image_id = nodes.stage() if method == "glance-direct" else nodes.running["first"].create()
-        more = {} if method == "glance-direct" else {"uri": origin.url("/nodes.img")}
+        more = {} if method == "glance-direct" else {"uri": origin.url("/resume/1000000000/nodes.img")}
         nodes.ask(image_id, method, **more)
         time.sleep(moment)
         kill_all(nodes.running[victim])
