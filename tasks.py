@@ -235,6 +235,8 @@ _CLOUD = "a cloud of clouds.yaml (default: those of recipes/nightly.yaml)"
         "set": "a variable of the recipes, as name=value (may be repeated)",
         "cloud": _CLOUD,
         "stores": "stores to put the images in, separated by commas, or all",
+        "all-stores": "as --stores all",
+        "import": "have the cloud import them, by glance-direct or by web-download from this machine",
         "plan": "only say what would be created, changed, hidden and renamed, and why",
         "let-through": "show images that a gate has held back",
         "again": "publish images that were taken back with ./inv withdraw",
@@ -248,6 +250,8 @@ def publish(
     set: list[str] | None = None,
     cloud: str = "",
     stores: str = "",
+    all_stores: bool = False,
+    import_: str = "",
     plan: bool = False,
     let_through: bool = False,
     again: bool = False,
@@ -257,7 +261,8 @@ def publish(
     from pipeline.face import publishing
     from pipeline.publishing.delivery import Choice
 
-    choice = Choice(let_through=let_through, again=again)
+    choice = Choice(let_through=let_through, again=again, method=publishing.chosen_method(import_))
+    stores = publishing.all_or(stores, all_stores=all_stores)
     publishing.publish(recipes or (), set or (), cloud=cloud, stores=stores, plan=plan, choice=choice, ci=ci)
 
 

@@ -5,7 +5,10 @@ A room that works for long takes a ``Progress`` and calls it; it never prints. `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+from pipeline.base.errors import PipelineError
 
 
 class Progress(Protocol):
@@ -18,6 +21,13 @@ class Progress(Protocol):
         """What is being done now, in a few words: "waiting for the guest to boot"."""
 
 
+class Part(Progress, Protocol):
+    """The progress of one part of a piece of work."""
+
+    def ended(self, error: PipelineError | None) -> None:
+        """It is over; with ``error`` it failed."""
+
+
 class Nothing:
     """A progress that nobody watches."""
 
@@ -27,5 +37,14 @@ class Nothing:
     def say(self, text: str) -> None:
         """Ignore it."""
 
+    def ended(self, error: PipelineError | None) -> None:
+        """Ignore it."""
+
 
 nothing = Nothing()
+
+
+def part_of(progress: Progress, name: str) -> Part:
+    """The part ``name`` of a progress, where that can show parts."""
+    part: Callable[[str], Part] | None = getattr(progress, "part", None)
+    return part(name) if part is not None else nothing

@@ -20,6 +20,7 @@ from pipeline.engine.options import BuildOptions
 from pipeline.face import building, task
 from pipeline.face.task import Exit
 from pipeline.publishing import campaign, delivery, nightly, release, rivals, tables
+from pipeline.publishing.carrier import METHODS
 from pipeline.publishing.delivery import Choice, Delivery, Preview, Sender
 from pipeline.publishing.marks import Part
 from pipeline.publishing.publication import Outcome
@@ -28,6 +29,7 @@ from pipeline.publishing.report import files as reports
 from pipeline.publishing.report import messages
 from pipeline.publishing.rotation import deletes
 from pipeline.publishing.rotations import rotate_all
+from pipeline.publishing.stores import ALL
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.nightly import Nightly, Target
 from pipeline.recipes.product import Visibility
@@ -171,6 +173,20 @@ def sender(home: Home) -> Sender:
     """Who publishes in this call."""
     now = datetime.now(UTC)
     return Sender(home, nightly.new_run(now), now)
+
+
+def chosen_method(name: str) -> str:
+    """The import method that is named, empty for none. Raises ``PipelineError`` when publishing cannot use it."""
+    if name and name not in METHODS:
+        raise PipelineError(f"--import {name[:80]}: it is one of {', '.join(METHODS)}")
+    return name
+
+
+def all_or(stores: str, *, all_stores: bool) -> str:
+    """What ``--stores`` and ``--all-stores`` say together. Raises ``PipelineError`` when they contradict each other."""
+    if all_stores and stores not in ("", ALL):
+        raise PipelineError(f"--all-stores and --stores {stores[:80]} contradict each other", hint="give one of them")
+    return ALL if all_stores else stores
 
 
 def chosen_targets(cloud: str, stores: str = "") -> tuple[Target, ...]:

@@ -93,7 +93,7 @@ def _one(offer: Offer | BuildResult, target: Target, sender: Sender, choice: Cho
         failure = offer.error or PipelineError("there is nothing to publish")
         error = PipelineError(f"the build failed: {failure.message}", hint=failure.hint)
         return Delivery(offer.recipe.name, target.cloud, Outcome.NOT_BUILT, error=error)
-    shown = Shown(watch, offer.recipe, target.cloud)
+    shown = Shown(watch, offer.recipe, f"publish to {target.cloud}")
     delivery = deliver(offer, target, sender, choice, shown)
     shown.ended(delivery.error)
     return delivery

@@ -14,7 +14,10 @@ from pipeline.publishing.cloud_errors import CloudError, NotAllowed
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.journal import Journal
+from pipeline.publishing.offering import offered
 from pipeline.publishing.wanted import Wanted
+
+GLANCE_DIRECT, WEB_DOWNLOAD = METHODS = ("glance-direct", "web-download")
 
 
 class CopyNotAllowed(CloudError):
@@ -23,20 +26,23 @@ class CopyNotAllowed(CloudError):
 
 @dataclass(frozen=True)
 class Carrier:
-    """Carries one image to ``stores``; none means the cloud's default."""
+    """Carries one image to ``stores``; none means the cloud's default. ``method``: the import a person asks for."""
 
     api: ImageApi
     wanted: Wanted
     stores: Sequence[str]
     journal: Journal
     progress: Progress
+    method: str = ""
 
     def bring(self, record: ImageRecord) -> ImageRecord:
         """The record once its bytes are in every store. Raises ``CopyNotAllowed`` when ``bring_by_import`` is left."""
+        if self.method and not record.is_active:
+            return self._bring_as_asked(record)
         several = len(self.stores) > 1
         methods = self.api.import_methods() if several and not self._is_everywhere(record) else frozenset()
         if several and not record.is_active and ("copy-image" not in methods or self._had_to_import()):
-            if "glance-direct" in methods:
+            if GLANCE_DIRECT in methods:
                 return self.bring_by_import(record)
             raise self._one_store_only()
         if not record.is_active:
@@ -46,17 +52,35 @@ class Carrier:
         try:
             return self._copy(record)
         except NotAllowed:
-            if "glance-direct" in methods and record.state is not None and not record.state.was_verified:
+            if GLANCE_DIRECT in methods and record.state is not None and not record.state.was_verified:
                 raise CopyNotAllowed(f"cloud {self.api.cloud} does not let this user copy images") from None
             raise
 
     def bring_by_import(self, record: ImageRecord) -> ImageRecord:
         """The record once its bytes are in every store, by a single import."""
         self.journal.note("import", record.id, stores=list(self.stores))
-        self.progress.say(f"uploading to {self.api.cloud}, for the stores {', '.join(self.stores)}")
+        self.progress.say(f"uploading to {self.api.cloud}" + self._for_stores)
         return self.api.upload_to_all(
             record.id, self.wanted.path, self.wanted.size, self.stores, progress=self.progress
         )
+
+    def _bring_as_asked(self, record: ImageRecord) -> ImageRecord:
+        open_ = self.api.import_methods()
+        if self.method not in open_:
+            raise CloudError(
+                f"cloud {self.api.cloud} does not offer the import method {self.method}",
+                hint=f"it offers {', '.join(sorted(open_)) or 'none'}",
+            )
+        if self.method == GLANCE_DIRECT:
+            return self.bring_by_import(record)
+        self.journal.note("import", record.id, stores=list(self.stores))
+        self.progress.say(f"offered to {self.api.cloud}" + self._for_stores)
+        with offered(self.wanted.path, self.wanted.sha512, self.api.url) as uri:
+            return self.api.fetch_to_all(record.id, uri, self.wanted.size, self.stores, progress=self.progress)
+
+    @property
+    def _for_stores(self) -> str:
+        return f", for the stores {', '.join(self.stores)}" if self.stores else ""
 
     def _upload(self, record: ImageRecord) -> ImageRecord:
         first = self.stores[0] if self.stores else None

@@ -44,7 +44,8 @@ class Overtaken(CloudError):
 
 @dataclass
 class ChainPublication:
-    """The publication of ``wanted`` in ``stores`` (all of which must hold it; none: the cloud's default).
+    """The publication of ``wanted`` in ``stores`` (all of which must hold it; none: the cloud's default), by the import
+    ``method`` where one is asked for.
 
     ``read`` and ``waiting`` tell afterwards what was read back, and which members still have to accept the image.
     """
@@ -55,6 +56,7 @@ class ChainPublication:
     view: Viewpoint
     certificates: CertificateSource
     stores: tuple[str, ...] = ()
+    method: str = ""
     progress: Progress = nothing
     situation: Situation | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -214,7 +216,7 @@ class ChainPublication:
 
     def _transfer(self, record: ImageRecord) -> ImageRecord:
         """Bring the bytes to every store, in the way that this cloud offers and this user may go."""
-        carrier = Carrier(self.api, self.wanted, self.stores, self.journal, self.progress)
+        carrier = Carrier(self.api, self.wanted, self.stores, self.journal, self.progress, self.method)
         with self._timed("upload"):
             try:
                 return carrier.bring(record)

@@ -35,12 +35,13 @@ from pipeline.signing.certificates import CertificateSource, LocalCertificates
 @dataclass(frozen=True)
 class Choice:
     """What a person decided: to show an image although a gate tripped, to publish again what was taken back, to leave
-    alone what exists with other bytes.
+    alone what exists with other bytes, the method by which the cloud is to import images (empty: as it offers).
     """
 
     let_through: bool = False
     again: bool = False
     only_new: bool = False
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ class _Attempt:
             view=view,
             certificates=self._certificates(wanted),
             stores=chosen,
+            method=self.choice.method,
             progress=self.progress,
         )
 

@@ -47,6 +47,9 @@ class Adapter(Protocol):
     def request(self, url: str, method: str, **options: Any) -> Any:
         """Send a request to the endpoint's ``url``."""
 
+    def get_endpoint(self) -> str | None:
+        """The endpoint's own URL."""
+
 
 class Http:
     """Requests to one cloud, called ``cloud`` in messages."""
@@ -58,6 +61,15 @@ class Http:
         self.cloud = cloud
         self.patience = patience
         self._guard = guard
+
+    @property
+    def url(self) -> str:
+        """The endpoint's URL. Raises ``CloudError`` when the cloud has none."""
+        with self._translated("find the image service"):
+            found = self._adapter.get_endpoint()
+        if not found:
+            raise CloudError(f"cloud {self.cloud} has no image service")
+        return found
 
     def guarded(self, guard: Callable[[], None]) -> Http:
         """The same, with ``guard`` asked before each request that changes anything; it raises to prevent that."""

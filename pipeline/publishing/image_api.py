@@ -14,6 +14,7 @@ from pipeline.publishing.cloud_errors import Conflict, Refused, Stuck, Unreachab
 from pipeline.publishing.http import UPLOAD_TIMEOUT
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.image_records import ImageRecords, path_of
+from pipeline.publishing.store_bars import StoreBars
 
 _BUSY = ("saving", "importing", "uploading")
 _LOCK = "os_glance_import_task"
@@ -21,6 +22,11 @@ _LOCK = "os_glance_import_task"
 
 class ImageApi(ImageRecords):
     """One cloud's image service. Uploads and copies settle what they were asked for, as changes of records do."""
+
+    @property
+    def url(self) -> str:
+        """Where the service is. Raises ``CloudError`` when the cloud has none."""
+        return self._http.url
 
     def guarded(self, guard: Callable[[], None]) -> ImageApi:
         """The same cloud, with ``guard`` asked before each request that changes anything; it raises to prevent that."""
@@ -64,12 +70,29 @@ class ImageApi(ImageRecords):
             except (Unreachable, Conflict):
                 if attempt == self.patience.attempts:
                     raise
-        wish = {"method": {"name": "glance-direct"}, "stores": list(stores), "all_stores_must_succeed": True}
+        return self._taken(image_id, {"name": "glance-direct"}, size, stores, progress)
+
+    def fetch_to_all(
+        self, image_id: str, uri: str, size: int, stores: Sequence[str], *, progress: Progress = nothing
+    ) -> ImageRecord:
+        """Have the service fetch ``size`` bytes from ``uri`` into ``stores``, by default one; the record once active.
+
+        Raises ``Refused`` when it may not fetch from there, ``Stuck`` when it fails.
+        """
+        return self._taken(image_id, {"name": "web-download", "uri": uri}, size, stores, progress)
+
+    def _taken(
+        self, image_id: str, method: Mapping[str, Any], size: int, stores: Sequence[str], progress: Progress
+    ) -> ImageRecord:
+        """Ask for an import and wait for its end."""
+        wish = {"method": dict(method), "stores": list(stores), "all_stores_must_succeed": True}
+        if not stores:
+            wish = {"method": dict(method)}
         try:
             self._import(image_id, wish)
         except (Unreachable, Conflict):
             pass  # whether it took effect shows in what becomes of the image
-        record = self._imported(image_id, stores, progress)
+        record = self._imported(image_id, stores, progress, asked=True)
         missing = [store for store in stores if store not in record.stores]
         if missing or not record.is_active:
             failed = record.properties.get("os_glance_failed_import") or ", ".join(missing)
@@ -130,33 +153,44 @@ class ImageApi(ImageRecords):
                 return record
         raise Stuck(f"cloud {self.cloud} leaves image {image_id} {status}")
 
-    def _imported(self, image_id: str, stores: Sequence[str], progress: Progress) -> ImageRecord:
-        """The image once no import or copy of it runs any more; as long as something moves, that may take for ever."""
-        seen: tuple[int, str] | None = None
-        for progressed in self.patience.until_settled():
-            record = self._there(image_id)
-            running = record.properties.get("os_glance_importing_to_stores") or record.properties.get(_LOCK)
-            if not running and record.status not in _BUSY:
-                return record
-            arrived = sum(store in record.stores for store in stores)
-            moved = (arrived, self._said(image_id))
-            if moved != seen:
-                seen = moved
-                progress.advance(arrived, len(stores), "stores")
-                progressed()
+    def _imported(
+        self, image_id: str, stores: Sequence[str], progress: Progress, *, asked: bool = False
+    ) -> ImageRecord:
+        """The image once no import or copy of it runs any more; as long as something moves, that may take for ever.
+
+        ``asked``: one was begun for sure, so that its task tells of it even when it is over already.
+        """
+        seen: tuple[object, ...] | None = None
+        bars = StoreBars(progress, stores)
+        with contextlib.closing(bars):
+            for progressed in self.patience.until_settled():
+                record = self._there(image_id)
+                running = record.properties.get("os_glance_importing_to_stores") or record.properties.get(_LOCK)
+                task = self._newest_task(image_id) if asked or seen or running or record.status in _BUSY else {}
+                done = bars.show(task)
+                if not running and record.status not in _BUSY:
+                    return record
+                arrived = sum(store in record.stores for store in stores)
+                moved = (arrived, task.get("message"), done)
+                if moved != seen:
+                    seen = moved
+                    progress.advance(arrived, len(stores) or None, "stores")
+                    progressed()
         raise Stuck(f"cloud {self.cloud} does not finish importing image {image_id} to {', '.join(stores)}")
 
     def _said(self, image_id: str) -> str:
         """The last message of the image's newest task; services without such tasks say nothing."""
+        return str(self._newest_task(image_id).get("message") or "")[:300]
+
+    def _newest_task(self, image_id: str) -> Mapping[str, Any]:
+        """What is told of the image's newest task; nothing where there is none, or the service has no such tasks."""
         try:
             answer = self._http.patiently("GET", f"{path_of(image_id)}/tasks", f"look at the tasks of image {image_id}")
             tasks = answer.json()["tasks"]
         except (Refused, KeyError, TypeError):
-            return ""
-        if not tasks:
-            return ""
-        newest = max(tasks, key=lambda task: str(task.get("created_at")))
-        return str(newest.get("message") or "")[:300]
+            return {}
+        newest: Mapping[str, Any] = max(tasks, key=lambda task: str(task.get("created_at")), default={})
+        return newest
 
     def _complete(self, record: ImageRecord, size: int) -> ImageRecord:
         if not record.is_active or record.size != size:

@@ -59,11 +59,11 @@ class Watch:
 
 
 class Shown:
-    """The progress of one recipe's publication to one cloud, from its making to ``ended``."""
+    """The progress of one recipe's publication to one cloud, or of a part of that, from its making to ``ended``."""
 
-    def __init__(self, watch: Watch, recipe: str, cloud: str) -> None:
+    def __init__(self, watch: Watch, recipe: str, step: str) -> None:
         self._watch = watch
-        self._recipe, self._step = recipe, f"publish to {cloud}"
+        self._recipe, self._step = recipe, step
         self._began = time.monotonic()
         watch.event(events.StepStarted(recipe=recipe, step=self._step, log=""))
 
@@ -76,6 +76,10 @@ class Shown:
         """As ``Progress.say``."""
         self._watch.check()
         self._watch.event(events.StepSaid(recipe=self._recipe, step=self._step, text=text))
+
+    def part(self, name: str) -> Shown:
+        """A bar of its own for a part of the publication."""
+        return Shown(self._watch, self._recipe, f"{self._step}, {name}")
 
     def ended(self, error: PipelineError | None) -> None:
         """Show how it ended."""

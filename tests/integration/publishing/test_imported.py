@@ -1,0 +1,116 @@
+"""Publications that a cloud imports: sent to its staging, or fetched from this machine; a bar for each store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from pipeline.base.errors import PipelineError
+from pipeline.engine import events
+from pipeline.face import publishing
+from pipeline.publishing import campaign, release
+from pipeline.publishing.carrier import METHODS
+from pipeline.publishing.delivery import Choice, Delivery
+from pipeline.publishing.offering import offered
+from pipeline.publishing.publication import Outcome
+from pipeline.recipes.nightly import Target
+from tests.environments.imageservice import ImageService, image_service
+from tests.integration.publishing.conftest import Desk, write_clouds
+
+pytestmark = pytest.mark.server
+
+
+class Seen:
+    """A monitor that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[events.Event] = []
+
+    def event(self, event: events.Event) -> None:
+        self.events.append(event)
+
+    def tick(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def fetching() -> Iterator[ImageService]:
+    """A service that may fetch from this machine."""
+    fetch = {"allowed_networks": ["127.0.0.1/32"], "allowed_ports": [], "disallowed_ports": [22]}
+    with image_service(fetch=fetch) as running:
+        yield running
+
+
+def publish(
+    desk: Desk, service: ImageService, content: str, stores: tuple[str, ...], method: str
+) -> tuple[Delivery, Seen]:
+    write_clouds(desk.home.root.parent / "clouds.yaml", {"here": (service.url, "admin-token")})
+    desk.services["here"] = service
+    sender, seen = desk.sender, Seen()
+    offer = release.of_build(desk.build(content), desk.home, sender.publisher, desk.now)
+    (delivery,) = campaign.publish_offer(
+        offer, [Target(cloud="here", stores=stores)], sender, monitors=[seen], choice=Choice(method=method)
+    )
+    return delivery, seen
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("stores", [("one", "two"), ()])
+def test_a_build_is_imported(desk: Desk, fetching: ImageService, method: str, stores: tuple[str, ...]) -> None:
+    delivery, seen = publish(desk, fetching, f"{method}{stores}", stores, method)
+    assert (delivery.outcome, delivery.error) == (Outcome.PUBLISHED, None)
+    image = desk.newest()
+    assert set(image.stores) == (set(stores) or {"one"})
+    (task,) = fetching.request("GET", f"/v2/images/{image.id}/tasks", "admin").json()["tasks"]
+    assert task["input"]["import_req"]["method"]["name"] == method
+    bars = {event.step for event in seen.events if isinstance(event, events.StepProgress)}
+    ended = {event.step for event in seen.events if isinstance(event, events.StepFinished)}
+    assert {f"publish to here, store {name}" for name in stores} <= bars & ended
+
+
+def test_a_service_that_may_not_fetch_from_here_says_so(desk: Desk, service: ImageService) -> None:
+    delivery, _ = publish(desk, service, "refused", ("one", "two"), "web-download")
+    assert delivery.outcome is Outcome.FAILED
+    assert delivery.error is not None
+    assert "does not pass filtering" in str(delivery.error)
+    assert desk.images() == []
+
+
+def test_a_method_that_is_not_offered(desk: Desk) -> None:
+    with image_service(imports={"methods": ["copy-image"]}) as closed:
+        delivery, _ = publish(desk, closed, "closed", ("one",), "glance-direct")
+    assert delivery.error is not None
+    assert "does not offer the import method glance-direct" in delivery.error.message
+
+
+def test_words_of_the_command_line() -> None:
+    assert publishing.chosen_method("web-download") == "web-download"
+    assert (publishing.all_or("a,b", all_stores=False), publishing.all_or("", all_stores=True)) == ("a,b", "all")
+    with pytest.raises(PipelineError, match="it is one of glance-direct, web-download"):
+        publishing.chosen_method("copy-image")
+    with pytest.raises(PipelineError, match="contradict each other"):
+        publishing.all_or("a", all_stores=True)
+
+
+def test_what_is_offered_and_to_whom(tmp_path: Path) -> None:
+    file = tmp_path / "disk.raw"
+    file.write_bytes(bytes(range(256)) * 1000)
+    data = file.read_bytes()
+    with offered(file, "digest", "http://127.0.0.1:9292/v2") as uri:
+        whole = requests.get(uri, timeout=30)
+        assert (whole.status_code, whole.content, whole.headers["ETag"]) == (200, data, '"digest"')
+        rest = requests.get(uri, headers={"Range": "bytes=1000-", "If-Range": '"digest"'}, timeout=30)
+        assert (rest.status_code, rest.content) == (206, data[1000:])
+        assert rest.headers["Content-Range"] == f"bytes 1000-{len(data) - 1}/{len(data)}"
+        other = requests.get(uri, headers={"Range": "bytes=1000-", "If-Range": '"another"'}, timeout=30)
+        assert (other.status_code, other.content) == (200, data)
+        for guess in (uri.rpartition("/")[0], uri[:-1], uri.replace("disk", "%2e%2e/disk"), uri.partition("/disk")[0]):
+            assert requests.get(guess, timeout=30).status_code == 404
+    with pytest.raises(requests.ConnectionError):
+        requests.get(uri, timeout=5)
