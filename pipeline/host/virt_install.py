@@ -30,6 +30,8 @@ from pipeline.host.stall import Policy
 # The user that daemons without files of their own run as; libvirt wants one that has a name.
 _USER = "nobody"
 _TEMPORARY = "pipeline-run-"
+_SESSION, _SYSTEM = "qemu:///session", "qemu:///system"
+_ONLY = "install"
 _START = 60.0  # seconds until the daemon answers
 _EVENT = re.compile(r"^(?P<when>\S+ \S+): event (?P<name>\w+) for domain '[^']*': (?P<data>.*)$", re.MULTILINE)
 _STAMP = "%Y-%m-%d %H:%M:%S"
@@ -63,6 +65,10 @@ class Libvirt:
         """Ask libvirt. As ``process.run``."""
         return self.run("virsh", "--quiet", "--connect", self.uri, *words, timeout=timeout, check=check)
 
+    def domain(self, name: str) -> str:
+        """What to call a guest: unique where others have guests, else short, as it is part of sockets' paths."""
+        return _ONLY if self.uri == _SESSION else f"{name}.{Owner.current().mark}"
+
     def give(self, path: Path) -> Path:
         """Make a file readable to the daemon's user, and to nobody else."""
         if self.user is not None:
@@ -84,10 +90,11 @@ def session(log: IO[bytes], accelerator: str) -> Iterator[Libvirt]:
     user = _ordinary_user()
     with _private_folder(user) as folder:
         groups = tuple(privileges.groups_for(accelerator))
+        # Short, since libvirt makes sockets below it (unix(7): 108 bytes).
         env = {"HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "run"), "TMPDIR": str(folder)}
-        for name, variable in (("config", "CONFIG_HOME"), ("cache", "CACHE_HOME"), ("data", "DATA_HOME")):
+        for name, variable in (("c", "CONFIG_HOME"), ("cache", "CACHE_HOME"), ("data", "DATA_HOME")):
             env[f"XDG_{variable}"] = str(folder / name)
-        found = Libvirt("qemu:///session", folder, folder / "run/libvirt/qemu/run", user, env, groups)
+        found = Libvirt(_SESSION, folder, folder / "run/libvirt/qemu/run", user, env, groups)
         with process.started(found.words("libvirtd"), log=log, env=env, cwd=folder) as daemon:
             _wait_for(daemon, folder / "run/libvirt/libvirt-sock")
             yield found
@@ -97,7 +104,7 @@ def session(log: IO[bytes], accelerator: str) -> Iterator[Libvirt]:
 def system() -> Iterator[Libvirt]:
     """This machine's libvirt. Raises ``PipelineError`` when it does not answer."""
     with _private_folder(None) as folder:
-        found = Libvirt("qemu:///system", folder, _SYSTEM_PIDS, None, {})
+        found = Libvirt(_SYSTEM, folder, _SYSTEM_PIDS, None, {})
         if found.virsh("version", check=False).status != 0:
             raise PipelineError(
                 "this machine's libvirt (qemu:///system) does not answer",
@@ -124,7 +131,7 @@ def running(
 
     Logs are put into ``evidence`` as by ``guest.running``. Raises ``PipelineError`` with virt-install's own words.
     """
-    domain = f"{machine.name}.{Owner.current().mark}"
+    domain = libvirt.domain(machine.name)
     serial = libvirt.folder / "serial.log"
     shown = evidence / f"{name}-serial.log"
     evidence.mkdir(parents=True, exist_ok=True)
@@ -247,7 +254,7 @@ def _words(machine: qemu.Machine, domain: str, libvirt: Libvirt, serial: Path, n
     for disk in machine.cdroms:
         words += ["--disk", f"path={disk.path},device=cdrom,bus={hardware.cdrom_bus},readonly=on"]
     words += ["--network", f"{network.replace(':', '=', 1)},model={hardware.vif_model}", "--graphics", "none"]
-    words += ["--video", "vga" if hardware.has_screen else "none", "--rng", "/dev/urandom"]
+    words += ["--channel", "none", "--video", "vga" if hardware.has_screen else "none", "--rng", "/dev/urandom"]
     words += ["--serial", f"file,path={serial}"]
     # So that what outlives us can be told from what is not ours.
     return [*words, "--qemu-commandline", f"env=PIPELINE_OWNER={os.environ.get('PIPELINE_OWNER', '')}"]
@@ -265,10 +272,10 @@ def _private_folder(user: int | None) -> Iterator[Path]:
     place = place.parent if place.name.startswith(_TEMPORARY) else place
     folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{Owner.current().mark}.", dir=place))
     try:
-        for name in ("home", "run", "config/libvirt", "cache", "data"):
+        for name in ("home", "run", "c/libvirt", "cache", "data"):
             (folder / name).mkdir(mode=0o700, parents=True)
         # Else there would be a second daemon (virtlogd), which outlives the first.
-        (folder / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+        (folder / "c/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
         for path in (folder, *folder.rglob("*")):
             if user is not None:
                 os.chown(path, user, user)
