@@ -40,11 +40,13 @@ def _print(found: list[holdings.Holding]) -> None:
     for title in ("store", "kind", "state", "images", "bytes", "free"):
         table.add_column(title, justify="right" if title in ("images", "bytes", "free") else "left")
     for one in found:
-        state = one.fault or ("healthy" if one.writable else "healthy, read-only")
+        state = "unhealthy" if one.fault else "healthy" if one.writable else "healthy, read-only"
         name = f"{one.store} (default)" if one.default else one.store
         free = "" if one.free is None else amount(one.free)
         table.add_row(Text(name), one.type, Text(state), str(one.images), amount(one.bytes), free)
     Console().print(table)
+    for fault in (one.fault for one in found if one.fault):
+        print(f"attention: {fault}")
 
 
 def migrate(file: str, source: str, target: str, *, keep: bool = False, as_json: bool = False) -> None:

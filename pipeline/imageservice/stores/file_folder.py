@@ -59,7 +59,7 @@ class Folder:
         Raises ``StoreUnavailable``, ``WriteRefused``.
         """
         with store_faults(self._store, self.path):
-            if write and self._mount is None:
+            if write and self._mount is None and not self.path.exists():
                 self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
         with self.opened(write=write) as descriptor:
             if write and not os.access(self.path, os.W_OK | os.X_OK):

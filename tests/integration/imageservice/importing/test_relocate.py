@@ -24,11 +24,20 @@ MIB = 1 << 20
 SERVER = {"processes": 1, "workers": 1}
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[ImageService]:
+    with image_service(server=SERVER, data={"upload_lease": 2}) as service:
+        yield service
+        assert "Traceback" not in service.log.read_text()
+
+
 @pytest.fixture
-def service() -> Iterator[ImageService]:
-    with image_service(server=SERVER, data={"upload_lease": 2}) as running:
-        yield running
-        assert "Traceback" not in running.log.read_text()
+def service(running: ImageService) -> Iterator[ImageService]:
+    """A service without images, before and after."""
+    yield running
+    for image in running.request("GET", "/v2/images?limit=1000", "admin").json()["images"]:
+        running.request("DELETE", f"/v2/images/{image['id']}", "admin")
+    assert running.files() == []
 
 
 def started(service: ImageService, task: str, *words: str) -> subprocess.Popen[str]:
@@ -151,7 +160,9 @@ def test_what_the_stores_hold(service: ImageService, tmp_path: Path) -> None:
     assert (two["store"], two["images"], two["bytes"], two["fault"]) == ("two", 0, 0, None)
     assert 0 < two["free"] <= two["total"]
     assert "one (default)" in inv(service, "service.stores")
-    folder = service.folder / "stores" / "two"
-    folder.rmdir()
+    folder, aside = service.folder / "stores" / "two", service.folder / "stores" / "aside"
+    folder.rename(aside)
     folder.write_text("in the way")
     assert "store two has a fault" in inv(service, "service.stores", status=1)
+    folder.unlink()
+    aside.rename(folder)

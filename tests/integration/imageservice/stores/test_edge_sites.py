@@ -130,7 +130,7 @@ def test_a_store_that_hangs_leaves_the_others_alone(ceph_on_disk: Ceph, gateway:
             with ThreadPoolExecutor(48) as clients:
                 begun = [clients.submit(quietly(hanging_upload), service) for _ in range(32)]
                 begun += [clients.submit(quietly(hanging_download), service, there) for _ in range(16)]
-                during = latencies(service, 12)
+                during = latencies(service, 8)
                 expected = {"fast": True, "ceph": False}
                 wait_until(lambda: health_of(service) == expected, "it is known to hang", seconds=20, pause=0.5)
                 ceph_on_disk.signal_osd(signal.SIGCONT)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.imageservice.stores import file_folder
+from pipeline.imageservice.stores import file_folder, health
 from pipeline.imageservice.stores.errors import ObjectMissing, StoreError, StoreFull, StoreUnavailable, WriteRefused
 from pipeline.imageservice.stores.file import FileStore
 from pipeline.imageservice.stores.file_folder import MARKER
@@ -191,9 +191,10 @@ def test_two_processes_make_one_mark(disk: Mounted) -> None:
     assert behind(disk) == []
 
 
-def test_a_mount_that_hangs_is_waited_for_by_its_own_requests_only(disk: Mounted, tmp_path: Path) -> None:
-    from pipeline.imageservice.stores import health
-
+def test_a_mount_that_hangs_is_waited_for_by_its_own_requests_only(
+    disk: Mounted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_HUNG", 2.0)
     shared = on(disk)
     shared.check()
     local = FileStore(FileOptions.model_validate({"id": "local", "directories": [tmp_path / "local"]}))

@@ -123,6 +123,12 @@ def test_a_missing_directory_is_the_stores_fault(tmp_path: Path) -> None:
         store.writer("x", size=None, attempt=attempt())
 
 
+def test_a_file_in_the_place_of_a_directory_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="has a fault"):
+        make(tmp_path / "file")
+
+
 def test_an_unwritable_directory_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable):
