@@ -20,6 +20,7 @@ from pipeline.steps.products import PARTS, Products
 from pipeline.steps.scan import Scan
 from pipeline.steps.sign.step import Sign
 from pipeline.steps.tiny.step import InstallTiny
+from pipeline.steps.windows.step import InstallWindows
 
 # What QEMU needs beside the guest's own memory, and what libguestfs gives its appliance.
 _QEMU = 256 * MIB
@@ -55,6 +56,7 @@ STEPS: Sequence[Entry] = (
     Entry(InstallImage(), deadline=4 * HOUR, needs=_written),
     Entry(InstallDebian(), deadline=2 * HOUR, needs=_appliance),
     Entry(InstallKickstart(), deadline=12 * HOUR, needs=_installed),
+    Entry(InstallWindows(), deadline=12 * HOUR, needs=_installed),
     Entry(Offline(), deadline=2 * HOUR, needs=_appliance),
     Entry(Products(), deadline=4 * HOUR, needs=_produced),
     Entry(Claims(), deadline=10 * MINUTE),

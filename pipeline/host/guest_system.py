@@ -16,7 +16,12 @@ from typing import IO, Any
 from pipeline.base.errors import PipelineError
 
 _SCRIPT = "/tmp/.build-script"  # noqa: S108 - in the guest
-_AGENTS = ("/usr/bin/qemu-ga", "/usr/sbin/qemu-ga", "/usr/local/bin/qemu-ga")
+_AGENTS = (
+    "/usr/bin/qemu-ga",
+    "/usr/sbin/qemu-ga",
+    "/usr/local/bin/qemu-ga",
+    "/Program Files/Qemu-ga/qemu-ga.exe",
+)
 
 
 @dataclass(frozen=True)

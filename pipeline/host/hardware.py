@@ -117,8 +117,8 @@ class Hardware:
         return ["-device", devices[self.disk_bus]]
 
     def cdrom_device(self, index: int, *, boot: bool = False) -> list[str]:
-        """The words that attach CD-ROM node ``cdrom<index>``, behind the disks in the boot order if at all."""
-        node = f"drive=cdrom{index},id=c{index}" + (f",bootindex={index + 10}" if boot else "")
+        """The words that attach CD-ROM node ``cdrom<index>``; with ``boot``, the first one comes before the disks."""
+        node = f"drive=cdrom{index},id=c{index}" + (",bootindex=0" if boot and index == 0 else "")
         devices = {
             "scsi": f"scsi-cd,bus=scsi.0,{node}",
             "ide": f"ide-cd,bus=ide.1,unit={index},{node}",

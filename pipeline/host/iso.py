@@ -90,7 +90,9 @@ class Medium:
 
     def __init__(self, iso: Any) -> None:
         self._iso = iso
-        self._kind = "rr_path" if iso.has_rock_ridge() else "joliet_path" if iso.has_joliet() else "iso_path"
+        # Microsoft's media have their files in UDF only; what ISO 9660 shows there is a note that says so.
+        kinds = (("udf_path", iso.has_udf), ("rr_path", iso.has_rock_ridge), ("joliet_path", iso.has_joliet))
+        self._kind = next((kind for kind, there in kinds if there()), "iso_path")
 
     @property
     def label(self) -> str:
@@ -107,6 +109,44 @@ class Medium:
         """Write a file to ``target``; whether there is such a file."""
         with target.open("wb") as out:
             return self._copy(path, out)
+
+    def names(self, folder: str) -> list[str] | None:
+        """The names in a folder, or ``None`` when there is no such folder."""
+        try:
+            children = list(self._iso.list_children(**{self._kind: f"/{folder.strip('/')}"}))
+        except pycdlib.pycdlibexception.PyCdlibInvalidInput:
+            return None
+        return sorted(
+            name for each in children if each is not None and (name := self._name(each)) not in (".", "..", "")
+        )
+
+    def find(self, path: str) -> str | None:
+        """How the medium itself spells ``path``, without regard to case, as Windows reads it; ``None`` without it."""
+        found = ""
+        for part in PurePosixPath(path).parts:
+            names = self.names(found) or []
+            match = next((name for name in names if name.lower() == part.lower()), None)
+            if match is None:
+                return None
+            found = f"{found}/{match}".lstrip("/")
+        return found
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[IO[bytes]]:
+        """A file of any size, for reading and seeking. Raises ``PipelineError`` when there is none."""
+        try:
+            opened = self._iso.open_file_from_iso(**{self._kind: f"/{path}"})
+        except pycdlib.pycdlibexception.PyCdlibInvalidInput:
+            raise PipelineError(f"{path} is not on the medium") from None
+        with opened as file:
+            yield file
+
+    def _name(self, child: Any) -> str:
+        if self._kind == "rr_path":
+            return str(child.rock_ridge.name().decode(errors="replace")) if child.rock_ridge else ""
+        name: bytes = child.file_identifier()
+        text = name.decode("utf-16_be" if self._kind == "joliet_path" else "utf-8", errors="replace")
+        return text.partition(";")[0] if self._kind != "udf_path" else text.strip("/\0")
 
     def _copy(self, path: str, out: IO[bytes]) -> bool:
         name = f"/{path.upper()};1" if self._kind == "iso_path" else f"/{path}"

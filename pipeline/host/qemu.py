@@ -68,7 +68,8 @@ class DirectBoot:
 class Machine:
     """A guest to start. ``memory`` is in bytes; ``accelerator`` is ``kvm`` or ``tcg``.
 
-    ``reboots``: whether a reset restarts the guest; otherwise it ends QEMU, as a power-off does.
+    ``boot_cdrom``: whether the firmware tries the CD-ROMs before the disks. ``reboots``: whether a reset restarts the
+    guest; otherwise it ends QEMU, as a power-off does.
     """
 
     name: str

@@ -13,6 +13,7 @@ from pipeline.recipes.fields import Model, Text
 from pipeline.recipes.kickstart import KickstartInstall
 from pipeline.recipes.release import Release
 from pipeline.recipes.source_file import SourceFile
+from pipeline.recipes.windows import WindowsInstall
 
 
 class TinyInstall(Model):
@@ -62,4 +63,6 @@ class ImageInstall(Model):
         return self
 
 
-Install = Annotated[TinyInstall | ImageInstall | DebianInstall | KickstartInstall, Field(discriminator="method")]
+Install = Annotated[
+    TinyInstall | ImageInstall | DebianInstall | KickstartInstall | WindowsInstall, Field(discriminator="method")
+]

@@ -1,0 +1,131 @@
+"""The offline proof that an installed Windows can be an image: one that powered off is not yet generalised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.host.guest_system import GuestSystem
+from pipeline.steps.windows.plan import INSTALLED
+
+GENERALIZED = "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"
+_STATE = "Microsoft/Windows/CurrentVersion/Setup/State"
+_LOGON = "Microsoft/Windows NT/CurrentVersion/Winlogon"
+_VERSION = "Microsoft/Windows NT/CurrentVersion"
+_LOGS = ("Windows/System32/Sysprep/Panther/setuperr.log", "Windows/Panther/setuperr.log")
+_LEFT_BEHIND = ("Windows/Panther/unattend.xml", "Windows/Panther/autounattend.xml")
+_CONF = ("cloudbase-init.conf", "cloudbase-init-unattend.conf", "Unattend.xml")
+
+
+def require_generalized(system: GuestSystem) -> Mapping[str, Any]:
+    """What Windows says of itself. Raises ``PipelineError`` with everything that is not as it must be."""
+    if system.identity.type != "windows":
+        raise PipelineError("what is on the disk is not Windows", hint="see the screenshot of the installation")
+    files = _Files(system)
+    with _Hive(system, files.require("Windows/System32/config/SOFTWARE")) as software:
+        state = software.value(_STATE, "ImageState")
+        problems = [*_state(state), *_logon(software), *_left_behind(files), *_cloudbase(files)]
+        build = software.value(_VERSION, "CurrentBuildNumber")
+        product = software.value(_VERSION, "ProductName")
+    if problems:
+        raise PipelineError(
+            "Windows powered off, but it is not ready to be an image",
+            details=[*problems, *_complaints(files)],
+            hint="the logs of sysprep say why; an application installed for one user only is the usual reason",
+        )
+    return {"image_state": state, "build": build, "product": product}
+
+
+def _state(state: str) -> Iterator[str]:
+    if state != GENERALIZED:
+        yield f"it was not generalised: its ImageState is {state or 'not set'}, not {GENERALIZED}"
+
+
+def _logon(software: _Hive) -> Iterator[str]:
+    for name in ("DefaultPassword", "AutoAdminLogon"):
+        if software.value(_LOGON, name) not in ("", "0"):
+            yield f"the build's logon is still there: {name} in {_LOGON}"
+
+
+def _left_behind(files: _Files) -> Iterator[str]:
+    for path in _LEFT_BEHIND:
+        if files.find(path):
+            yield f"the build's answer file is still there: {path}"
+
+
+def _cloudbase(files: _Files) -> Iterator[str]:
+    folder = INSTALLED.removeprefix("C:\\").replace("\\", "/")
+    missing = [name for name in _CONF if not files.find(f"{folder}/conf/{name}")]
+    if missing:
+        yield f"cloudbase-init is not configured: no {', '.join(missing)}"
+    if not files.find("Windows/Setup/Scripts/SetupComplete.cmd"):
+        yield "cloudbase-init would never start: no Windows/Setup/Scripts/SetupComplete.cmd"
+
+
+def _complaints(files: _Files) -> Iterator[str]:
+    for path in _LOGS:
+        lines = [line for line in files.read(path).splitlines() if re.search(r"error|fail", line, re.IGNORECASE)]
+        yield from (f"{PurePosixPath(path).name}: {line.strip()[:200]}" for line in lines[-5:])
+
+
+class _Files:
+    """Files of a Windows guest, by names without regard to case."""
+
+    def __init__(self, system: GuestSystem) -> None:
+        self._system = system
+
+    def find(self, path: str) -> str | None:
+        """How the file is spelt on the disk, or ``None`` without it."""
+        try:
+            found = str(self._system.handle.case_sensitive_path(f"/{path}"))
+        except RuntimeError:
+            return None
+        # Of a path whose last part is missing, libguestfs returns what it would be.
+        return found if self._system.exists(found) else None
+
+    def require(self, path: str) -> str:
+        found = self.find(path)
+        if found is None:
+            raise PipelineError(f"the installed Windows has no {path}", hint="the installation did not end well")
+        return found
+
+    def read(self, path: str) -> str:
+        found = self.find(path)
+        if found is None:
+            return ""
+        data: bytes = self._system.handle.read_file(found)
+        return data.decode("utf-16" if data[:2] == b"\xff\xfe" else "utf-8", errors="replace")
+
+
+class _Hive:
+    """A registry hive, opened within the appliance."""
+
+    def __init__(self, system: GuestSystem, path: str) -> None:
+        self._handle = system.handle
+        self._path = path
+
+    def __enter__(self) -> _Hive:
+        self._handle.hivex_open(self._path, verbose=False, debug=False, write=False, unsafe=False)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._handle.hivex_close()
+
+    def value(self, key: str, name: str) -> str:
+        """A value as text; empty when there is no such key or value."""
+        node = self._handle.hivex_root()
+        for part in key.split("/"):
+            node = self._handle.hivex_node_get_child(node, part)
+            if not node:
+                return ""
+        found = self._handle.hivex_node_get_value(node, name)
+        return self._text(found) if found else ""
+
+    def _text(self, value: int) -> str:
+        data: bytes = self._handle.hivex_value_value(value)
+        if self._handle.hivex_value_type(value) == 4:  # REG_DWORD
+            return str(int.from_bytes(data[:4], "little"))
+        return data.decode("utf-16-le", errors="replace").rstrip("\0")

@@ -1,0 +1,102 @@
+"""The install step of Windows recipes: check against the media, install, prove."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.host import answers as versions
+from pipeline.host import guest, iso, kernel, qemu, wim
+from pipeline.host.accelerator import emulator
+from pipeline.host.appliance import Appliance, Drive
+from pipeline.host.guest_system import GuestSystem
+from pipeline.host.hardware import Hardware
+from pipeline.recipes.model import Recipe
+from pipeline.recipes.product import Firmware
+from pipeline.recipes.supplied import missing
+from pipeline.recipes.windows import WindowsInstall
+from pipeline.steps.step import Context, Stage
+from pipeline.steps.windows import answers, check, lint, media
+from pipeline.steps.windows import run as setup
+
+
+class InstallWindows:
+    """Makes the disk of a recipe by Windows Setup.
+
+    Its facts: ``edition``, ``build``, ``image_state``, ``product`` as the registry has them, ``seconds`` of the guest.
+    """
+
+    name = "install"
+    stage = Stage.INSTALL
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """For recipes whose install method is ``windows``."""
+        return isinstance(recipe.install, WindowsInstall)
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """Media, drivers and packages by their digests, and the hardware. The build's password changes nothing."""
+        install, home = _options(recipe), Home.default()
+        if install.file is None:
+            raise missing(recipe.name, install.supplied)
+        left_out = {"file", "supplied", "drivers", "cloudbase_init", "timeout", "start_timeout"}
+        return {
+            "media": install.file.sha256,
+            "install": install.model_dump(mode="json", exclude=left_out),
+            "drivers": media.identity(install.drivers, home),
+            "cloudbase-init": media.identity(install.cloudbase_init, home),
+            "disk": recipe.disk.size,
+            "hardware": str(Hardware.from_properties(recipe.image_properties)),
+            "appliance": kernel.newest().version,
+            "qemu": versions.version(emulator()),
+        }
+
+    def sources(self) -> Sequence[Path]:
+        """All of this package, and what starts guests."""
+        here = Path(__file__).parent
+        ours = [path for path in sorted(here.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+        return [*ours, *(Path(str(module.__file__)) for module in (guest, iso, qemu, wim))]
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Hold the recipe against the media; then have Setup do it, and look at what came out."""
+        recipe, install = context.recipe, _options(context.recipe)
+        if install.file is None:
+            raise missing(recipe.name, install.supplied)
+        drivers, cloudbase = (
+            media.companion_file(each, context.home, progress=context.progress, offline=context.offline)
+            for each in (install.drivers, install.cloudbase_init)
+        )
+        context.progress.say("checking the recipe against the media")
+        image = lint.require(recipe, install, install.file.path, drivers)
+        medium = context.folder / "answers.iso"
+        firmware = Firmware(Hardware.from_properties(recipe.image_properties).firmware)
+        text = answers.render(recipe, install, firmware, secrets.token_urlsafe(24))
+        media.write(medium, install, text, drivers, cloudbase, context.folder)
+        try:
+            seconds = setup.run(context, install, install.file.path, medium)
+        finally:
+            medium.unlink(missing_ok=True)
+        context.progress.say("looking at what Setup left")
+        return {"edition": image.name, "seconds": round(seconds, 1), **_proven(context)}
+
+
+def _proven(context: Context) -> Mapping[str, Any]:
+    appliance = Appliance(context.accelerator, context.home.cache / "appliance", context.folder, context.log)
+    with appliance.launched([Drive(context.disk, "qcow2", read_only=True)]) as handle:
+        try:
+            system = GuestSystem.open(handle, context.log)
+        except PipelineError as error:
+            raise PipelineError(
+                f"Windows powered off, but there is none on the disk: {error.message}",
+                hint="see the screenshot of the installation",
+            ) from error
+        return check.require_generalized(system)
+
+
+def _options(recipe: Recipe) -> WindowsInstall:
+    if not isinstance(recipe.install, WindowsInstall):
+        raise TypeError(f"recipe {recipe.name} is not installed by Windows Setup")
+    return recipe.install

@@ -1,0 +1,174 @@
+"""Windows recipes on media that stand in for Microsoft's: recipes and the pipeline's code are the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import CHECKOUT, Home
+from pipeline.engine.build import build
+from pipeline.engine.options import BuildOptions
+from pipeline.host import iso
+from pipeline.host.appliance import Appliance, Drive
+from pipeline.host.guest_system import GuestSystem
+from pipeline.recipes.load import RecipeFolder
+from pipeline.recipes.model import Disk, Recipe
+from pipeline.recipes.source import with_source
+from pipeline.recipes.windows import WindowsInstall
+from pipeline.steps.windows import check
+from pipeline.steps.windows.step import InstallWindows
+from tests.environments.windows import media
+from tests.guest.conftest import context_for
+
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(3600)]
+
+RELEASES = {
+    "windows-2012-r2": media.Release("2012 R2", 9600, ["Windows Server 2012 R2 SERVERSTANDARD"]),
+    "windows-2022": media.Release(
+        "2022", 20348, ["Windows Server 2022 SERVERSTANDARDCORE", "Windows Server 2022 SERVERSTANDARD"]
+    ),
+}
+CODES = {"windows-2012-r2": "2k12R2", "windows-2022": "2k22"}
+
+
+@dataclass
+class Bench:
+    """Media and companions for one recipe."""
+
+    recipe: Recipe
+    home: Home
+    folder: Path
+
+    def changed(self, **changes: Any) -> Recipe:
+        install = self.recipe.install.model_copy(update=changes)
+        return self.recipe.model_copy(update={"install": install})
+
+    def run(self, recipe: Recipe) -> dict[str, Any]:
+        place = self.folder / f"run-{len(list(self.folder.iterdir()))}"
+        place.mkdir()
+        context = context_for(recipe, place)
+        return dict(InstallWindows().run(context))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PIPELINE_CACHE", raising=False)
+
+    def make(name: str, *, without: tuple[str, ...] = (), extra: tuple[str, ...] = ()) -> Bench:
+        home = Home.default()
+        (home.root / "media").mkdir(parents=True)
+        media.drivers_iso(home.root / "media" / "virtio-win.iso", CODES[name], without=without)
+        (home.root / "media" / "CloudbaseInitSetup_x64.msi").write_bytes(media.MSI)
+        (recipe,) = RecipeFolder(CHECKOUT / "recipes").load(name)
+        iso_file = media.windows_iso(tmp_path / f"{name}.iso", tmp_path / "making", RELEASES[name], extra=extra)
+        boot_test = recipe.boot_test.model_copy(update={"enabled": False})
+        small = recipe.model_copy(update={"disk": Disk(size=1 << 30), "boot_test": boot_test})
+        return Bench(with_source(small, iso_file), home, tmp_path)
+
+    return make
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["windows-2012-r2", "windows-2022"])
+def test_the_whole_way_to_a_signed_image(bench: Callable[..., Bench], name: str) -> None:
+    """BIOS with virtio-blk, and UEFI with virtio-scsi: the prompt, three restarts, sysprep, the proof, the product."""
+    ready = bench(name)
+    (result,) = build([ready.recipe], BuildOptions(home=ready.home))
+    assert result.error is None, result.error
+    facts = result.facts["install"]
+    assert facts["image_state"] == check.GENERALIZED
+    assert facts["build"] == str(RELEASES[name].build)
+    assert facts["edition"] == ready.recipe.install.edition  # type: ignore[union-attr]
+    assert result.properties["os_type"] == "windows"
+    assert result.properties["hw_time_hpet"] == "false"
+    (product,) = result.products
+    assert product.signature
+    appliance = Appliance("tcg", ready.home.cache / "appliance", ready.folder, (ready.folder / "log").open("wb"))
+    with appliance.launched([Drive(product.path, "qcow2", read_only=True)]) as handle:
+        system = GuestSystem.open(handle, appliance.log)
+        conf = "/Program Files/Cloudbase Solutions/Cloudbase-Init/conf"
+        said = system.read(f"{conf}/cloudbase-init-unattend.conf")
+        assert "allow_reboot=false\r\n" in said and "NetworkConfigPlugin" not in said
+        assert "username=Administrator" in system.read(f"{conf}/cloudbase-init.conf")
+        assert "logging_serial_port_settings=COM1" in system.read(f"{conf}/cloudbase-init.conf")
+        assert "sc config cloudbase-init start= auto" in system.read("/Windows/Setup/Scripts/SetupComplete.cmd")
+        assert not system.exists("/Windows/Panther/unattend.xml")
+
+
+@pytest.mark.long
+def test_a_guest_that_powered_off_is_not_yet_generalised(bench: Callable[..., Bench]) -> None:
+    ready = bench("windows-2022", extra=("sysprep-fails",))
+    with pytest.raises(PipelineError, match="Windows powered off, but it is not ready to be an image") as caught:
+        ready.run(ready.recipe)
+    told = "\n".join(caught.value.details)
+    assert "it was not generalised: its ImageState is IMAGE_STATE_COMPLETE" in told
+    assert "Microsoft.App was installed for a user only" in told
+
+
+@pytest.mark.long
+def test_what_fails_inside_windows_is_told_at_once(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = bench("windows-2022")
+    (ready.home.root / "media" / "CloudbaseInitSetup_x64.msi").write_text("<html>404</html>")
+    with pytest.raises(PipelineError, match=r"inside Windows failed: msiexec: packages.cloudbase-init\.msi could not"):
+        ready.run(ready.recipe)
+
+
+@pytest.mark.long
+def test_media_that_wait_for_a_key_are_named(bench: Callable[..., Bench]) -> None:
+    """These read nothing more, whatever is pressed: as media for the other firmware, or a prompt nobody answers."""
+    ready = bench("windows-2022")
+    dead = ready.folder / "dead.iso"
+    data = ready.recipe.install.file.path  # type: ignore[union-attr]
+    with iso.opened(data) as medium:
+        wim = ready.folder / "copy.wim"
+        medium.extract("sources/install.wim", wim)
+    media.without_loader(dead, wim)
+    recipe = with_source(ready.recipe, dead)
+    recipe = recipe.model_copy(update={"install": recipe.install.model_copy(update={"start_timeout": 60})})
+    with pytest.raises(PipelineError) as caught:
+        ready.run(recipe)
+    assert "did not start within 60 s" in caught.value.message or "nothing to boot" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"edition": "Windows Server 2022 STANDARD"}, "the media have no 'Windows Server 2022 STANDARD'"),
+        ({"language": "de-DE"}, "install.language: de-DE, but the media are en-US"),
+        ({"release": "2k19"}, "2k19 has build 17763, the media have 20348"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_its_media_is_told_before_any_guest(
+    bench: Callable[..., Bench], changes: dict[str, Any], said: str
+) -> None:
+    ready = bench("windows-2022")
+    options = ready.recipe.install.model_dump(exclude={"file"})
+    install = WindowsInstall.model_validate({**options, "file": ready.recipe.install.file, **changes})  # type: ignore[union-attr]
+    with pytest.raises(PipelineError, match="does not fit its media") as caught:
+        ready.run(ready.recipe.model_copy(update={"install": install}))
+    assert said in "\n".join(caught.value.details)
+    if "edition" in changes:
+        assert "did you mean 'Windows Server 2022 SERVERSTANDARD'?" in "\n".join(caught.value.details)
+
+
+def test_missing_drivers_are_told_before_any_guest(bench: Callable[..., Bench]) -> None:
+    ready = bench("windows-2022", without=("vioscsi",))
+    with pytest.raises(PipelineError) as caught:
+        ready.run(ready.recipe)
+    assert list(caught.value.details) == ["install.drivers: virtio-win.iso has no driver in vioscsi/2k22/amd64"]
+
+
+def test_missing_companions_are_named_with_their_place(bench: Callable[..., Bench]) -> None:
+    ready = bench("windows-2022")
+    (ready.home.root / "media" / "virtio-win.iso").unlink()
+    with pytest.raises(PipelineError, match=r"virtio-win\.iso is missing: https://fedorapeople") as caught:
+        InstallWindows().inputs(ready.recipe)
+    assert str(ready.home.root / "media") in str(caught.value.hint)
