@@ -1,0 +1,1 @@
+"""Enterprise Linux, installed by kickstart from media that stand in for the real ones."""
