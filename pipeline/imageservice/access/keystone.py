@@ -112,7 +112,9 @@ def _as_text(value: Any) -> str:
 
 def _worth_telling(record: logging.LogRecord) -> bool:
     """Whether a line of keystonemiddleware tells an operator something."""
-    return not record.getMessage().startswith(_NOT_TOLD)
+    text = record.getMessage()
+    unknown_token = record.levelno == logging.INFO and text.startswith("Identity response")
+    return not unknown_token and not text.startswith(_NOT_TOLD)
 
 
 def _names(option: cfg.Opt) -> Iterator[str]:
