@@ -61,7 +61,7 @@ def publish(
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("stores", [("one", "two"), ()])
+@pytest.mark.parametrize("stores", [("one", "two"), pytest.param((), marks=pytest.mark.long)])
 def test_a_build_is_imported(desk: Desk, fetching: ImageService, method: str, stores: tuple[str, ...]) -> None:
     delivery, seen = publish(desk, fetching, f"{method}{stores}", stores, method)
     assert (delivery.outcome, delivery.error) == (Outcome.PUBLISHED, None)

@@ -184,7 +184,10 @@ def fetching_slowly(folder: Path, path: str, origin: Web, service: ImageService)
 
 
 # The first server vouches for its file; the second has another one each time, which then comes from its first byte on.
-@pytest.mark.parametrize("path", ["/resume/1000000000/crash.img", "/changed/1000000000/crash.img"])
+@pytest.mark.parametrize(
+    "path",
+    ["/resume/1000000000/crash.img", pytest.param("/changed/1000000000/crash.img", marks=pytest.mark.long)],
+)
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_a_fetch_goes_on_from_what_is_staged(origin: Web, path: str, how: str) -> None:
     with scratch("fetch") as folder:

@@ -24,7 +24,7 @@ from tests.integration.imageservice.importing.web import Web
 from tests.integration.imageservice.server.plain_app import pattern
 from tests.integration.test_key_manager import manager
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 DATA = pattern((1 << 20) + 3)
 
 
