@@ -68,7 +68,10 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Benc
         (recipe,) = RecipeFolder(CHECKOUT / "recipes").load(name)
         iso_file = media.windows_iso(tmp_path / f"{name}.iso", tmp_path / "making", RELEASES[name], extra=extra)
         boot_test = recipe.boot_test.model_copy(update={"enabled": False})
-        small = recipe.model_copy(update={"disk": Disk(size=1 << 30), "boot_test": boot_test})
+        # The stand-in's kernel, made for clouds, has no AHCI: it would not see its media on a q35.
+        properties = {**recipe.properties, "hw_machine_type": "pc"}
+        changes = {"disk": Disk(size=1 << 30), "boot_test": boot_test, "properties": properties}
+        small = recipe.model_copy(update=changes)
         return Bench(with_source(small, iso_file), home, tmp_path)
 
     return make
