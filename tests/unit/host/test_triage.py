@@ -13,7 +13,8 @@ SAID = {
     "Specified nonexistent disk sda in ignoredisk command",
     "kickstart-error": "The following problem occurred on line 5 of the kickstart file:\n\nUnknown command: netwrok",
     "dead-mirror": "Cannot retrieve repository metadata (repomd.xml) for repository: epel. Please verify its path",
-    "no-such-package": "You have specified that the package 'cloud-int' should be installed.  This package does not exist.",
+    "no-such-package": "You have specified that the package 'cloud-int' should be installed.  "
+    "This package does not exist.",
     "installer-crashed": "An unknown error has occurred\nanaconda 21.48.22.159-1 exception report",
     "prompt": " 4) [!] Root password                      5) [x] Network configuration\n      (Password is not set.)",
     "root-not-found": "[    3.1] VFS: Unable to mount root fs on unknown-block(0,0)\r\nKernel panic - not syncing",
