@@ -96,7 +96,9 @@ class Rebuilds:
         return "\n".join(rows)
 
     def _built(self, recipes: Sequence[Recipe]) -> list[BuildResult]:
-        results = build(recipes, BuildOptions(home=self.home))
+        # What comes from outside is looked at once: what is new there since would be no small change.
+        locked = (self.file.parent / f"{self.name}.lock.json").exists()
+        results = build(recipes, BuildOptions(home=self.home, locks=self.file.parent, fresh=not locked))
         for result in results:
             assert result.is_good, result.error
         return results
