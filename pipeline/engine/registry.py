@@ -25,6 +25,8 @@ from pipeline.steps.windows.step import InstallWindows
 # What QEMU needs beside the guest's own memory, and what libguestfs gives its appliance.
 _QEMU = 256 * MIB
 _APPLIANCE = 1280 * MIB
+# Its version is that of the library and of what it puts into the appliance.
+_LIBGUESTFS = ("guestfish",)
 
 
 def _written(recipe: Recipe) -> Needs:
@@ -36,15 +38,15 @@ def _appliance(recipe: Recipe) -> Needs:
     return Needs(memory=_APPLIANCE + _QEMU, disk=recipe.disk.size // 5, guests=1)
 
 
-def _installed(recipe: Recipe) -> Needs:
-    memory = getattr(recipe.install, "memory", _APPLIANCE)
-    return Needs(memory=memory + _QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
-
-
 def _produced(recipe: Recipe) -> Needs:
     """Kernel and ramdisk are taken out of the disk in an appliance."""
     parts = any(each.format in PARTS for each in recipe.products)
     return _written(recipe) | _appliance(recipe) if parts else _written(recipe)
+
+
+def _installed(recipe: Recipe) -> Needs:
+    memory = getattr(recipe.install, "memory", _APPLIANCE)
+    return Needs(memory=memory + _QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
 
 
 def _booted(recipe: Recipe) -> Needs:
@@ -54,13 +56,13 @@ def _booted(recipe: Recipe) -> Needs:
 STEPS: Sequence[Entry] = (
     Entry(InstallTiny(), deadline=10 * MINUTE, needs=_written),
     Entry(InstallImage(), deadline=4 * HOUR, needs=_written),
-    Entry(InstallDebian(), deadline=2 * HOUR, needs=_appliance),
+    Entry(InstallDebian(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
     Entry(InstallKickstart(), deadline=12 * HOUR, needs=_installed),
     Entry(InstallWindows(), deadline=12 * HOUR, needs=_installed),
-    Entry(Offline(), deadline=2 * HOUR, needs=_appliance),
+    Entry(Offline(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
     Entry(Products(), deadline=4 * HOUR, needs=_produced),
     Entry(Claims(), deadline=10 * MINUTE),
     Entry(BootTest(), deadline=2 * HOUR, needs=_booted),
-    Entry(Scan(), deadline=2 * HOUR, needs=_appliance),
+    Entry(Scan(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
     Entry(Sign(), deadline=4 * HOUR, after=("claims", "boot_test", "scan")),
 )
