@@ -48,7 +48,7 @@ def images(cloud: str = "", *, as_json: bool = False) -> None:
         table = Table(title=f"on {target.cloud}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("image", no_wrap=True)
         for column in ("state", "size", "signature", "stores"):
-            table.add_column(column, overflow="fold")
+            table.add_column(column, overflow="fold", min_width=len(column))
         for name, record in rows:
             if name == target.cloud:
                 table.add_row(*_cells(record, who))
