@@ -182,6 +182,16 @@ def test_a_folder_that_is_something_else_is_not_replaced(little: Little, tmp_pat
     assert os.listdir(tmp_path / "precious") == ["thesis"]
 
 
+def test_an_environment_behind_a_link_is_somebody_elses(little: Little, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "pyvenv.cfg").touch()
+    (little.folder / ".venv").symlink_to(theirs)
+    done = little.inv("build")
+    assert (done.status, "is a link" in done.stderr) == (1, True)
+    assert os.listdir(theirs) == ["pyvenv.cfg"]
+
+
 @pytest.fixture
 def theirs(ordinary_user: OrdinaryUser) -> Iterator[Little]:
     """A checkout of somebody who may not install packages."""
