@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
+import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ _LOOK = "the step's log has all it said; ./inv doctor checks what it needs"
 _TOLD = 0x0010 | 0x0020 | 0x0200
 # libguestfs puts root's sockets here, whatever it is told (lib/tmpdirs.c in its source).
 _SOCKETS = Path("/tmp")  # noqa: S108
+_LABEL = "drive"
+_DEVICE = re.compile(r"/dev/sd([a-z])(\d*)")
 _launches = itertools.count()
 
 
@@ -86,10 +90,15 @@ class Appliance:
         handle.set_verbose(verbose)
         self._configure(handle)
         handle.set_network(network)
-        for drive in drives:
+        for letter, drive in zip(string.ascii_lowercase[: len(drives)], drives, strict=True):
             discard = {} if drive.read_only else {"discard": "enable"}
             handle.add_drive_opts(
-                str(drive.path), format=drive.format, readonly=drive.read_only, cachemode="unsafe", **discard
+                str(drive.path),
+                format=drive.format,
+                readonly=drive.read_only,
+                cachemode="unsafe",
+                label=f"{_LABEL}{letter}",
+                **discard,
             )
         handle.launch()
         return handle
@@ -113,6 +122,16 @@ class Appliance:
 
     def _note(self, event: int, number: int, text: str, array: list[int]) -> None:
         self.log.write(text.encode(errors="replace") + (b"" if text.endswith("\n") else b"\n"))
+
+
+def own_name(device: str) -> str:
+    """The name that the appliance's own programs know a device of libguestfs's by.
+
+    The kernel may call the first drive ``sdb``, and the appliance's own disk ``sda``; libguestfs translates that in its calls
+    only, not in the commands of ``debug sh`` (guestfs(3), "DISK LABELS").
+    """
+    match = _DEVICE.fullmatch(device)
+    return f"/dev/disk/guestfs/{_LABEL}{match[1]}{match[2]}" if match else device
 
 
 def _new_handle() -> Any:

@@ -22,6 +22,7 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
+from pipeline.host.appliance import own_name
 
 NOT_COVERED = "not covered"
 # A single message to the appliance carries less than 4 MiB; from here on the kernel writes the zeros itself.
@@ -76,7 +77,7 @@ def _scrub_one(handle: Any, device: str, kind: str) -> str:
         case "xfs":
             return f"{_scrub_xfs(handle, device)} free extents"
         case "ntfs":
-            _shell(handle, f"ntfswipe -q -a -f {shlex.quote(device)}")
+            _shell(handle, f"ntfswipe -q -a -f {shlex.quote(own_name(device))}")
             return "ntfswipe"
         case "vfat" | "msdos":
             _fill(handle, device)
@@ -88,7 +89,7 @@ def _scrub_one(handle: Any, device: str, kind: str) -> str:
 
 
 def _scrub_xfs(handle: Any, device: str) -> int:
-    quoted = shlex.quote(device)
+    quoted = shlex.quote(own_name(device))
     fields = {
         name: int(value) for name, value in _XFS_FIELD.findall(_shell(handle, f"xfs_db -r -c 'sb 0' -c p {quoted}"))
     }

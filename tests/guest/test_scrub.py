@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.host import scrub
-from pipeline.host.appliance import Appliance, Drive
+from pipeline.host.appliance import Appliance, Drive, own_name
 from tests.environments.venv import _CACHE
 
 pytestmark = pytest.mark.guest
@@ -61,6 +61,9 @@ def test_deleted_files_leave_nothing_on_any_file_system(tmp_path: Path) -> None:
             handle.pwrite_device("/dev/sda5", b"CANARY-swap-dead-001-", 1 << 20)
             handle.sync()
             before = canaries(disk)
+            for number, kind in enumerate(SIZES, 1):
+                own = own_name(f"/dev/sda{number}")
+                assert handle.debug("sh", [f"blkid -o value -s TYPE {own}"]).strip() == kind
             methods = scrub.scrub(handle)
             assert handle.vfs_uuid("/dev/sda5") == SWAP_ID and handle.vfs_label("/dev/sda5") == "s"
             for number, kind in enumerate(SIZES, 1):
