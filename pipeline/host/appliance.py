@@ -127,8 +127,8 @@ class Appliance:
 def own_name(device: str) -> str:
     """The name that the appliance's own programs know a device of libguestfs's by.
 
-    The kernel may call the first drive ``sdb``, and the appliance's own disk ``sda``; libguestfs translates that in its calls
-    only, not in the commands of ``debug sh`` (guestfs(3), "DISK LABELS").
+    The kernel may call the first drive ``sdb``, and the appliance's own disk ``sda``; libguestfs translates that in its
+    calls only, not in the commands of ``debug sh`` (guestfs(3), "DISK LABELS").
     """
     match = _DEVICE.fullmatch(device)
     return f"/dev/disk/guestfs/{_LABEL}{match[1]}{match[2]}" if match else device
