@@ -95,6 +95,8 @@ def _find_out(service: Service, task: Task, buffers: Buffers, control: Control) 
     for attempt in range(1, attempts + 1):
         try:
             image, digests = _read(service, task, buffers, control)
+            _settle(service, task, image, digests)
+            return
         except (Gone, NotFound, Conflict) as error:
             _give_up(service, task, error.message)
             return
@@ -103,9 +105,6 @@ def _find_out(service: Service, task: Task, buffers: Buffers, control: Control) 
                 _fail(service, task, f"the data could not be read: {error.message}")
                 return
             control.wait(_PAUSE * attempt)
-            continue
-        _settle(service, task, image, digests)
-        return
 
 
 def _read(service: Service, task: Task, buffers: Buffers, control: Control) -> tuple[Image, dict[str, str]]:

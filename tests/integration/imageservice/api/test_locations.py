@@ -414,6 +414,25 @@ def test_a_request_whose_process_died_is_finished_by_a_worker(
     assert open_api.alice.get(path).json["status"] == "active"
 
 
+def test_an_image_deleted_once_its_data_was_read_ends_the_task(
+    open_api: Api, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = open_api.alice.create(**FORMATS)
+    post(open_api.alice, path, f"{web}/one")
+    task = task_of(open_api.alice, path)
+    read = location_import._read
+
+    def read_and_deleted(*arguments: Any) -> Any:
+        result = read(*arguments)
+        assert open_api.alice.delete(path).status_code == 204
+        return result
+
+    monkeypatch.setattr(location_import, "_read", read_and_deleted)
+    work(open_api)
+    ended = open_api.admin.get(f"/v2/tasks/{task['id']}").json
+    assert ended["status"] == "failure" and "No image found" in ended["message"]
+
+
 def test_hashes_as_they_are_given(make_api: Callable[..., Api], open_api: Api, web: str) -> None:
     settings = open_api.service.settings
     api = make_api(
