@@ -52,7 +52,8 @@ def _arguments(made: Task[Any]) -> list[Argument]:
 
 
 def _flag(argument: Argument) -> str:
-    return f"--{str(argument.name).replace('_', '-')}"
+    # As invoke does: `import_` is a word of Python's, the option is `--import`.
+    return f"--{str(argument.name).strip('_').replace('_', '-')}"
 
 
 def _is_native(argument: Argument) -> bool:

@@ -37,11 +37,14 @@ def test_every_command_in_the_documents_exists(document: Path, monkeypatch: pyte
     for _, _, made in task.chapters():
         # invoke takes a task's help texts away as it makes a parser.
         monkeypatch.setattr(made, "help", dict(made.help))
+    known = {name for _, name, _ in task.chapters()}
     wrong = []
     for command in commands(document.read_text()):
         words = shlex.split(command)
         if not words or words[0].startswith("-") or words[0].isupper():
             continue
+        if words == [words[0]] and words[0] in known:
+            continue  # the text speaks of the task, whatever it waits for
         try:
             # A fresh parser for each: parsing leaves values in its contexts.
             Parser(contexts=tasks.namespace.to_contexts()).parse_argv(arguments.spelled_out(["inv", *words])[1:])

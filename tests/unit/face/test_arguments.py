@@ -25,6 +25,7 @@ from pipeline.face.task import chapters
         ("logs --run last boot", "logs --run last --step boot"),
         ("cache.export out.tar tiny debian", "cache.export out.tar --recipes tiny --recipes debian"),
         ("keys.new name", "keys.new name"),
+        ("publish --import glance-direct tiny", "publish --import glance-direct --recipes tiny"),
         ("reap build tiny", "reap build --recipes tiny"),
         ("--list", "--list"),
         ("no-such-task tiny", "no-such-task tiny"),
