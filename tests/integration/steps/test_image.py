@@ -105,7 +105,7 @@ def test_a_file_given_by_a_person(tmp_path: Path) -> None:
 
 
 def test_some_origin_is_needed() -> None:
-    with pytest.raises(ValueError, match="give download, release or file"):
+    with pytest.raises(ValueError, match="give download, release, file or supplied"):
         tiny_recipe(install={"method": "image"})
 
 

@@ -19,6 +19,7 @@ from pipeline.engine import freshness
 from pipeline.host import process
 from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
+from pipeline.recipes.release import Release
 from pipeline.recipes.source import with_source
 from pipeline.steps.image import InstallImage
 from tests.guest.conftest import context_for, tiny_recipe
@@ -237,7 +238,7 @@ def test_the_recipes_of_distributions_say_whom_they_trust(name: str) -> None:
 
     (recipe,) = RecipeFolder(CHECKOUT / "recipes").load(name)
     release = recipe.install.release  # type: ignore[union-attr]
-    assert release is not None
+    assert isinstance(release, Release)
     assert all(url.startswith("https://") for source in InstallImage().outside(recipe) for url in source.urls)
     assert (release.signature is None) == (name in ("centos-stream-9", "debian-12-cloud", "rocky-9"))
     assert recipe.os.admin_user and recipe.image_properties["hw_firmware_type"] == "uefi"
