@@ -89,8 +89,9 @@ class _Bar:
 
 
 def _service(file: str) -> Service:
-    service = Service.from_settings(Settings.load(Path(file) if file else None))
-    schema.check(service.database)
+    settings = Settings.load(Path(file) if file else None)
+    service = Service.from_settings(settings)
+    schema.prepare(service.database, embedded=settings.is_embedded)
     return service
 
 
