@@ -30,7 +30,6 @@ from pipeline.signing.trust import TrustRoot
 from pipeline.signing.verification import Status, Verdict, verify
 
 IMAGE = b"\0bytes of an image\xff" * 3000
-NOW = datetime.datetime.now(datetime.UTC)
 ABOUT = About(
     image={"name": "debian-12", "distro": "debian", "version": "12"},
     recipe="debian-12",
@@ -38,10 +37,10 @@ ABOUT = About(
     dependencies=[{"name": "medium", "uri": "https://example.com/x.iso", "digest": {"sha256": "ab" * 32}}],
     tools={"qemu": "7.2"},
     accelerator="tcg",
-    steps=[{"unit": "install", "key": "00", "run": "r", "made": NOW.isoformat(), "seconds": 1.0}],
+    steps=[{"unit": "install", "key": "00", "run": "r", "made": "2026-01-01T00:00:00+00:00", "seconds": 1.0}],
     invocation="r",
-    started=NOW.isoformat(timespec="seconds"),
-    finished=NOW.isoformat(timespec="seconds"),
+    started="2026-01-01T00:00:00+00:00",
+    finished="2026-01-01T00:00:00+00:00",
     builder="urn:builder:1",
     boot_test={"firmware": {"bios": {}}},
     scan={"findings": [], "allowed": [], "files": 3},
@@ -50,9 +49,12 @@ ABOUT = About(
 
 
 class Proof:
-    """A sealed image and whoever sealed it."""
+    """An image that is built and sealed at this moment, and whoever sealed it."""
 
     def __init__(self, folder: Path, about: About = ABOUT) -> None:
+        self.made = datetime.datetime.now(datetime.UTC)
+        made = self.made.isoformat(timespec="seconds")
+        about = dataclasses.replace(about, started=made, finished=made)
         self.keyring = Keyring(Home(folder / "home", folder / "cache"), passphrases=lambda _: None)
         self.image = folder / "image"
         self.image.write_bytes(IMAGE)
@@ -222,15 +224,15 @@ def test_revoked_and_rotated_keys(tmp_path: Path) -> None:
 
 
 def test_expired_certificates_count_only_when_the_policy_says_so(proof: Proof) -> None:
-    later = NOW + datetime.timedelta(days=4 * 365)
+    later = proof.made + datetime.timedelta(days=4 * 365)
     assert failed(proof.verify(at=later)) == {Check.CERTIFICATE}
     assert proof.verify(at=later, policy=Policy(allow_expired=True)).is_good
 
 
 def test_a_build_that_is_still_to_come_is_refused(proof: Proof) -> None:
-    verdict = proof.verify(at=NOW - datetime.timedelta(minutes=5), policy=Policy(allow_expired=True))
+    verdict = proof.verify(at=proof.made - datetime.timedelta(minutes=5), policy=Policy(allow_expired=True))
     assert verdict.is_good  # clocks differ
-    verdict = proof.verify(at=NOW - datetime.timedelta(days=1), policy=Policy(max_age="30d"))
+    verdict = proof.verify(at=proof.made - datetime.timedelta(days=1), policy=Policy(max_age="30d"))
     assert "still to come" in verdict.of(Check.PROVENANCE).detail
 
 
@@ -256,7 +258,7 @@ def test_what_policies_demand(proof: Proof) -> None:
     ):
         verdict = proof.verify(policy=good.model_copy(update=change))
         assert words in verdict.of(check).detail and check in failed(verdict), change
-    old = proof.verify(policy=good, at=NOW + datetime.timedelta(days=3))
+    old = proof.verify(policy=good, at=proof.made + datetime.timedelta(days=3))
     assert "3.0 days ago" in old.of(Check.PROVENANCE).detail
 
 

@@ -104,6 +104,7 @@ class TestContract(StoreContract):
 class TestFaults(FaultContract):
     @pytest.fixture
     def site(self, ceph_on_disk: Ceph) -> Iterator[Site]:
+        clean(ceph_on_disk)  # other modules use this cluster too
         made = RbdStore(options(ceph_on_disk, operation_timeout=2, connect_timeout=2))
         made.check()
         ended: list[signal.Signals] = []
