@@ -79,10 +79,11 @@ def _release(recipe: Recipe, info: TreeInfo) -> Iterator[str]:
 def _validity(text: str, info: TreeInfo) -> Iterator[str]:
     """What pykickstart, the installer's own parser, says. A program of its own: the text is hostile."""
     release = f"RHEL{info.version.partition('.')[0]}"
-    with tempfile.NamedTemporaryFile("w", suffix=".ks", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        finished = process.run([_VALIDATOR, "-e", "-v", release, file.name], timeout=60, check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "kickstart.ks")
+        file.write_text(text, encoding="utf-8")
+        # It leaves a copy of the text, with its secrets, in the folder for temporary files.
+        finished = process.run([_VALIDATOR, "-e", "-v", release, file], timeout=60, check=False, env={"TMPDIR": folder})
     if finished.status:
         said = [line.strip() for line in (finished.stdout + finished.stderr).splitlines() if line.strip()]
         told = [line for line in said if not line.startswith("Checking kickstart file")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +50,13 @@ def changed(old: str, new: str) -> str:
     text = good()
     assert old in text
     return text.replace(old, new)
+
+
+def test_nothing_stays_of_what_was_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert problems() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_shipped_has_none_and_that_takes_a_second() -> None:
