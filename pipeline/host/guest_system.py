@@ -133,9 +133,7 @@ class GuestSystem(GuestFiles):
             found = "no operating system" if not roots else f"{len(roots)} operating systems ({', '.join(roots)})"
             raise PipelineError(f"libguestfs found {found} on the disk", hint="the installation did not end well")
         root = roots[0]
-        mounts = handle.inspect_get_mountpoints(root)
-        for place in sorted(mounts, key=len):
-            handle.mount(mounts[place], place)
+        mounts = _mount_all(handle, root)
         major, minor = handle.inspect_get_major_version(root), handle.inspect_get_minor_version(root)
         identity = Identity(
             type=_known(handle.inspect_get_type(root)),
@@ -175,6 +173,31 @@ class GuestSystem(GuestFiles):
         with contextlib.suppress(RuntimeError):
             return bytes(self.handle.pread_device(self.handle.list_devices()[0], 440, 0))
         return b""
+
+
+def _mount_all(handle: Any, root: str) -> dict[str, str]:
+    """Mount the file systems of an inspected system as its fstab(5) has them; return mount point → device."""
+    mounts: dict[str, str] = dict(handle.inspect_get_mountpoints(root))
+    for place in sorted(mounts, key=len):
+        handle.mount(mounts[place], place)
+    table = handle.read_file("/etc/fstab") if handle.is_file("/etc/fstab", followsymlinks=True) else b""
+    named = {place: name for place, name in named_by_partition(table).items() if place not in mounts}
+    devices = {handle.blkid(device).get("PART_ENTRY_UUID"): device for device in handle.list_partitions() if named}
+    for place in sorted(named, key=len):
+        if named[place] in devices:
+            handle.mount(devices[named[place]], place)
+            mounts[place] = devices[named[place]]
+    return mounts
+
+
+def named_by_partition(table: bytes) -> dict[str, str]:
+    """Mount point → partition of what an fstab(5) names by PARTUUID, as Debian's do. libguestfs passes over it."""
+    rows = [line.split() for line in table.decode(errors="replace").splitlines()]
+    return {
+        row[1]: row[0].removeprefix("PARTUUID=").strip('"').lower()
+        for row in rows
+        if len(row) > 2 and row[0].startswith("PARTUUID=") and row[1].startswith("/") and row[2] != "swap"
+    }
 
 
 def _known(text: str) -> str:

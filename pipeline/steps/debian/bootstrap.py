@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
-from pipeline.host import process
+from pipeline.host import process, user_namespace
 from pipeline.recipes.debian import DebianInstall
 from pipeline.steps.reproducible import EPOCH
 
@@ -24,7 +24,7 @@ PACKAGES = (
     *("openssh-server", "sudo", "qemu-guest-agent", "grub2-common", "grub-pc-bin", "grub-efi-amd64-bin"),
     *("e2fsprogs", "dosfstools", "zstd", "locales", "tzdata"),
 )
-_HINT = "apt install mmdebstrap debian-archive-keyring uidmap; for other users a range in /etc/subuid (usermod -v)"
+_HINT = "apt install mmdebstrap debian-archive-keyring; the step's log has all that mmdebstrap and apt said"
 _ARCHIVES = "/var/cache/apt/archives"
 
 
@@ -61,7 +61,7 @@ def run(
     before.mkdir()
     after.mkdir()
     _link(workplace.packages, before)
-    words: list[str | Path] = ["mmdebstrap", "--variant=minbase", f"--mode={_mode()}", "--format=tar"]
+    words = ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar"]
     words += [f"--include={','.join(dict.fromkeys((*PACKAGES, *install.packages)))}"]
     words += ['--aptopt=Acquire::Retries "3"', '--aptopt=Acquire::http::Timeout "60"']
     words += ["--skip=download/empty", "--skip=essential/unlink"]
@@ -79,9 +79,9 @@ def run(
         ]
     words += [f"--customize-hook={shlex.join(('sync-out', _ARCHIVES, str(after)))}"]
     # What this run told apt is nothing for the guest.
-    words += ['--customize-hook=rm "$1/etc/apt/apt.conf.d/99mmdebstrap"', install.suite, archive, *lines]
+    words += ['--customize-hook=rm "$1/etc/apt/apt.conf.d/99mmdebstrap"', install.suite, str(archive), *lines]
     environment = {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(scratch)}
-    process.run(words, timeout=None, log=workplace.log, env=environment, hint=_HINT)
+    process.run(user_namespace.as_root(words), timeout=None, log=workplace.log, env=environment, hint=_HINT)
     taken = [_origin(file) for file in sorted(after.glob("*.deb"))]
     _keep(after, workplace.packages)
     return taken
@@ -94,11 +94,6 @@ def _origin(file: Path) -> dict[str, Any]:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     uri = f"pkg:deb/debian/{name}@{version}?arch={architecture}"
     return {"name": file.name, "uri": uri, "digest": {"sha256": digest}}
-
-
-def _mode() -> str:
-    """Root uses a mount name space of its own, others a user name space: neither leaves a mount behind."""
-    return "root" if os.geteuid() == 0 else "unshare"
 
 
 def _link(source: Path, target: Path) -> None:

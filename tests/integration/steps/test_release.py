@@ -22,6 +22,8 @@ from pipeline.recipes.model import Recipe
 from pipeline.recipes.release import Release
 from pipeline.recipes.source import with_source
 from pipeline.steps.image import InstallImage
+from tests.environments import openpgp
+from tests.environments.openpgp import Signer
 from tests.guest.conftest import context_for, tiny_recipe
 
 pytestmark = pytest.mark.server
@@ -29,43 +31,15 @@ pytestmark = pytest.mark.server
 IMAGE, LIST, SIGNATURE = "latest.qcow2", "SHA256SUMS", "SHA256SUMS.gpg"
 
 
-@dataclass
-class Signer:
-    """An OpenPGP key of its own, in a home of its own."""
-
-    home: Path
-    fingerprint: str = ""
-
-    def gpg(self, *words: str | Path) -> str:
-        return process.run(["gpg", "--homedir", self.home, "--batch", "--yes", "--quiet", *words]).stdout
-
-    def make(self) -> None:
-        self.home.mkdir(mode=0o700)
-        self.gpg(
-            "--pinentry-mode", "loopback", "--passphrase", "", "--quick-generate-key", "maker@example.org", "ed25519"
-        )
-        said = self.gpg("--with-colons", "--list-keys")
-        self.fingerprint = next(line.split(":")[9] for line in said.splitlines() if line.startswith("fpr"))
-
-    def public(self) -> bytes:
-        return self.gpg("--armor", "--export").encode()
-
-    def sign(self, file: Path) -> None:
-        self.gpg("--armor", "--output", file.with_name(SIGNATURE), "--detach-sign", file)
-
-
 @pytest.fixture(scope="module")
 def signers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Signer, Signer]]:
     # Short: an agent's socket lies in there.
     folder = tmp_path_factory.mktemp("gpg")
     made = Signer(folder / "a"), Signer(folder / "b")
-    try:
+    with openpgp.signers(*made):
         for each in made:
             each.make()
         yield made
-    finally:
-        for each in made:
-            process.run(["gpgconf", "--homedir", each.home, "--kill", "gpg-agent"], check=False)
 
 
 @dataclass
@@ -84,7 +58,7 @@ class Maker:
         (self.folder / LIST).write_text(f"{'0' * 64} *other.qcow2\n{digest} *{IMAGE}\n")
         (self.folder / "key.asc").write_bytes(self.signer.public())
         if sign:
-            self.signer.sign(self.folder / LIST)
+            self.signer.sign(self.folder / LIST, self.folder / SIGNATURE)
         return digest
 
 
@@ -172,7 +146,7 @@ def test_a_list_signed_by_somebody_else_is_refused(
     maker: Maker, signers: tuple[Signer, Signer], tmp_path: Path
 ) -> None:
     maker.publish(sign=False)
-    signers[1].sign(maker.folder / LIST)
+    signers[1].sign(maker.folder / LIST, maker.folder / SIGNATURE)
     with pytest.raises(PipelineError, match="not good: it was made by another key"):
         install(recipe_for(maker), tmp_path / "run")
     # Not even when the server brings that key along.
@@ -188,6 +162,34 @@ def test_a_list_that_was_changed_is_refused(maker: Maker, tmp_path: Path) -> Non
     with (maker.folder / LIST).open("a") as file:
         file.write(f"{'1' * 64} *more.qcow2\n")
     with pytest.raises(PipelineError, match="the content was changed after it was signed"):
+        install(recipe_for(maker), tmp_path / "run")
+
+
+def test_a_key_that_has_expired_signs_nothing_any_more(maker: Maker, tmp_path: Path) -> None:
+    old = Signer(tmp_path / "old", at="20240101T000000")
+    with openpgp.signers(old):
+        old.make(expires="1d")
+        maker.signer = old
+        maker.publish()
+        with pytest.raises(PipelineError, match="the signature of SHA256SUMS is not good: its key has expired"):
+            install(recipe_for(maker), tmp_path / "run")
+
+
+def test_a_truncated_image_is_refused(maker: Maker, tmp_path: Path) -> None:
+    maker.publish()
+    whole = (maker.folder / IMAGE).read_bytes()
+    (maker.folder / IMAGE).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PipelineError, match=r"latest\.qcow2 is not there any more as it was") as caught:
+        install(recipe_for(maker), tmp_path / "run")
+    assert any(" instead of " in line for line in caught.value.details)
+    assert not list((Home.default().cache / "downloads").glob("*.part"))
+
+
+def test_a_list_of_other_files_is_refused(maker: Maker, tmp_path: Path) -> None:
+    digest = maker.publish(sign=False)
+    (maker.folder / LIST).write_text(f"{digest} *other.qcow2\n")
+    maker.signer.sign(maker.folder / LIST, maker.folder / SIGNATURE)
+    with pytest.raises(PipelineError, match=r"SHA256SUMS does not name latest\.qcow2"):
         install(recipe_for(maker), tmp_path / "run")
 
 
