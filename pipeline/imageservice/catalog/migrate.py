@@ -4,11 +4,15 @@ The embedded database is upgraded by the service itself at start, under a lock o
 is the operator's: the service only checks it, and ``./inv service.db-upgrade`` changes it, in two steps for those who
 run several nodes: *expand* (every revision up to the first contracting one; the older version keeps running), then,
 when all nodes run the new version, *contract* (the rest).
+
+A revision is called by its number and, after a dash, by how many contracting ones there are up to it: ``0004``,
+``0005-1``. By that a version tells whether it can live with a schema from after its time.
 """
 
 from __future__ import annotations
 
 import fcntl
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,13 +58,17 @@ def target(at: str | None, until: Phase) -> str:
 
 
 def upgrade(database: Database, *, until: Phase = "contract", to: str | None = None) -> tuple[str | None, str]:
-    """Upgrade the schema; returns the revisions before and after. Several processes may call it at once."""
+    """Upgrade the schema; returns the revisions before and after. Several processes may call it at once.
+
+    A schema that a newer version has only expanded stays as it is. Raises ``PipelineError`` for one beyond that.
+    """
     with _alone(database), database.engine.connect() as connection:
         if database.is_sqlite:
             connection = connection.execution_options(begin="IMMEDIATE")
         with connection.begin():
             before = current(connection)
-            _refuse_unknown(before)
+            if before is not None and _is_newer(before):
+                return before, before
             goal = to or target(before, until)
             config = Config()
             config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
@@ -74,9 +82,8 @@ def check(database: Database) -> None:
     """Raise ``PipelineError`` unless this version of the service can work with the schema as it is."""
     with database.read() as connection:
         at = current(connection)
-    _refuse_unknown(at)
     needed = target(None, "expand")
-    if _position(at) < _position(needed):
+    if not (at and _is_newer(at)) and _position(at) < _position(needed):
         raise PipelineError(
             f"the catalog's schema is at {at or 'nothing'}, this version of the service needs {needed}",
             hint="./inv service.db-upgrade",
@@ -96,12 +103,22 @@ def _position(revision: str | None) -> int:
     return [None, *(script.revision for script in revisions())].index(revision)
 
 
-def _refuse_unknown(revision: str | None) -> None:
-    if revision is not None and revision not in {script.revision for script in revisions()}:
-        raise PipelineError(
-            f"the catalog's schema is at {revision}, which a newer version of the service made",
-            hint="run that version, or restore a backup from before its upgrade",
-        )
+def _is_newer(revision: str) -> bool:
+    """Whether a newer version made the schema, by additions alone. Raises ``PipelineError`` when it took things away."""
+    names = [script.revision for script in revisions()]
+    if revision in names:
+        return False
+    if re.fullmatch(r"\d{4}(-\d+)?", revision) and contractions(revision) <= contractions(names[-1]):
+        return True
+    raise PipelineError(
+        f"the catalog's schema is at {revision}, which a newer version of the service made",
+        hint="run that version, or restore a backup from before its upgrade",
+    )
+
+
+def contractions(revision: str) -> int:
+    """How many contracting revisions there are up to ``revision``, by its name."""
+    return int(revision.partition("-")[2] or 0)
 
 
 @contextmanager

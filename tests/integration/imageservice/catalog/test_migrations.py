@@ -39,9 +39,24 @@ def test_an_older_schema_is_refused_with_the_way_out(database_url: str) -> None:
     database.close()
 
 
-def test_a_newer_schema_is_refused(database: Database) -> None:
+def _at(database: Database, revision: str) -> None:
     with database.engine.begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE catalog_version SET version_num = '9999'"))
+        connection.execute(sqlalchemy.text(f"UPDATE catalog_version SET version_num = '{revision}'"))
+
+
+def test_a_schema_that_was_only_expanded_since_is_lived_with(database: Database) -> None:
+    """A node of the older version that starts again during an upgrade."""
+    newest = migrate.revisions()[-1].revision
+    later = "9999" + newest[4:]
+    _at(database, later)
+    migrate.check(database)
+    assert migrate.upgrade(database) == (later, later)
+
+
+@pytest.mark.parametrize("number", ["9999-{more}", "unknown"])
+def test_a_schema_that_was_contracted_since_is_refused(database: Database, number: str) -> None:
+    newest = migrate.revisions()[-1].revision
+    _at(database, number.format(more=migrate.contractions(newest) + 1))
     with pytest.raises(PipelineError, match="newer version"):
         migrate.check(database)
     with pytest.raises(PipelineError, match="newer version"):

@@ -21,6 +21,13 @@ def test_every_revision_says_its_phase() -> None:
     assert phases[0] == "expand"
 
 
+def test_every_revision_is_called_by_its_number_and_the_contractions_up_to_it() -> None:
+    contractions = 0
+    for number, script in enumerate(migrate.revisions(), 1):
+        contractions += script.module.PHASE == "contract"
+        assert script.revision == f"{number:04}" + (f"-{contractions}" if contractions else "")
+
+
 @pytest.mark.parametrize("revision", EXPANDING)
 def test_the_older_version_goes_on_working(database_url: str, revision: str) -> None:
     """Rows are written and read with the tables as they were before ``revision``, on a database that is past it."""
