@@ -104,7 +104,7 @@ def _position(revision: str | None) -> int:
 
 
 def _is_newer(revision: str) -> bool:
-    """Whether a newer version made the schema, by additions alone. Raises ``PipelineError`` when it took things away."""
+    """Whether a newer version made the schema, by additions alone. Raises ``PipelineError`` if it took things away."""
     names = [script.revision for script in revisions()]
     if revision in names:
         return False
