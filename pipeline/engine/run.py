@@ -6,6 +6,7 @@ whose key is being made by another process waits for it and takes over its outco
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import time
 from collections.abc import Sequence
@@ -66,30 +67,45 @@ class Run:
         self._begun = time.monotonic()
 
     def work(self) -> list[BuildResult]:
-        """Do everything; return the results in the recipes' order."""
-        names = tuple(build.recipe.name for build in self.builds)
-        run, tell = self.journal.run, self.narrator.tell
+        """Do everything; return the results in the recipes' order.
+
+        Raises ``PipelineError`` when the run itself cannot go on (its folder is gone, no space for its journal).
+        """
         try:
-            with self.interrupts.caught():
-                tell(events.RunStarted(run=run, folder=str(self.journal.folder), recipes=names))
-                for text in self.noted:
-                    tell(events.RunNoted(text=text))
-                self._look_outside()
-                while self._start_what_can() or self.running or self._open():
-                    self._listen()
-                results = [self._result(build) for build in self.builds]
-                good = all(result.is_good for result in results)
-                tell(events.RunFinished(run=run, good=good, seconds=time.monotonic() - self._begun))
-                status = "interrupted" if self.interrupts else "good" if good else "failed"
-                self.journal.finish(
-                    status, {result.recipe.name: summary(result) for result in results}, report(results)
-                )
-        finally:
-            self._kill_all()
-            self.narrator.close()
-            self.selector.close()
+            try:
+                results = self._work()
+            finally:
+                self._leave_nothing()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._broken_off(error) from error
         self.interrupts.pass_on()
         return results
+
+    def _work(self) -> list[BuildResult]:
+        names = tuple(build.recipe.name for build in self.builds)
+        run, tell = self.journal.run, self.narrator.tell
+        with self.interrupts.caught():
+            tell(events.RunStarted(run=run, folder=str(self.journal.folder), recipes=names))
+            for text in self.noted:
+                tell(events.RunNoted(text=text))
+            self._look_outside()
+            while self._start_what_can() or self.running or self._open():
+                self._listen()
+            results = [self._result(build) for build in self.builds]
+            good = all(result.is_good for result in results)
+            tell(events.RunFinished(run=run, good=good, seconds=time.monotonic() - self._begun))
+            status = "interrupted" if self.interrupts else "good" if good else "failed"
+            self.journal.finish(status, {result.recipe.name: summary(result) for result in results}, report(results))
+        return results
+
+    def _broken_off(self, error: OSError) -> PipelineError:
+        place = f"{error.filename}: " if error.filename else ""
+        return PipelineError(
+            f"the run cannot go on: {place}{error.strerror or error}",
+            hint=f"is {self.journal.folder} still there, and is there space? What was whole is kept for the next run",
+        )
 
     def _look_outside(self) -> None:
         """Find out what there is to build from; a recipe that can't know fails alone."""
@@ -207,17 +223,16 @@ class Run:
         self.narrator.tick()
 
     def _bury(self, build: BuildState, state: UnitState, running: Running) -> None:
-        unit, task = state.unit, running.task
+        unit = state.unit
         self.selector.unregister(running.reader)
-        running.bury()
-        del self.running[unit.id]
+        running.end()
         state.running, state.ran = False, True
         self.journal.tidy(build.recipe.name)
         outcome = self.store.find(state.key) if running.committed else None
         if outcome is None and self.options.keep and not self.interrupts:
             self._keep(running)
-        task.place.clear()
-        running.lock.release()
+        running.bury()
+        del self.running[unit.id]
         self.resources.give_back(unit.id)
         if outcome is None:
             error, seconds = running.explain()
@@ -262,13 +277,11 @@ class Run:
         for _, _, running in list(self.running.values()):
             running.kill()
 
-    def _kill_all(self) -> None:
-        """Only what an exception in this loop itself leaves running."""
-        self._kill_now()
-        for _, _, running in self.running.values():
-            while not running.is_over():
-                time.sleep(0.01)
-            running.bury()
-            running.task.place.clear()
-            running.lock.release()
-        self.running.clear()
+    def _leave_nothing(self) -> None:
+        """Whatever went wrong in this loop, no worker outlives it; nor does one that cannot be buried save others."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.selector.close)
+            stack.callback(self.narrator.close)
+            for _, _, running in self.running.values():
+                stack.callback(running.bury)
+            stack.callback(self._kill_now)

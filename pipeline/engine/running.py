@@ -94,11 +94,23 @@ class Running:
             return PipelineError(f"its process was ended by {name}", hint=hint), 0.0
         return PipelineError(f"its process ended with status {self.status} and no word"), 0.0
 
-    def bury(self) -> None:
-        """Leave nothing of the worker but its result."""
-        os.close(self.reader)
+    def end(self) -> None:
+        """Leave no process of the worker's, nor its temporary files. Harmless when done already, as ``bury``."""
+        if self.status is None:
+            self.kill()
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if self.reader >= 0:
+            os.close(self.reader)
+            self.reader = -1
         strays.end(lambda mark: mark == self.task.place.mark)
         shutil.rmtree(self.task.temporary, ignore_errors=True)
+
+    def bury(self) -> None:
+        """Leave nothing of the worker but its result, and let others have its key."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.lock.release)
+            stack.callback(self.task.place.clear)
+            self.end()
 
     def _note(self, report: dict[str, Any]) -> None:
         kind = report["kind"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.engine import strays
+from pipeline.base.owner import Owner
+from pipeline.engine import events, strays
+from pipeline.engine.build import build
+from pipeline.engine.options import BuildOptions
 from pipeline.engine.resources import Needs
 from pipeline.engine.verify import verify
 from tests import leftovers
@@ -213,3 +218,41 @@ def test_a_step_that_gets_no_memory_says_so(bench: Bench) -> None:
     assert result.error is not None
     assert "light: boot failed: this machine had no memory left for it" in result.error.message
     assert bench.leftovers() == []
+
+
+class Saboteur:
+    """A monitor that does harm to the run's own folder as soon as a step says something."""
+
+    def __init__(self, step: str, harm: Callable[[], None]) -> None:
+        self._step = step
+        self._harm = harm
+
+    def event(self, event: events.Event) -> None:
+        if isinstance(event, events.StepSaid) and f"{event.recipe}/{event.step}" == self._step:
+            self._harm()
+
+    def tick(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_run_whose_folder_vanishes_ends_its_workers_and_guests(bench: Bench) -> None:
+    bench.steer("spawn.two.install", "63.23")
+    bench.steer("sleep.two.install", "60")
+    bench.steer("sleep.one.install", "0.3")
+    vanishes = Saboteur("one/install", lambda: shutil.rmtree(bench.home.runs))
+    settings = BuildOptions(home=bench.home, monitors=(vanishes,), accelerator="tcg")
+    begun = time.monotonic()
+    with pytest.raises(PipelineError, match=r"^the run cannot go on: .*No such file or directory\n") as caught:
+        build([light.recipe("one"), light.recipe("two")], settings, steps=light.steps(bench.steering))
+    assert time.monotonic() - begun < 30, "it waited for the worker instead of ending it"
+    assert "is kept for the next run" in str(caught.value.hint)
+    ours = Owner.current().mark
+    assert [stray.command for stray in strays.marked(lambda mark: mark.startswith(ours))] == []
+    assert list((bench.home.cache / "work").iterdir()) == []
+    for name in ("spawn.two.install", "sleep.two.install", "sleep.one.install"):
+        bench.unsteer(name)
+    # Keys are free again, too.
+    assert [result.error for result in bench.build(light.recipe("one"), light.recipe("two"))] == [None, None]
