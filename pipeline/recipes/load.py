@@ -6,6 +6,7 @@ Recipes are outside text: names cannot lead out of the folder, and depth, number
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -150,11 +151,17 @@ class _Files:
             if parent in chain:
                 raise PipelineError(f"{place}: extends: a circle: {' → '.join([*chain, parent])}")
             if not (self.root / f"{parent}.yaml").is_file():
-                raise PipelineError(f"{place}: extends: there is no {shown(self.root / f'{parent}.yaml')}")
+                missing = f"{place}: extends: there is no {shown(self.root / f'{parent}.yaml')}"
+                raise PipelineError(missing, hint=self._meant(parent))
             if len(chain) >= MAX_DEPTH or len(self._merged) >= MAX_FILES:
                 raise PipelineError(f"{place}: extends: too many layers (at most {MAX_DEPTH} deep, {MAX_FILES} in all)")
             names.append(parent)
         return names
+
+    def _meant(self, name: str) -> str | None:
+        files = itertools.islice(self.root.rglob("*.yaml"), MAX_MATRIX * MAX_FILES)
+        close = difflib.get_close_matches(name, [str(file.relative_to(self.root))[:-5] for file in files], 3, 0.5)
+        return f"did you mean {' or '.join(close)}?" if close else None
 
 
 def _without_extends(node: Node) -> Node:

@@ -28,6 +28,6 @@ def with_source(recipe: Recipe, file: Path) -> Recipe:
             hint="--source is for recipes that start from an image or from installation media",
         )
     if not file.is_file():
-        raise PipelineError(f"--source {file}: there is no such file")
+        raise PipelineError(f"--source {file}: {'this is a folder' if file.is_dir() else 'there is no such file'}")
     install = recipe.install.model_copy(update={"file": SourceFile(str(file), file.resolve())})
     return recipe.model_copy(update={"install": install})

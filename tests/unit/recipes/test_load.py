@@ -188,6 +188,14 @@ def test_each_mistake_says_what_and_where(folder: Folder, text: str, mistake: st
     )
 
 
+def test_a_name_that_is_nearly_right_is_helped(folder: Folder) -> None:
+    folder.write("debian-12", "extends: base/linux\n")
+    folder.write("r", "extends: debian12\n")
+    with pytest.raises(PipelineError, match=r"r\.yaml:1: extends: there is no .*debian12\.yaml") as caught:
+        RecipeFolder(folder.root).load("r")
+    assert caught.value.hint == "did you mean debian-12?"
+
+
 def test_variables_are_put_in_and_keep_their_type(folder: Folder) -> None:
     recipe = folder.one(
         """\
