@@ -27,7 +27,7 @@ class Target(Model):
     stores: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
     """The stores to put every image in, or ``all``; without any, those of the recipe, else the cloud's default."""
     format: ProductFormat | None = None
-    """The format this cloud gets; without it the recipe's choice, or RAW where Ceph keeps it."""
+    """The format this cloud gets; without it the recipe's, else RAW where Ceph keeps it and another elsewhere."""
     certificate: Certificate | None = None
     """The id that the signing certificate has in this cloud's key manager, if another than here."""
     signed: Flag = True

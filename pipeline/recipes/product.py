@@ -122,7 +122,7 @@ class Publish(Model):
     stores: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
     """The stores to put the image in; without any, the cloud's default."""
     format: ProductFormat | None = None
-    """Which product is published; without it the first one, or RAW where the store wants RAW."""
+    """Which disk is published; without it RAW where Ceph keeps it, elsewhere the first that is not RAW."""
     members: Annotated[tuple[Word, ...], Field(max_length=128)] = ()
     """Projects (by id) that a shared image is for."""
     gates: Gates = Gates()
