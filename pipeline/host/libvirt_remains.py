@@ -1,6 +1,6 @@
 """What killed processes left in a libvirt that goes on: guests, volumes, pools, found by the mark in their names.
 
-A daemon of our own (``virt_install.session``) is an ordinary process and goes with its folder. This is for those that
+A daemon of our own (``libvirt.session``) is an ordinary process and goes with its folder. This is for those that
 others run: the machine's, and the user's. They are asked only if they run already.
 """
 

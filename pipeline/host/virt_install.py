@@ -1,116 +1,26 @@
-"""Guests that virt-install starts through libvirt: the same machine as ``guest.running``, with the same watch over it.
-
-By default libvirt is a daemon of our own (``qemu:///session``) with private folders for all that it reads and
-writes. Root becomes an ordinary user for it. The machine's libvirt (``qemu:///system``) is used as it is found.
-"""
+"""Guests that virt-install starts through libvirt: the machine of ``guest.running``, with the same watch over it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import pwd
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from pipeline.base.errors import PipelineError
-from pipeline.base.owner import Owner
-from pipeline.host import privileges, process, qemu
+from pipeline.host import process, qemu
 from pipeline.host.guest import Guest
+from pipeline.host.libvirt import Libvirt
 from pipeline.host.qmp import Event, MonitorError
 from pipeline.host.stall import Policy
 
-# The user that daemons without files of their own run as; libvirt wants one that has a name.
-_USER = "nobody"
-_TEMPORARY = "pipeline-run-"
-_SESSION, _SYSTEM = "qemu:///session", "qemu:///system"
-_ONLY = "install"
-_START = 60.0  # seconds until the daemon answers
 _EVENT = re.compile(r"^(?P<when>\S+ \S+): event (?P<name>\w+) for domain '[^']*': (?P<data>.*)$", re.MULTILINE)
 _STAMP = "%Y-%m-%d %H:%M:%S"
-_SYSTEM_PIDS = Path("/run/libvirt/qemu")
-
-
-@dataclass(frozen=True)
-class Libvirt:
-    """A libvirt that answers. ``folder`` is private to this build and closed to everybody but its user.
-
-    ``user`` and ``groups``: the ids it runs with, if they are not ours.
-    """
-
-    uri: str
-    folder: Path
-    pids: Path
-    user: int | None
-    env: Mapping[str, str]
-    groups: tuple[int, ...] = ()
-
-    def words(self, *command: str | Path) -> list[str]:
-        """``command`` as one of the daemon's user."""
-        plain = [str(word) for word in command]
-        return plain if self.user is None else privileges.confined(plain, user=self.user, groups=self.groups)
-
-    def run(self, *command: str | Path, timeout: float = 60, check: bool = True) -> process.Finished:
-        """Run a program as the daemon's user, with its folders. As ``process.run``."""
-        return process.run(self.words(*command), timeout=timeout, env=self.env, check=check, cwd=self.folder)
-
-    def virsh(self, *words: str, timeout: float = 60, check: bool = True) -> process.Finished:
-        """Ask libvirt. As ``process.run``."""
-        return self.run("virsh", "--quiet", "--connect", self.uri, *words, timeout=timeout, check=check)
-
-    def domain(self, name: str) -> str:
-        """What to call a guest: unique where others have guests, else short, as it is part of sockets' paths."""
-        return _ONLY if self.uri == _SESSION else f"{name}.{Owner.current().mark}"
-
-    def give(self, path: Path) -> Path:
-        """Make a file readable to the daemon's user, and to nobody else."""
-        if self.user is not None:
-            os.chown(path, self.user, self.user)
-        return path
-
-    def lend(self, path: Path) -> Path:
-        """A name under which the daemon's user can read ``path``, which stays as it is."""
-        if self.user is None or self.run("test", "-r", path, check=False).status == 0:
-            return path
-        copy = self.folder / path.name
-        process.run(["cp", "--reflink=auto", path, copy], timeout=3600)
-        return self.give(copy)
-
-
-@contextlib.contextmanager
-def session(log: IO[bytes], accelerator: str) -> Iterator[Libvirt]:
-    """A libvirt daemon of our own while the block lasts; it and all its files go with it."""
-    user = _ordinary_user()
-    with _private_folder(user) as folder:
-        groups = tuple(privileges.groups_for(accelerator))
-        # Short, since libvirt makes sockets below it (unix(7): 108 bytes).
-        env = {"HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "run"), "TMPDIR": str(folder)}
-        for name, variable in (("c", "CONFIG_HOME"), ("cache", "CACHE_HOME"), ("data", "DATA_HOME")):
-            env[f"XDG_{variable}"] = str(folder / name)
-        found = Libvirt(_SESSION, folder, folder / "run/libvirt/qemu/run", user, env, groups)
-        with process.started(found.words("libvirtd"), log=log, env=env, cwd=folder) as daemon:
-            _wait_for(daemon, folder / "run/libvirt/libvirt-sock")
-            yield found
-
-
-@contextlib.contextmanager
-def system() -> Iterator[Libvirt]:
-    """This machine's libvirt. Raises ``PipelineError`` when it does not answer."""
-    with _private_folder(None) as folder:
-        found = Libvirt(_SYSTEM, folder, _SYSTEM_PIDS, None, {})
-        if found.virsh("version", check=False).status != 0:
-            raise PipelineError(
-                "this machine's libvirt (qemu:///system) does not answer",
-                hint="start libvirtd and join the group libvirt, or leave connection: system out of the recipe",
-            )
-        yield found
 
 
 @contextlib.contextmanager
@@ -258,41 +168,6 @@ def _words(machine: qemu.Machine, domain: str, libvirt: Libvirt, serial: Path, n
     words += ["--serial", f"file,path={serial}"]
     # So that what outlives us can be told from what is not ours.
     return [*words, "--qemu-commandline", f"env=PIPELINE_OWNER={os.environ.get('PIPELINE_OWNER', '')}"]
-
-
-def _ordinary_user() -> int | None:
-    return pwd.getpwnam(_USER).pw_uid if os.geteuid() == 0 else None
-
-
-@contextlib.contextmanager
-def _private_folder(user: int | None) -> Iterator[Path]:
-    """A folder that only ``user`` can enter, outside of those that only we can; marked, so that it is swept."""
-    place = Path(tempfile.gettempdir())
-    # A worker's own folder for temporary files is closed to everybody else.
-    place = place.parent if place.name.startswith(_TEMPORARY) else place
-    folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{Owner.current().mark}.", dir=place))
-    try:
-        for name in ("home", "run", "c/libvirt", "cache", "data"):
-            (folder / name).mkdir(mode=0o700, parents=True)
-        # Else there would be a second daemon (virtlogd), which outlives the first.
-        (folder / "c/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
-        for path in (folder, *folder.rglob("*")):
-            if user is not None:
-                os.chown(path, user, user)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_for(daemon: subprocess.Popen[bytes], socket: Path) -> None:
-    deadline = time.monotonic() + _START
-    while not socket.exists():
-        if daemon.poll() is not None or time.monotonic() > deadline:
-            raise PipelineError(
-                "libvirt did not start as an ordinary user",
-                hint="the step's log has its words; --engine qemu installs without libvirt",
-            )
-        time.sleep(0.1)
 
 
 def _keep(serial: Path, shown: Path) -> None:

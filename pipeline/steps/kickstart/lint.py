@@ -17,7 +17,7 @@ from pipeline.host import process
 from pipeline.host.install_tree import TreeInfo
 from pipeline.host.repodata import Repodata
 from pipeline.recipes.model import Recipe
-from pipeline.steps.kickstart import syntax
+from pipeline.steps.kickstart import repositories, syntax
 from pipeline.steps.kickstart.render import SENTINEL, disk_name
 from pipeline.steps.kickstart.syntax import Kickstart
 
@@ -110,8 +110,8 @@ def _disks(kickstart: Kickstart, disk: str, recipe: Recipe) -> Iterator[str]:
 
 
 def _packages(kickstart: Kickstart, offers: Mapping[str, Repodata]) -> Iterator[str]:
-    if any(command.option("mirrorlist") for command in kickstart.named("repo", "url")):
-        return  # what such a place offers is not known here
+    if not repositories.all_known(kickstart):
+        return
     every = Repodata.together(offers.values())
     where = ", ".join(offers)
     for name, line in kickstart.packages:

@@ -1,37 +1,60 @@
-"""Repositories on the network, asked before an installation starts: a dead mirror is found now, not in an hour."""
+"""Repositories on the network, asked before an installation starts: a dead mirror is found now, not in an hour.
+
+Those of the recipe, and those that the kickstart names by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import urljoin
 
 from pipeline.base.errors import PipelineError
 from pipeline.host.repodata import LARGEST, Repodata
 from pipeline.recipes.kickstart import KickstartInstall
+from pipeline.steps.kickstart.syntax import Kickstart
 
 _CONNECT, _SILENCE = 10, 30  # seconds
 
 
-def offers(install: KickstartInstall, *, offline: bool) -> Mapping[str, Repodata]:
-    """What each repository of the recipe has. Raises ``PipelineError`` that names all that are of no use."""
-    if install.repositories and offline:
+def offers(install: KickstartInstall, kickstart: Kickstart, *, offline: bool) -> Mapping[str, Repodata]:
+    """What each repository has. Raises ``PipelineError`` that names all that are of no use."""
+    places = {each.name: each.url for each in install.repositories} | dict(_named(kickstart))
+    if places and offline:
         raise PipelineError(
             "the installation takes packages from repositories, and the network is not to be used",
             hint="leave out --offline",
         )
     found, problems = {}, []
-    for each in install.repositories:
+    for name, url in places.items():
         try:
-            found[each.name] = Repodata.read(_Server(each.url))
+            found[name] = Repodata.read(_Server(url))
         except PipelineError as error:
-            problems.append(f"{each.name} ({each.url}): {error.message}")
+            problems.append(f"{name} ({url}): {error.message}")
     if problems:
         raise PipelineError(
             "a repository of the recipe cannot be used",
             details=problems,
-            hint="check the mirror in install.repositories; old releases move to vault.centos.org and archives",
+            hint="check the mirrors of recipe and kickstart; old releases move to vault.centos.org and archives",
         )
     return found
+
+
+def all_known(kickstart: Kickstart) -> bool:
+    """Whether all places the kickstart names are asked: it has no list of mirrors, variable, or tree elsewhere."""
+    if any(kickstart.named("url", "nfs", "harddrive", "hmc")):
+        return False
+    return all(_is_plain(command.option("baseurl") or "") for command in kickstart.named("repo"))
+
+
+def _named(kickstart: Kickstart) -> Iterator[tuple[str, str]]:
+    for command in kickstart.named("repo"):
+        url = command.option("baseurl") or ""
+        if _is_plain(url):
+            yield command.option("name") or "repo", url
+
+
+def _is_plain(url: str) -> bool:
+    return url.startswith(("http://", "https://")) and "$" not in url
 
 
 class _Server:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import guest, initramfs, iso, process, qemu, virt_install
+from pipeline.host import guest, initramfs, iso, libvirt, process, qemu, virt_install
 from pipeline.host.guest import Guest
 from pipeline.host.hardware import Hardware
 from pipeline.host.install_tree import InstallTree, TreeInfo
@@ -100,19 +100,19 @@ def _by_qemu(context: Context, wanted: Installation) -> Iterator[Guest]:
 @contextlib.contextmanager
 def _by_virt_install(context: Context, wanted: Installation) -> Iterator[Guest]:
     on_system = wanted.install.connection is Connection.SYSTEM
-    with virt_install.system() if on_system else virt_install.session(context.log, context.accelerator) as libvirt:
-        disk = libvirt.folder / "disk.qcow2"
+    with libvirt.system() if on_system else libvirt.session(context.log, context.accelerator) as daemon:
+        disk = daemon.folder / "disk.qcow2"
         _make_disk(disk, context.recipe.disk.size)
-        injected = libvirt.folder / KICKSTART
+        injected = daemon.folder / KICKSTART
         injected.write_text(wanted.kickstart)
         for path in (disk, injected):
             path.chmod(0o600)
-            libvirt.give(path)
-        media = libvirt.lend(wanted.media)
+            daemon.give(path)
+        media = daemon.lend(wanted.media)
         tree = wanted.tree.info
         with virt_install.running(
-            _machine(context, wanted, disk, [libvirt.lend(path) for path in wanted.cdroms]),
-            libvirt,
+            _machine(context, wanted, disk, [daemon.lend(path) for path in wanted.cdroms]),
+            daemon,
             context.evidence,
             _NAME,
             location=f"{media},kernel={tree.kernel},initrd={tree.initrd}",

@@ -10,13 +10,13 @@ from typing import Any
 from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import download, guest, install_tree, iso, process, qemu, repodata, virt_install
+from pipeline.host import download, guest, install_tree, iso, libvirt, process, qemu, repodata, virt_install
 from pipeline.host.accelerator import emulator
 from pipeline.host.hardware import Hardware
 from pipeline.recipes.kickstart import InstallEngine, KickstartInstall
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.supplied import missing
-from pipeline.steps.kickstart import lint, render, repositories
+from pipeline.steps.kickstart import lint, render, repositories, syntax
 from pipeline.steps.kickstart import run as installer
 from pipeline.steps.step import Context, Outside, Reading, Stage
 
@@ -53,7 +53,7 @@ class InstallKickstart:
     def sources(self) -> Sequence[Path]:
         """All of this package, and what starts guests."""
         ours = sorted(Path(__file__).parent.glob("*.py"))
-        modules = (guest, install_tree, iso, qemu, repodata, virt_install)
+        modules = (guest, install_tree, iso, libvirt, qemu, repodata, virt_install)
         return [*ours, *(Path(str(module.__file__)) for module in modules)]
 
     def outside(self, recipe: Recipe) -> Sequence[Outside]:
@@ -75,7 +75,8 @@ class InstallKickstart:
         (context.evidence / "kickstart.ks").write_text(text)
         context.progress.say("checking the kickstart against the media")
         with install_tree.opened(media) as tree:
-            offers = {"the media": tree.repodata, **repositories.offers(install, offline=context.offline)}
+            named = repositories.offers(install, syntax.parse(text), offline=context.offline)
+            offers = {"the media": tree.repodata, **named}
             lint.require(text, recipe, tree.info, offers)
             context.progress.say(f"installing {tree.info.release}")
             seconds = installer.run(

@@ -135,6 +135,20 @@ def test_another_disk_than_the_one_the_bus_has(
     assert all("names the disk sda, but on the virtio bus" in line for line in caught.value.details)
 
 
+def test_repositories_that_the_kickstart_names_by_itself(
+    run: Callable[..., list[installer.Installation]], mirror: str, tmp_path: Path
+) -> None:
+    shipped = (Path(__file__).parents[3] / "kickstarts/rhel7.ks").read_text()
+    mine = tmp_path / "mine.ks"
+    mine.write_text(shipped.replace("skipx\n", f"skipx\nrepo --name=mine --baseurl={mirror}\n"))
+    (started,) = run(mine)
+    assert f"--baseurl={mirror}" in started.kickstart
+    mine.write_text(shipped.replace("skipx\n", f"skipx\nrepo --name=mine --baseurl={dead()}\n"))
+    with pytest.raises(PipelineError) as caught:
+        run(mine)
+    assert caught.value.details[0].startswith("mine (http://127.0.0.1:")
+
+
 def test_without_the_network_nothing_is_asked(tmp_path: Path, mirror: str) -> None:
     wishes = {
         "file": SourceFile("dvd.iso", media(tmp_path / "dvd.iso")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import pytest
 
 from pipeline.host import qemu, virt_install
 from pipeline.host.hardware import Hardware
-from pipeline.host.virt_install import DomainMonitor, Libvirt
+from pipeline.host.libvirt import Libvirt
+from pipeline.host.virt_install import DomainMonitor
 
 LIBVIRT = Libvirt("qemu:///session", Path("/run/x"), Path("/run/x/pids"), None, {})
 
@@ -77,17 +77,3 @@ def test_events_are_read_from_virshs_words(tmp_path: Path) -> None:
     found = monitor.wait_event(("SHUTDOWN",), 1)
     assert found is not None and found.data["reason"] == "guest-shutdown"
     assert monitor.find_event(("GUEST_PANICKED",)) is None
-
-
-def test_a_private_folder_is_marked_closed_and_gone_afterwards() -> None:
-    with virt_install._private_folder(None) as folder:
-        assert folder.name.startswith(f"pipeline-run-{os.getpid()}-")
-        assert folder.stat().st_mode & 0o077 == 0
-        assert (folder / "c/libvirt/qemu.conf").is_file()
-    assert not folder.exists()
-
-
-def test_names_of_guests_are_short_where_nobody_else_has_any() -> None:
-    assert LIBVIRT.domain("rhel7-install") == "install"
-    system = Libvirt("qemu:///system", Path("/run/x"), Path("/run/x/pids"), None, {})
-    assert system.domain("rhel7-install").startswith(f"rhel7-install.{os.getpid()}-")

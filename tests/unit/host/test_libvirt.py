@@ -1,0 +1,24 @@
+"""Libvirts to start guests by: their folders, and what guests are called in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.host import libvirt
+from pipeline.host.libvirt import Libvirt
+
+
+def test_a_private_folder_is_marked_closed_and_gone_afterwards() -> None:
+    with libvirt._private_folder(None) as folder:
+        assert folder.name.startswith(f"pipeline-run-{os.getpid()}-")
+        assert folder.stat().st_mode & 0o077 == 0
+        assert (folder / "c/libvirt/qemu.conf").is_file()
+    assert not folder.exists()
+
+
+def test_names_of_guests_are_short_where_nobody_else_has_any() -> None:
+    session = Libvirt("qemu:///session", Path("/run/x"), Path("/run/x/pids"), None, {})
+    assert session.domain("rhel7-install") == "install"
+    system = Libvirt("qemu:///system", Path("/run/x"), Path("/run/x/pids"), None, {})
+    assert system.domain("rhel7-install").startswith(f"rhel7-install.{os.getpid()}-")
