@@ -67,11 +67,12 @@ repository = {repository}
 
 @dataclass(frozen=True)
 class Release:
-    """What is stood in for."""
+    """What is stood in for. ``network``: the address of its Content Delivery Network, as the guest sees it."""
 
     major: int
     version: str
     product: str = "Red Hat Enterprise Linux"
+    network: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def _build_packages(folder: Path, release: Release) -> Path:
         path.mkdir(parents=True)
     newest = kernel.newest("cloud")
     parts = []
-    for kind, files in packages.all_packages(release.major, release.version, release.product, newest).items():
+    every = packages.all_packages(release.major, release.version, release.product, release.network, newest)
+    for kind, files in every.items():
         name = packages.real_name(kind, release.major)
         files.write(stage)
         (lists / name).write_text(files.listing())

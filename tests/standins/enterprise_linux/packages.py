@@ -28,8 +28,8 @@ def insmod_order(kernel: Kernel, *names: str) -> list[Path]:
     return kernel.load_order(*(name for name in names if kernel.has(name)))
 
 
-def all_packages(major: int, release: str, product: str, kernel: Kernel) -> dict[str, Files]:
-    """Each package's files, by its name."""
+def all_packages(major: int, release: str, product: str, network: str, kernel: Kernel) -> dict[str, Files]:
+    """Each package's files, by its name. ``network``: where the Content Delivery Network is."""
     makers: Mapping[str, Callable[[Files], None]] = {
         "filesystem": lambda files: _filesystem(files, major),
         "setup": _setup,
@@ -41,7 +41,7 @@ def all_packages(major: int, release: str, product: str, kernel: Kernel) -> dict
         "util-linux": _util_linux,
         "dracut": lambda files: _dracut(files),
         "yum": lambda files: files.script("/usr/bin/yum", (HERE / "yum.sh").read_text()),
-        "subscription-manager": _subscription_manager,
+        "subscription-manager": lambda files: _subscription_manager(files, network),
         "passwd": lambda files: files.folder("/etc/security"),
         "openssh-server": _openssh,
         "rsyslog": lambda files: files.file("/etc/rc.d/S30-rsyslog", TINY / "guest/etc/rc.d/S30-log", 0o644),
@@ -209,7 +209,8 @@ def _dracut(files: Files) -> None:
     )
 
 
-def _subscription_manager(files: Files) -> None:
+def _subscription_manager(files: Files, network: str) -> None:
+    files.file("/etc/rhsm/rhsm.conf", f"[rhsm]\nbaseurl = {network}\n")
     files.script("/usr/sbin/subscription-manager", (HERE / "subscription-manager.sh").read_text())
     files.folder("/etc/pki/consumer")
     files.folder("/etc/pki/entitlement")

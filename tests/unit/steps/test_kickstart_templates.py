@@ -65,6 +65,8 @@ def test_every_step_of_the_guide_is_there(name: str) -> None:
     places = [post.index(step) for step in steps]
     assert places == sorted(places)
     assert re.search(r"^poweroff$", text, re.MULTILINE)
+    # With media in its drive, the installer itself needs no network; the subscription does.
+    assert re.search(r"^network .*--activate$", text, re.MULTILINE)
 
 
 def test_what_only_one_release_has() -> None:
