@@ -1,0 +1,180 @@
+"""Tasks that publish images, and that look after what is published."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from pipeline.face.task import task
+
+_PUBLISH = "Publish"
+_CLOUD = "a cloud of clouds.yaml (default: those of recipes/nightly.yaml)"
+
+
+@task(
+    "publish",
+    _PUBLISH,
+    positional=["recipes"],
+    help={
+        "recipes": "names of recipes",
+        "set": "a variable of the recipes, as name=value (may be repeated)",
+        "cloud": _CLOUD,
+        "stores": "stores to put the images in, separated by commas, or all",
+        "all-stores": "as --stores all",
+        "import": "have the cloud import them, by glance-direct or by web-download from this machine",
+        "plan": "only say what would be created, changed, hidden and renamed, and why",
+        "let-through": "show images that a gate has held back",
+        "again": "publish images that were taken back with ./inv withdraw",
+        "ci": "group the output as CI systems do",
+    },
+    iterable=["recipes", "set"],
+)
+def publish(
+    context: Context,
+    recipes: list[str] | None = None,
+    set: list[str] | None = None,
+    cloud: str = "",
+    stores: str = "",
+    all_stores: bool = False,
+    import_: str = "",
+    plan: bool = False,
+    let_through: bool = False,
+    again: bool = False,
+    ci: bool = False,
+) -> None:
+    """Build what has changed and publish it: uploaded hidden, read back, then shown in one step."""
+    from pipeline.face import publishing
+    from pipeline.publishing.delivery import Choice
+
+    choice = Choice(let_through=let_through, again=again, method=publishing.chosen_method(import_))
+    stores = publishing.all_or(stores, all_stores=all_stores)
+    publishing.publish(recipes or (), set or (), cloud=cloud, stores=stores, plan=plan, choice=choice, ci=ci)
+
+
+@task(
+    "nightly",
+    _PUBLISH,
+    help={"ci": "group the output as CI systems do", "locked": "from what is locked, without a look at mirrors"},
+)
+def nightly(context: Context, ci: bool = False, locked: bool = False) -> None:
+    """Build, boot, sign, publish and verify everything in recipes/nightly.yaml."""
+    from pipeline.face import publishing
+
+    publishing.run_nightly(ci=ci, locked=locked)
+
+
+@task(
+    "upload",
+    _PUBLISH,
+    help={
+        "name": "what the image is called in the cloud",
+        "disk": "the disk's file",
+        "kernel": "its kernel, published as NAME-vmlinuz and linked to the disk",
+        "ramdisk": "its ramdisk, published as NAME-initrd and linked to the disk",
+        "folder": "a folder with NAME.qcow2 (or .raw) and, if it has them, NAME.vmlinuz and NAME.initrd",
+        "property": "an image property, as name=value (may be repeated)",
+        "visibility": "private, shared, community or public",
+        "update-existing": "take the place of images of this name that hold other bytes",
+        "plan": "only say what would be created, changed, hidden and renamed, and why",
+        "unsigned": "do not sign the files",
+        "cloud": _CLOUD,
+        "stores": "stores to put the images in, separated by commas, or all",
+    },
+    iterable=["property"],
+)
+def upload(
+    context: Context,
+    name: str,
+    disk: str = "",
+    kernel: str = "",
+    ramdisk: str = "",
+    folder: str = "",
+    property: list[str] | None = None,
+    visibility: str = "private",
+    update_existing: bool = False,
+    plan: bool = False,
+    unsigned: bool = False,
+    cloud: str = "",
+    stores: str = "",
+) -> None:
+    """Publish images made elsewhere: a disk, alone or with its kernel and ramdisk."""
+    from pathlib import Path
+
+    from pipeline.face import publishing
+    from pipeline.publishing.marks import Part
+
+    named = {Part.DISK: disk, Part.KERNEL: kernel, Part.RAMDISK: ramdisk}
+    files = publishing.files_in(Path(folder), name) if folder else {}
+    files.update({part: Path(file) for part, file in named.items() if file})
+    publishing.upload(
+        name,
+        files,
+        cloud=cloud,
+        stores=stores,
+        visibility=visibility,
+        properties=property or (),
+        unsigned=unsigned,
+        update_existing=update_existing,
+        plan=plan,
+    )
+
+
+@task("images", _PUBLISH, help={"cloud": _CLOUD, "json": "as JSON on standard output"})
+def images(context: Context, cloud: str = "", json: bool = False) -> None:
+    """List what is published where: state, age, digest, signature, stores."""
+    from pipeline.face import images
+
+    images.images(cloud, as_json=json)
+
+
+@task("why", _PUBLISH, help={"image": "its id or name", "cloud": _CLOUD, "json": "as JSON on standard output"})
+def why(context: Context, image: str, cloud: str = "", json: bool = False) -> None:
+    """Tell why an image is there, shown, hidden or held back, and what was done to it."""
+    from pipeline.face import images
+
+    images.why(image, cloud, as_json=json)
+
+
+@task(
+    "rotate",
+    _PUBLISH,
+    positional=["recipes"],
+    help={
+        "recipes": "names of recipes (default: those of recipes/nightly.yaml)",
+        "cloud": _CLOUD,
+        "plan": "only say what would be deleted, and why the others stay",
+        "yes": "delete",
+    },
+    iterable=["recipes"],
+)
+def rotate(
+    context: Context, recipes: list[str] | None = None, cloud: str = "", plan: bool = False, yes: bool = False
+) -> None:
+    """Delete previous images that retention no longer keeps."""
+    from pipeline.face import images
+
+    images.rotate(recipes or (), cloud, plan=plan, yes=yes)
+
+
+@task("withdraw", _PUBLISH, help={"recipe": "its name", "why": "the reason, for the journal", "cloud": _CLOUD})
+def withdraw(context: Context, recipe: str, why: str = "", cloud: str = "") -> None:
+    """Take the newest image of a recipe back; the one before it is the newest again."""
+    from pipeline.face import images
+
+    images.withdraw(recipe, why, cloud)
+
+
+@task(
+    "report",
+    _PUBLISH,
+    positional=["run"],
+    help={
+        "run": "a nightly run (default: the newest)",
+        "open": "show it in a browser",
+        "markdown": "print it as text",
+    },
+)
+def report(context: Context, run: str = "", open: bool = False, markdown: bool = False) -> None:
+    """Say where the report of a nightly run lies, or show it."""
+    from pipeline.face import publishing
+
+    publishing.report(run, open_it=open, markdown=markdown)
