@@ -33,8 +33,8 @@ from pipeline.signing.key_manager import KeyManager
 from pipeline.signing.keyring import Keyring
 from tests.environments import barbican as environment
 from tests.environments.barbican import Barbican
+from tests.environments.deployed_service import image_service, with_keystone
 from tests.environments.fixtures import installed
-from tests.environments.image_service import image_service, with_keystone
 from tests.environments.keystone import REGION, Keystone
 
 pytestmark = pytest.mark.server

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from pipeline.host import process
-from tests.environments.image_service import ImageService, image_service
+from tests.environments.deployed_service import ImageService, image_service
 
 pytestmark = pytest.mark.server
 TOKEN = "token-of-clients"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.environments import databases, tempest
-from tests.environments.image_service import image_service, with_keystone
+from tests.environments.deployed_service import image_service, with_keystone
 from tests.environments.keystone import Keystone
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(1800)]

@@ -9,8 +9,8 @@ import requests
 
 from tests.environments import barbican as key_manager
 from tests.environments.barbican import Barbican
+from tests.environments.deployed_service import ImageService, image_service, with_keystone
 from tests.environments.fixtures import installed
-from tests.environments.image_service import ImageService, image_service, with_keystone
 from tests.environments.keystone import Keystone
 
 pytestmark = pytest.mark.server

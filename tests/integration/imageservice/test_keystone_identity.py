@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.environments.daemon import wait_until
-from tests.environments.image_service import ImageService, image_service, with_keystone
+from tests.environments.deployed_service import ImageService, image_service, with_keystone
 from tests.environments.keystone import Keystone
 
 pytestmark = pytest.mark.server

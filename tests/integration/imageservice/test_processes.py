@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.environments.image_service import ImageService, image_service
+from tests.environments.deployed_service import ImageService, image_service
 
 pytestmark = pytest.mark.server
 TOKEN = {"X-Auth-Token": "token-of-processes"}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.environments.image_service import ImageService, image_service
+from tests.environments.deployed_service import ImageService, image_service
 
 pytestmark = pytest.mark.server
 CLIENT = {

@@ -13,9 +13,9 @@ import requests
 
 from tests.environments import glance as reference
 from tests.environments.daemon import scratch, wait_until
+from tests.environments.deployed_service import with_keystone
 from tests.environments.fixtures import installed
 from tests.environments.glance import Glance
-from tests.environments.image_service import with_keystone
 from tests.environments.imageservice import ImageService, image_service
 from tests.environments.keystone import REGION, Keystone
 from tests.integration.imageservice.importing.conftest import STORES, leftovers, settings

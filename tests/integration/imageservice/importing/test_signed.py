@@ -15,8 +15,8 @@ from pipeline.signing.keyring import Keyring
 from tests.environments import barbican as environment
 from tests.environments.barbican import Barbican
 from tests.environments.daemon import scratch, wait_until
+from tests.environments.deployed_service import with_keystone
 from tests.environments.fixtures import installed
-from tests.environments.image_service import with_keystone
 from tests.environments.imageservice import ImageService, image_service
 from tests.environments.keystone import Keystone
 from tests.integration.imageservice.importing.conftest import settings

@@ -1,4 +1,4 @@
-"""The bundled image service as its own processes, for tests that need it whole."""
+"""The bundled image service as an operator sets it up: any settings, a database and an identity service of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import requests
 import yaml
 
 from pipeline.base.home import CHECKOUT
@@ -17,6 +16,7 @@ from pipeline.imageservice.catalog import migrate
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.settings import Settings
 from tests.environments.daemon import daemon, free_port
+from tests.environments.imageservice import answers
 from tests.environments.keystone import Keystone
 
 
@@ -43,7 +43,7 @@ def image_service(folder: Path, settings: Mapping[str, Any], *, part: str = "all
     if settings.get("database", {}).get("url"):
         _upgrade(file)
     command = [sys.executable, "-m", "pipeline.imageservice.serve", part, "--settings", str(file)]
-    with daemon(command, ready=lambda: part == "worker" or _answers(url), log=log, cwd=CHECKOUT):
+    with daemon(command, ready=lambda: part == "worker" or answers(url), log=log, cwd=CHECKOUT):
         yield ImageService(url, folder, log)
 
 
@@ -58,10 +58,3 @@ def _upgrade(file: Path) -> None:
         migrate.upgrade(database)
     finally:
         database.close()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/healthcheck", timeout=10).ok
-    except (requests.ConnectionError, requests.Timeout):
-        return False
