@@ -8,6 +8,7 @@ What a step does can be steered by files in ``steering`` (so that runs in other 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import resource
 import signal
@@ -98,6 +99,7 @@ class Light:
         time.sleep(float(text))
 
     def _crash(self, context: Context, text: str) -> None:
+        faulthandler.disable()  # pytest's would fill the terminal with a fault that is meant
         os.kill(os.getpid(), int(text))
 
     def _fail(self, context: Context, text: str) -> None:
