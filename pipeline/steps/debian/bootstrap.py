@@ -1,4 +1,4 @@
-"""A Debian root file system as an archive, made from signed packages without root where the kernel allows it."""
+"""A Debian root file system as a folder, made from signed packages, without root where the kernel allows it."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def sources(install: DebianInstall, mirror: str, security: str | None) -> list[s
 
 
 def run(
-    install: DebianInstall, lines: Sequence[str], early: Mapping[str, str], archive: Path, workplace: Workplace
+    install: DebianInstall, lines: Sequence[str], early: Mapping[str, str], root: Path, workplace: Workplace
 ) -> list[dict[str, Any]]:
-    """Bootstrap into the file ``archive``; return the packages it is made of, for the provenance.
+    """Bootstrap into the new folder ``root``; return the packages it is made of, for the provenance.
 
     Raises ``PipelineError`` with apt's last words.
 
@@ -61,9 +61,11 @@ def run(
     before.mkdir()
     after.mkdir()
     _link(workplace.packages, before)
-    words = ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar"]
+    words = ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory"]
     words += [f"--include={','.join(dict.fromkeys((*PACKAGES, *install.packages)))}"]
     words += ['--aptopt=Acquire::Retries "3"', '--aptopt=Acquire::http::Timeout "60"']
+    # Another user, whom apt would fetch as, cannot enter a private folder; and what he owned would outlive a kill.
+    words += ['--aptopt=APT::Sandbox::User "root"']
     words += ["--skip=download/empty", "--skip=essential/unlink"]
     words += [
         f'--setup-hook=mkdir -p "$1{_ARCHIVES}"',
@@ -79,7 +81,7 @@ def run(
         ]
     words += [f"--customize-hook={shlex.join(('sync-out', _ARCHIVES, str(after)))}"]
     # What this run told apt is nothing for the guest.
-    words += ['--customize-hook=rm "$1/etc/apt/apt.conf.d/99mmdebstrap"', install.suite, str(archive), *lines]
+    words += ['--customize-hook=rm "$1/etc/apt/apt.conf.d/99mmdebstrap"', install.suite, str(root), *lines]
     environment = {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(scratch)}
     process.run(user_namespace.as_root(words), timeout=None, log=workplace.log, env=environment, hint=_HINT)
     taken = [_origin(file) for file in sorted(after.glob("*.deb"))]

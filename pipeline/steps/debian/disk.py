@@ -1,16 +1,23 @@
-"""From a root file system to a disk that boots by BIOS and by UEFI, in one launch of the appliance."""
+"""From a root file system to a disk that boots by BIOS and by UEFI, in one launch of the appliance.
+
+The files get onto the disk without the appliance: mke2fs(8) writes them at this machine's own speed.
+"""
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
+from typing import IO
 
-from pipeline.host import process
+from pipeline.host import process, user_namespace
 from pipeline.host.guest_system import GuestFiles
 from pipeline.recipes.debian import DebianInstall
 from pipeline.recipes.model import Recipe
 from pipeline.steps.reproducible import identity
 
 _MIB = 2048  # sectors
+_BLOCK = 4096  # bytes
 # As Debian's own cloud images: the root is partition 1 and lies last, so that it can grow.
 _ROOT, _BIOS_BOOT, _ESP = 1, 14, 15
 _TABLE = """label: gpt
@@ -58,6 +65,20 @@ def partition(target: Path, recipe: Recipe) -> None:
     process.run(["sfdisk", "--quiet", target], stdin=table.encode())
 
 
+def write_root(tree: Path, target: Path, recipe: Recipe, log: IO[bytes]) -> None:
+    """Make the root file system of a partitioned disk from the folder ``tree``, which is gone then."""
+    table = json.loads(process.run(["sfdisk", "--json", target]).stdout)["partitiontable"]
+    root = next(part for part in table["partitions"] if part["node"].endswith(f"{target.name}{_ROOT}"))
+    extended = f"offset={root['start'] * 512},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard"
+    # orphan_file and metadata_csum_seed, which newer mke2fs turn on, cannot be read by GRUB 2.06.
+    words = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", str(_BLOCK), "-O", "^orphan_file,^metadata_csum_seed"]
+    words += ["-L", "root", "-U", str(identity(recipe.name, "root file system")), "-E", extended, "-d", str(tree)]
+    words += [str(target), str(root["size"] * 512 // _BLOCK)]
+    # Its owners are those of the name space that it was made in.
+    script = f"{shlex.join(words)} && rm -rf --one-file-system {shlex.quote(str(tree))}"
+    process.run(user_namespace.as_root(["sh", "-c", script]), log=log, hint="is disk.size large enough?")
+
+
 def early(recipe: Recipe, install: DebianInstall) -> dict[str, str]:
     """The files that packages read while they are configured: the initramfs takes what its root's file system needs."""
     root = identity(recipe.name, "root file system")
@@ -71,16 +92,12 @@ def early(recipe: Recipe, install: DebianInstall) -> dict[str, str]:
     }
 
 
-def fill(files: GuestFiles, archive: Path, recipe: Recipe, install: DebianInstall) -> None:
-    """Make the file systems of a partitioned disk, unpack ``archive`` into them, and install both loaders."""
+def make_bootable(files: GuestFiles, install: DebianInstall) -> None:
+    """Finish a disk that has its root file system: the ESP, what names the host, and both loaders."""
     handle = files.handle
     root, esp = f"/dev/sda{_ROOT}", f"/dev/sda{_ESP}"
-    # orphan_file and metadata_csum_seed, which newer mke2fs turn on, cannot be read by GRUB 2.06.
-    handle.mkfs("ext4", root, features="^orphan_file,^metadata_csum_seed", label="root")
-    handle.set_uuid(root, str(identity(recipe.name, "root file system")))
     handle.mkfs("vfat", esp, label="ESP")
     handle.mount(root, "/")
-    handle.tar_in(str(archive), "/", xattrs=True, acls=True)
     handle.mkdir_p("/boot/efi")
     handle.mount(esp, "/boot/efi")
     files.write("/etc/hostname", "debian\n", mode=0o644)

@@ -62,17 +62,18 @@ class InstallDebian:
             _place(context, f"debian {install.suite}", install.mirrors),
             _place(context, f"security {install.suite}-security", install.security) if install.security else None,
         )
-        archive, raw = context.folder / "root.tar", context.folder / "disk.raw"
+        root, raw = context.folder / "root", context.folder / "disk.raw"
         context.progress.say(f"bootstrapping {install.suite}")
         packages = context.home.cache / "packages" / recipe.name
         workplace = bootstrap.Workplace(context.folder, packages, context.log)
-        taken = bootstrap.run(install, lines, disk.early(recipe, install), archive, workplace)
-        context.progress.say("making it bootable")
+        taken = bootstrap.run(install, lines, disk.early(recipe, install), root, workplace)
+        context.progress.say("writing the disk")
         disk.partition(raw, recipe)
+        disk.write_root(root, raw, recipe, context.log)
+        context.progress.say("making it bootable")
         appliance = Appliance(context.accelerator, context.home.cache / "appliance", context.folder, context.log)
         with appliance.launched([Drive(raw, "raw")]) as handle:
-            disk.fill(GuestFiles(handle, context.log), archive, recipe, install)
-        archive.unlink()
+            disk.make_bootable(GuestFiles(handle, context.log), install)
         process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, context.disk], log=context.log)
         raw.unlink()
         return {"suite": install.suite, "sources": lines, "dependencies": taken}

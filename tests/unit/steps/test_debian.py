@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
+from pipeline.host import process
 from pipeline.recipes.debian import DebianInstall
 from pipeline.recipes.load import RecipeFolder
 from pipeline.steps.debian import bootstrap, disk
@@ -57,6 +58,32 @@ def test_the_partition_table_is_debians_and_always_the_same(tmp_path: Path) -> N
     assert not any(entries[2])
 
 
+@pytest.mark.subprocess
+def test_the_root_gets_onto_the_disk_with_its_owners_links_and_modes(tmp_path: Path) -> None:
+    (recipe,) = RecipeFolder(CHECKOUT / "recipes").load("debian-12")
+    raw, tree = tmp_path / "disk.raw", tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc/shadow").write_text("root:*:")
+    (tree / "etc/shadow").chmod(0o640)
+    (tree / "etc/again").hardlink_to(tree / "etc/shadow")
+    (tree / "bin").symlink_to("usr/bin")
+    disk.partition(raw, recipe)
+    with (tmp_path / "log").open("wb") as log:
+        disk.write_root(tree, raw, recipe, log)
+    assert not tree.exists()
+    alone = f"{raw}?offset={(1 + 127) << 20}"
+    process.run(["e2fsck", "-fn", alone], timeout=60)
+
+    def ask(request: str) -> str:
+        return process.run(["debugfs", "-R", request, alone]).stdout
+
+    assert ask("cat /etc/again") == "root:*:"
+    assert "Mode:  0640" in ask("stat /etc/shadow") and "Links: 2" in ask("stat /etc/shadow")
+    assert "User:     0   Group:     0" in ask("stat /")
+    assert 'Fast link dest: "usr/bin"' in ask("stat /bin")
+    assert str(identity("debian-12", "root file system")) in ask("stats -h")
+
+
 def test_what_packages_read_while_they_are_configured_names_the_disk_to_come() -> None:
     (recipe,) = RecipeFolder(CHECKOUT / "recipes").load("debian-12")
     early = disk.early(recipe, install(kernel_arguments=["quiet"]))
@@ -82,5 +109,5 @@ def test_absent_keys_are_told_before_anything_runs(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         workplace = bootstrap.Workplace(tmp_path, tmp_path / "packages", log)
         with pytest.raises(PipelineError, match=r"the archive's keys are not here: /absent\.gpg") as caught:
-            bootstrap.run(install(keyring="/absent.gpg"), [], {}, tmp_path / "root.tar", workplace)
+            bootstrap.run(install(keyring="/absent.gpg"), [], {}, tmp_path / "root", workplace)
     assert "debian-archive-keyring" in str(caught.value.hint)
