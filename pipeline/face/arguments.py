@@ -1,7 +1,7 @@
 """Words behind a task's name: ``./inv plan tiny`` for ``./inv plan --recipes tiny``.
 
 invoke takes words for arguments without a default only. Here a task's positional arguments may also have one, and a
-list takes every word up to the next option.
+list takes every word up to the next option. Options have no short forms, but for the one that everybody's fingers know.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from pipeline.face import task
+
+_SHORT = {"-f": "--follow"}  # as tail(1) and journalctl(1) have it; invoke's own -f is of no use behind a task
 
 
 def spelled_out(argv: Sequence[str]) -> list[str]:
@@ -29,6 +31,7 @@ def spelled_out(argv: Sequence[str]) -> list[str]:
         if takes_next:
             takes_next = False
         elif word.startswith("-"):
+            word = _long(word, arguments)
             takes_next = _takes_next(word, arguments)
             waiting = [each for each in waiting if word.partition("=")[0] != _flag(each)]
         elif waiting:
@@ -54,6 +57,11 @@ def _arguments(made: Task[Any]) -> list[Argument]:
 def _flag(argument: Argument) -> str:
     # As invoke does: `import_` is a word of Python's, the option is `--import`.
     return f"--{str(argument.name).strip('_').replace('_', '-')}"
+
+
+def _long(word: str, arguments: Sequence[Argument]) -> str:
+    long = _SHORT.get(word)
+    return long if long is not None and any(_flag(each) == long for each in arguments) else word
 
 
 def _is_native(argument: Argument) -> bool:

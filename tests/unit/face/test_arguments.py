@@ -22,6 +22,8 @@ from pipeline.face.task import chapters
         ("show", "show"),
         ("show last", "show --run last"),
         ("logs last boot --follow", "logs --run last --step boot --follow"),
+        ("logs last boot -f", "logs --run last --step boot --follow"),
+        ("plan tiny -f", "plan --recipes tiny -f"),
         ("logs --run last boot", "logs --run last --step boot"),
         ("cache.export out.tar tiny debian", "cache.export out.tar --recipes tiny --recipes debian"),
         ("keys.new name", "keys.new name"),
