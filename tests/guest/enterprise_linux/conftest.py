@@ -1,65 +1,19 @@
-"""Media, a mirror for what they lack, and the shipped recipes made small enough for tests."""
+"""Media, once a session, and places for what several tests look at."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import http.server
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pipeline.base.home import CHECKOUT
-from pipeline.recipes.kickstart import InstallEngine, KickstartInstall, Repository
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.source_file import SourceFile
-from tests.standins.enterprise_linux import Media, Release, make_media, make_repository
+from tests.guest.enterprise_linux.stock import Stock, stocked
+from tests.standins.enterprise_linux import Release
 
 NEEDED = ("createrepo_c", "rpmbuild", "grub-mkimage", "mkfs.xfs", "dropbear")
-GUESTS_VIEW = "10.0.2.2"  # of this machine, in QEMU's user network
-
-
-class Mirror(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, also to those who take it for a proxy: both sides then use the address the guest sees."""
-
-    def translate_path(self, path: str) -> str:
-        return super().translate_path(f"/{path.split('/', 3)[3]}" if path.startswith("http://") else path)
-
-    def log_message(self, format: str, *words: object) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class Stock:
-    """Media of one release, and the address of the mirror with what they lack."""
-
-    media: Media
-    mirror: str
-    port: int
-
-    def recipe(self, name: str, engine: InstallEngine, **changes: Any) -> Recipe:
-        """The shipped recipe ``name`` for these media; ``changes`` are made to its ``install``."""
-        (shipped,) = RecipeFolder(CHECKOUT / "recipes").load(name)
-        assert isinstance(shipped.install, KickstartInstall)
-        wanted = {
-            "file": SourceFile(self.media.iso.name, self.media.iso),
-            "subscription": None,
-            "repositories": (Repository(name="extra", url=self.mirror),),
-            "engine": engine,
-            "memory": 768 << 20,
-            "vcpus": 1,
-            "timeout": 900,
-            **changes,
-        }
-        install = shipped.install.model_copy(update=wanted)
-        disk = shipped.disk.model_copy(update={"size": 768 << 20})
-        boot = shipped.boot_test.model_copy(update={"memory": 512 << 20, "timeout": 300})
-        return shipped.model_copy(update={"install": install, "disk": disk, "boot_test": boot})
 
 
 @pytest.fixture(scope="session")
@@ -68,22 +22,13 @@ def stock_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Rel
     lacking = [program for program in NEEDED if shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") is None]
     if lacking:
         pytest.skip(f"the media cannot be made here: no {', '.join(lacking)}")
-    servers: list[http.server.ThreadingHTTPServer] = []
+    with contextlib.ExitStack() as stack:
 
-    @functools.cache
-    def make(release: Release) -> Stock:
-        folder = tmp_path_factory.mktemp(f"el{release.major}")
-        media = make_media(folder / "built", release)
-        serve = functools.partial(Mirror, directory=str(make_repository(folder / "mirror", media)))
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return Stock(media, f"http://{GUESTS_VIEW}:{server.server_port}/", server.server_port)
+        @functools.cache
+        def make(release: Release) -> Stock:
+            return stack.enter_context(stocked(tmp_path_factory.mktemp(f"el{release.major}"), release))
 
-    yield make
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ def opened(image: Path, cache: Path, scratch: Path) -> Iterator[GuestSystem]:
     appliance = Appliance(accelerator="tcg", cache=cache, scratch=scratch, log=log)
     with appliance.launched([Drive(image, "qcow2", read_only=True)]) as handle:
         yield GuestSystem.open(handle, log)
+
+
+def has(path: Path, words: bytes) -> bool:
+    """Whether these bytes stand anywhere in a file."""
+    if not path.stat().st_size:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return mapped.find(words) >= 0
 
 
 def mode(system: GuestSystem, path: str) -> str:

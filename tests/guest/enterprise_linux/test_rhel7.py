@@ -16,7 +16,7 @@ from pipeline.engine.result import BuildResult
 from pipeline.host import process
 from pipeline.recipes.kickstart import InstallEngine
 from tests.guest.enterprise_linux import image_facts
-from tests.guest.enterprise_linux.conftest import Stock
+from tests.guest.enterprise_linux.stock import Stock
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(1200)]
 
