@@ -16,6 +16,8 @@ from pipeline.base.errors import PipelineError
 
 # ECMA-119 gives the volume identifier 32 characters; Joliet (UCS-2 in the same field) 16.
 _LABEL_LIMIT, _JOLIET_LABEL_LIMIT = 32, 16
+# Platforms of the El Torito specification and of UEFI's, section 13.3.2.
+_PLATFORMS = {0x00: "bios", 0xEF: "uefi"}
 
 
 def write(target: Path, label: str, files: Mapping[str, bytes | Path]) -> None:
@@ -99,6 +101,15 @@ class Medium:
         """The volume identifier, by which a guest finds the medium."""
         identifier: bytes = self._iso.pvd.volume_identifier
         return identifier.decode(errors="replace").rstrip()
+
+    @property
+    def firmware(self) -> frozenset[str]:
+        """Which firmware finds something to start, by the El Torito boot catalog: ``bios``, ``uefi``."""
+        catalog = self._iso.eltorito_boot_catalog
+        if catalog is None:
+            return frozenset()
+        platforms = {catalog.validation_entry.platform_id, *(each.platform_id for each in catalog.sections)}
+        return frozenset(name for number, name in _PLATFORMS.items() if number in platforms)
 
     def read(self, path: str) -> bytes | None:
         """A file's bytes, or ``None`` when there is no such file."""

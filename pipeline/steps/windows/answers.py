@@ -7,7 +7,6 @@ build's administrator, which is random, used by nobody else, and gone with the m
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from pipeline.recipes.model import Recipe
@@ -16,8 +15,8 @@ from pipeline.recipes.windows import WindowsInstall
 from pipeline.steps.windows.plan import PHASES, START
 
 _UNATTEND = "urn:schemas-microsoft-com:unattend"
-_ACTION = "{http://schemas.microsoft.com/WMIConfig/2002/State}action"
-_KEY = "{http://schemas.microsoft.com/WMIConfig/2002/State}keyValue"
+_STATE = "http://schemas.microsoft.com/WMIConfig/2002/State"
+_ACTION, _KEY = "wcm:action", "wcm:keyValue"
 _SIGNER = "31bf3856ad364e35"
 # Letters in Windows PE depend on what is attached; paths that do not exist are passed over.
 _LETTERS = "DEFGHI"
@@ -29,13 +28,14 @@ _SALT = "AdministratorPassword"
 
 def render(recipe: Recipe, install: WindowsInstall, firmware: Firmware, password: str) -> bytes:
     """The file, in UTF-8."""
-    root = Element(f"{{{_UNATTEND}}}unattend")
+    # Written as Microsoft's own tools do, without a prefix: not every reader of Windows takes another one.
+    root = Element("unattend", {"xmlns": _UNATTEND, "xmlns:wcm": _STATE})
     made = _Answers(root)
     _windows_pe(made, install, firmware)
     _specialize(made, install)
     _oobe(made, install, password)
     indent(root, "  ")
-    return b'<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root, default_namespace=None)
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root)
 
 
 class _Answers:
@@ -48,7 +48,7 @@ class _Answers:
     def component(self, configuration_pass: str, name: str) -> Element:
         """A new component of a pass."""
         if configuration_pass not in self._passes:
-            self._passes[configuration_pass] = SubElement(self._root, _tag("settings"), {"pass": configuration_pass})
+            self._passes[configuration_pass] = SubElement(self._root, "settings", {"pass": configuration_pass})
         about = {
             "name": name,
             "processorArchitecture": "amd64",
@@ -56,7 +56,7 @@ class _Answers:
             "language": "neutral",
             "versionScope": "nonSxS",
         }
-        return SubElement(self._passes[configuration_pass], _tag("component"), about)
+        return SubElement(self._passes[configuration_pass], "component", about)
 
 
 def _windows_pe(made: _Answers, install: WindowsInstall, firmware: Firmware) -> None:
@@ -144,19 +144,9 @@ def _languages(install: WindowsInstall) -> dict[str, str]:
 
 
 def _child(parent: Element, name: str, attributes: dict[str, str] | None = None) -> Element:
-    return SubElement(parent, _tag(name), attributes or {})
+    return SubElement(parent, name, attributes or {})
 
 
 def _fill(parent: Element, **values: str) -> None:
     for name, value in values.items():
         _child(parent, name).text = value
-
-
-def _tag(name: str) -> str:
-    return f"{{{_UNATTEND}}}{name}"
-
-
-def driver_paths(answers: Element) -> Iterator[str]:
-    """The folders, without a letter, that an answer file has Windows PE look for drivers in."""
-    for element in answers.iter(_tag("Path")):
-        yield (element.text or "").partition(":\\")[2]

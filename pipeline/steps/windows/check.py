@@ -16,7 +16,9 @@ _STATE = "Microsoft/Windows/CurrentVersion/Setup/State"
 _LOGON = "Microsoft/Windows NT/CurrentVersion/Winlogon"
 _VERSION = "Microsoft/Windows NT/CurrentVersion"
 _LOGS = ("Windows/System32/Sysprep/Panther/setuperr.log", "Windows/Panther/setuperr.log")
+# Sysprep leaves a copy of its own answers in the first of these: that one belongs there, the build's does not.
 _LEFT_BEHIND = ("Windows/Panther/unattend.xml", "Windows/Panther/autounattend.xml")
+_OF_THE_BUILD = re.compile(r"<(AutoLogon|AdministratorPassword|DiskConfiguration)\b")
 _CONF = ("cloudbase-init.conf", "cloudbase-init-unattend.conf", "Unattend.xml")
 
 
@@ -52,8 +54,15 @@ def _logon(software: _Hive) -> Iterator[str]:
 
 def _left_behind(files: _Files) -> Iterator[str]:
     for path in _LEFT_BEHIND:
-        if files.find(path):
-            yield f"the build's answer file is still there: {path}"
+        found = build_answers(files.read(path))
+        if found:
+            yield f"the build's answer file is still there: {path} has {found}"
+
+
+def build_answers(said: str) -> str | None:
+    """What shows that an answer file is that of the build; ``None`` for what sysprep leaves to the next start."""
+    found = _OF_THE_BUILD.search(said)
+    return found[1] if found else None
 
 
 def _cloudbase(files: _Files) -> Iterator[str]:
@@ -67,8 +76,18 @@ def _cloudbase(files: _Files) -> Iterator[str]:
 
 def _complaints(files: _Files) -> Iterator[str]:
     for path in _LOGS:
-        lines = [line for line in files.read(path).splitlines() if re.search(r"error|fail", line, re.IGNORECASE)]
-        yield from (f"{PurePosixPath(path).name}: {line.strip()[:200]}" for line in lines[-5:])
+        yield from complaints(PurePosixPath(path).name, files.read(path))
+
+
+def text(data: bytes) -> str:
+    """What a file of Windows says, in whichever encoding it is."""
+    return data.decode("utf-16" if data[:2] == b"\xff\xfe" else "utf-8", errors="replace")
+
+
+def complaints(name: str, log: str) -> list[str]:
+    """The last complaints in the log ``name`` of Setup or of sysprep."""
+    lines = [line for line in log.splitlines() if re.search(r"error|fail", line, re.IGNORECASE)]
+    return [f"{name}: {line.strip()[:200]}" for line in lines[-5:]]
 
 
 class _Files:
@@ -96,8 +115,7 @@ class _Files:
         found = self.find(path)
         if found is None:
             return ""
-        data: bytes = self._system.handle.read_file(found)
-        return data.decode("utf-16" if data[:2] == b"\xff\xfe" else "utf-8", errors="replace")
+        return text(self._system.handle.read_file(found))
 
 
 class _Hive:

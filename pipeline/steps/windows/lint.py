@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
 from pipeline.host import iso, wim
+from pipeline.host.hardware import Hardware
 from pipeline.host.wim import WimImage
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.windows import WindowsInstall
@@ -22,7 +23,8 @@ def require(recipe: Recipe, install: WindowsInstall, media: Path, drivers: Path)
     """The image that will be installed. Raises ``PipelineError`` with everything that would not work."""
     with iso.opened(media) as medium:
         images = _images(medium, media.name)
-    problems = [*_editions(install, images), *_hardware(recipe)]
+        starts = medium.firmware
+    problems = [*_editions(install, images), *_hardware(recipe), *_start(recipe, starts, media.name)]
     with iso.opened(drivers) as medium:
         problems += _drivers(install, medium, drivers.name)
     if problems:
@@ -65,6 +67,13 @@ def _editions(install: WindowsInstall, images: Sequence[WimImage]) -> Iterator[s
         yield f"architecture: the media are for {image.architecture}"
     if image.build and image.build != install.release.build:
         yield f"install.release: {install.release} has build {install.release.build}, the media have {image.build}"
+
+
+def _start(recipe: Recipe, starts: Collection[str], name: str) -> Iterator[str]:
+    firmware = Hardware.from_properties(recipe.image_properties).firmware
+    if firmware not in starts:
+        can = f"only {' and '.join(sorted(starts))} can" if starts else "no firmware can"
+        yield f"properties.hw_firmware_type: {firmware} cannot start {name}; {can}"
 
 
 def _drivers(install: WindowsInstall, medium: iso.Medium, name: str) -> Iterator[str]:

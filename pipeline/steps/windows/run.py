@@ -20,9 +20,15 @@ _NAME = "install"
 # The media's loader asks for a key before it reads more than itself; from there on it reads boot.wim, hundreds of MiB.
 _LOADED = 64 << 20
 _KEY_EVERY = 1.0  # seconds
+# A good installation restarts some five times; one that rolls back and begins anew never stops.
+_MOST_RESTARTS = 20
 _PROMPT = "the media's setup program was being loaded"
 _FAILURE = re.compile(rf"^{FAILED}: (.*)$", re.MULTILINE)
 _STEP = re.compile(r"^build: (.*)$", re.MULTILINE)
+
+
+class SetupFailed(PipelineError):
+    """Setup was started, and did not come to its end; what it wrote to the disk may say why."""
 
 
 @dataclass
@@ -75,6 +81,17 @@ def _wait_for_setup(running: Guest, keys: _Keys, install: WindowsInstall, contex
 
 
 def _wait_for_the_end(running: Guest, install: WindowsInstall, context: Context) -> float:
+    try:
+        return _watch(running, install, context)
+    except GuestFailed as error:
+        if error.diagnosis:
+            raise
+        raise SetupFailed(
+            error.message, details=error.details, hint="see the screenshot: where Setup cannot go on, it shows a window"
+        ) from error
+
+
+def _watch(running: Guest, install: WindowsInstall, context: Context) -> float:
     shown = ""
 
     def ended() -> bool:
@@ -91,6 +108,12 @@ def _wait_for_the_end(running: Guest, install: WindowsInstall, context: Context)
         if told and told[-1] != shown:
             shown = told[-1].strip()
             context.progress.say(f"inside Windows: {shown}")
+        if sum(event.name == "RESET" for event in running.monitor.events) > _MOST_RESTARTS:
+            raise SetupFailed(
+                f"Windows restarted more than {_MOST_RESTARTS} times",
+                details=running.console.tail(),
+                hint="Setup rolls back what it did and begins anew; see the screenshot",
+            )
         return _powered_off(running)
 
     what = "Windows powered itself off"

@@ -20,7 +20,7 @@ from pipeline.recipes.product import Firmware
 from pipeline.recipes.supplied import missing
 from pipeline.recipes.windows import WindowsInstall
 from pipeline.steps.step import Context, Stage
-from pipeline.steps.windows import answers, check, lint, media
+from pipeline.steps.windows import aftermath, answers, check, lint, media
 from pipeline.steps.windows import run as setup
 
 
@@ -77,6 +77,11 @@ class InstallWindows:
         media.write(medium, install, text, drivers, cloudbase, context.folder)
         try:
             seconds = setup.run(context, install, install.file.path, medium)
+        except setup.SetupFailed as error:
+            context.progress.say("reading the logs of Setup")
+            said = aftermath.told(context)
+            message = f"{error.message}; {said[-1]}" if said else error.message
+            raise PipelineError(message, hint=error.hint, details=[*error.details, *said]) from error
         finally:
             medium.unlink(missing_ok=True)
         context.progress.say("looking at what Setup left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import struct
 import zipfile
@@ -20,7 +21,24 @@ from pipeline.host.tree import Tree
 from tests.environments import hives
 
 GUEST = Path(__file__).parent / "guest"
-_MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod", "ata_piix", "ahci", "isofs", "udf", "fuse")
+_MODULES = (
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_scsi",
+    "sd_mod",
+    "sr_mod",
+    "ata_piix",
+    "ahci",
+    "isofs",
+    "udf",
+    "fuse",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+    "nls_iso8859-1",
+    "evdev",
+    "button",
+)
 _PROGRAMS = ("wimlib-imagex", "ntfs-3g", "mkntfs", "mkfs.fat", "sfdisk")
 _NOT_NEEDED = ("test", "idlelib", "tkinter", "lib2to3", "ensurepip", "distutils", "pydoc_data", "asyncio", "unittest")
 # The distribution's own, which hivex is bound to.
@@ -34,7 +52,8 @@ _PE = (
     b"MZ".ljust(60, b"\0") + struct.pack("<I", 64) + b"PE\0\0" + struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x22)
 )
 _PE += struct.pack("<H", 0x20B).ljust(400, b"\0")
-
+_SYSTEMD_BOOT = Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
+_GRUB = Path("/usr/lib/grub/i386-pc")
 
 _ISOLINUX = """DEFAULT setup
 PROMPT 0
@@ -44,6 +63,7 @@ LABEL setup
   INITRD /initrd.gz
   APPEND quiet console=tty0
 """
+_LOADER = b"default setup.conf\ntimeout 0\n"
 _ENTRY = b"title setup\nlinux /vmlinuz\ninitrd /initrd.gz\noptions quiet console=tty0\n"
 
 
@@ -58,7 +78,7 @@ class Release:
 
 
 def windows_iso(target: Path, folder: Path, release: Release, *, extra: Sequence[str] = ()) -> Path:
-    """Media that boot by BIOS and by UEFI into the stand-in. ``extra`` names empty files under ``sources``."""
+    """Media that boot by BIOS and by UEFI into the stand-in. ``extra`` names failures that are asked for."""
     folder.mkdir(parents=True, exist_ok=True)
     wim = install_wim(folder / "install.wim", folder, release)
     # A real loader reads some hundred MiB before anything is shown.
@@ -85,6 +105,7 @@ def windows_iso(target: Path, folder: Path, release: Release, *, extra: Sequence
         ("/EFI.IMG;1", efi),
     ):
         _add(made, plain, content, "/" + plain.strip("/").partition(";")[0].rstrip(".").lower())
+    _add_loaders(made, folder)
     made.add_eltorito("/ISOLINUX.BIN;1", bootcatfile="/BOOT.CAT;1", boot_info_table=True, boot_load_size=4)
     # A size of one sector means "to the end" to UEFI; the field could not say the real one.
     made.add_eltorito("/EFI.IMG;1", bootcatfile="/BOOT.CAT;1", efi=True, boot_load_size=1)
@@ -93,9 +114,18 @@ def windows_iso(target: Path, folder: Path, release: Release, *, extra: Sequence
     return target
 
 
-def without_loader(target: Path, wim: Path) -> Path:
-    """Media with an image, but nothing that a firmware could start."""
-    iso.write(target, "SSS_X64FRE", {"sources/install.wim": wim})
+def without_loader(target: Path, wim: Path, *, entry: bool = False) -> Path:
+    """Media with an image, but nothing that a firmware could start; with ``entry`` they promise that there is."""
+    made = pycdlib.PyCdlib()
+    made.new(interchange_level=3, udf="2.60", vol_ident="SSS_X64FRE")
+    made.add_directory("/SOURCES", udf_path="/sources")
+    _add(made, "/SOURCES/F0.;1", wim, "/sources/install.wim")
+    if entry:
+        _add(made, "/BOOT.IMG;1", b"\0" * 2048, "/boot.img")
+        made.add_eltorito("/BOOT.IMG;1", bootcatfile="/BOOT.CAT;1", boot_load_size=4)
+        made.add_eltorito("/BOOT.IMG;1", bootcatfile="/BOOT.CAT;1", efi=True, boot_load_size=1)
+    made.write(str(target))
+    made.close()
     return target
 
 
@@ -198,7 +228,9 @@ def _standard_library() -> bytes:
         for file in sorted(home.rglob("*.py")):
             parts = file.relative_to(home).parts
             if parts[0] not in _NOT_NEEDED and "__pycache__" not in parts:
-                packed.write(file, "/".join(parts))
+                # As bytecode where the distribution has it: an emulated processor takes long to make it at each start.
+                ready = Path(importlib.util.cache_from_source(str(file)))
+                packed.write(*((ready, "/".join(parts) + "c") if ready.exists() else (file, "/".join(parts))))
         for file in sorted((hivex / "hivex").glob("*.py")):
             packed.write(file, f"hivex/{file.name}")
     return content.getvalue()
@@ -206,14 +238,46 @@ def _standard_library() -> bytes:
 
 def _efi_image(target: Path, vmlinuz: Path, ramdisk: Path) -> Path:
     tree = Tree()
-    tree.add_file("/EFI/BOOT/BOOTX64.EFI", Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi"))
-    tree.add_file("/loader/loader.conf", b"default setup.conf\ntimeout 0\n")
+    tree.add_file("/EFI/BOOT/BOOTX64.EFI", _SYSTEMD_BOOT)
+    tree.add_file("/loader/loader.conf", _LOADER)
     tree.add_file("/loader/entries/setup.conf", _ENTRY)
     tree.add_file("/vmlinuz", vmlinuz)
     tree.add_file("/initrd.gz", ramdisk)
     size = (vmlinuz.stat().st_size + ramdisk.stat().st_size + (4 << 20)) // (1 << 20) << 20
     fat.write(target, size, tree, label="EFI", serial=1, start=0, time=0)
     return target
+
+
+def _add_loaders(made: pycdlib.PyCdlib, folder: Path) -> None:
+    """What the installed disk is started by, as real media carry it in their images."""
+    core, start = folder / "core.img", folder / "grub.cfg"
+    start.write_text("set root=(hd0,msdos1)\nlinux /vmlinuz quiet console=tty0\ninitrd /initrd.gz\nboot\n")
+    modules = ("biosdisk", "part_msdos", "ntfs", "linux", "boot")
+    words: list[str | Path] = [
+        "grub-mkimage",
+        "-O",
+        "i386-pc",
+        "-d",
+        _GRUB,
+        "-p",
+        "/",
+        "-c",
+        start,
+        "-o",
+        core,
+        *modules,
+    ]
+    process.run(words)
+    for name in ("EFI", "BIOS"):
+        made.add_directory(f"/{name}", udf_path=f"/{name.lower()}")
+    for plain, content, path in (
+        ("/EFI/BOOT.EFI;1", _SYSTEMD_BOOT, "/efi/bootx64.efi"),
+        ("/EFI/LOADER.CNF;1", _LOADER, "/efi/loader.conf"),
+        ("/EFI/SETUP.CNF;1", _ENTRY, "/efi/setup.conf"),
+        ("/BIOS/BOOT.IMG;1", _GRUB / "boot.img", "/bios/boot.img"),
+        ("/BIOS/CORE.IMG;1", core, "/bios/core.img"),
+    ):
+        _add(made, plain, content, path)
 
 
 def _add(made: pycdlib.PyCdlib, plain: str, content: Path | bytes, udf: str) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pycdlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,3 +70,21 @@ def test_what_is_no_iso_is_told(tmp_path: Path) -> None:
     image.write_bytes(b"not an iso" * 1000)
     with pytest.raises(PipelineError, match=r"x\.iso: not an ISO image"):
         iso.read(image, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("entries", "starts"),
+    [([], set()), ([{}], {"bios"}), ([{"efi": True}], {"uefi"}), ([{}, {"efi": True}], {"bios", "uefi"})],
+)
+def test_the_boot_catalog_says_which_firmware_can_start_it(
+    tmp_path: Path, entries: list[dict[str, bool]], starts: set[str]
+) -> None:
+    made = pycdlib.PyCdlib()
+    made.new()
+    made.add_fp(io.BytesIO(bytes(2048)), 2048, "/BOOT.;1")
+    for each in entries:
+        made.add_eltorito("/BOOT.;1", bootcatfile="/BOOT.CAT;1", platform_id=0xEF if each else 0, **each)
+    made.write(str(tmp_path / "a.iso"))
+    made.close()
+    with iso.opened(tmp_path / "a.iso") as medium:
+        assert medium.firmware == starts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections import Counter
 from xml.etree import ElementTree
 
@@ -14,10 +15,11 @@ from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
 from pipeline.recipes.product import Firmware
 from pipeline.recipes.windows import WindowsInstall
-from pipeline.steps.windows import answers, plan
-from pipeline.steps.windows.lint import _hardware
+from pipeline.steps.windows import answers, check, plan
+from pipeline.steps.windows.lint import _hardware, _start
 
 NS = "{urn:schemas-microsoft-com:unattend}"
+WCM = "{http://schemas.microsoft.com/WMIConfig/2002/State}"
 NAMES = ["windows-2012-r2", "windows-2016", "windows-2019", "windows-2022"]
 
 
@@ -54,6 +56,13 @@ def test_every_component_is_named_as_windows_names_it(name: str) -> None:
         }
 
 
+def test_elements_have_no_prefix_and_attributes_the_one_of_microsofts_tools() -> None:
+    recipe, install = load("windows-2022")
+    said = answers.render(recipe, install, Firmware.UEFI, "a password").decode()
+    assert set(re.findall(r"</?([a-zA-Z0-9]+:)", said)) == set()
+    assert set(re.findall(r" ([a-zA-Z0-9]+):\w+=", said)) == {"xmlns", "wcm"}
+
+
 def test_passes_come_once_each() -> None:
     passes = Counter(each.get("pass") for each in rendered("windows-2022"))
     assert passes == {"windowsPE": 1, "specialize": 1, "oobeSystem": 1}
@@ -64,8 +73,8 @@ def test_drivers_are_looked_for_under_every_letter_for_both_buses() -> None:
     paths = values(entries, "DriverPaths/PathAndCredentials/Path")
     for driver in ("viostor", "vioscsi", "NetKVM"):
         assert [f"{letter}:\\drivers\\{driver}" for letter in "DEFGHI"] == [path for path in paths if driver in path]
-    keys = [each.get(answers._KEY) for each in entries.iter(f"{NS}PathAndCredentials")]
-    assert len(set(keys)) == len(keys)
+    keys = [each.get(f"{WCM}keyValue") for each in entries.iter(f"{NS}PathAndCredentials")]
+    assert len(set(keys)) == len(keys) and None not in keys
 
 
 @pytest.mark.parametrize(
@@ -137,3 +146,40 @@ def test_cloudbase_init_does_not_restart_within_setup_and_leaves_the_network_alo
     said = (plan.HERE / "conf" / "cloudbase-init-unattend.conf").read_text()
     assert {"allow_reboot=false", "stop_service_on_exit=false", "check_latest_version=false"} <= set(said.splitlines())
     assert "networkconfig" not in said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_builds_answers_are_told_from_those_that_sysprep_leaves(name: str) -> None:
+    recipe, install = load(name)
+    ours = answers.render(recipe, install, Firmware.UEFI, "a password")
+    assert check.build_answers(check.text(ours))
+    assert check.build_answers(check.text(ours.decode().encode("utf-16")))
+    left = (plan.HERE / "conf" / "Unattend.xml").read_bytes()
+    assert not check.build_answers(check.text(left))
+
+
+def test_the_last_complaints_of_a_log_are_kept() -> None:
+    log = "\r\n".join(["Info fine", *(f"Error number {number}" for number in range(9)), "Info the end"])
+    assert check.complaints("setuperr.log", log) == [f"setuperr.log: Error number {number}" for number in range(4, 9)]
+    assert check.complaints("setuperr.log", "") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "starts", "said"),
+    [
+        ("windows-2012-r2", {"bios"}, []),
+        ("windows-2022", {"bios", "uefi"}, []),
+        ("windows-2022", {"bios"}, ["uefi cannot start the.iso; only bios can"]),
+        ("windows-2012-r2", set(), ["bios cannot start the.iso; no firmware can"]),
+    ],
+)
+def test_media_must_start_with_the_recipes_firmware(name: str, starts: set[str], said: list[str]) -> None:
+    recipe, _ = load(name)
+    assert list(_start(recipe, starts, "the.iso")) == [f"properties.hw_firmware_type: {each}" for each in said]
+
+
+def test_sysprep_that_gives_up_ends_the_build() -> None:
+    script = (plan.HERE / "guest" / "setup.ps1").read_text()
+    assert (
+        script.index("Sysprep.exe") < script.index(f"-ne '{check.GENERALIZED}'") < script.index('throw "sysprep left')
+    )

@@ -17,10 +17,23 @@ function Start-Checked([string] $program, [string[]] $words, [int[]] $good) {
     if ($good -notcontains $process.ExitCode) { throw "$program $words ended with $($process.ExitCode)" }
 }
 
+function Add-TrustedPublisher($certificate) {
+    if (-not $certificate) { return }
+    $names = 'TrustedPublisher', 'LocalMachine'
+    $store = New-Object System.Security.Cryptography.X509Certificates.X509Store $names
+    $store.Open('ReadWrite')
+    try { $store.Add($certificate) } finally { $store.Close() }
+}
+
 function Invoke-Action($action) {
     switch ($action.do) {
         'driver' {
-            Start-Checked 'pnputil.exe' @('-i', '-a', "`"$(Join-Path $media $action.folder)\*.inf`"") @(0, 259, 3010)
+            $folder = Join-Path $media $action.folder
+            # A publisher that nobody has trusted before is asked about in a window, which would wait for ever.
+            Get-ChildItem $folder -Filter '*.cat' | ForEach-Object {
+                Add-TrustedPublisher (Get-AuthenticodeSignature $_.FullName).SignerCertificate
+            }
+            Start-Checked 'pnputil.exe' @('-i', '-a', "`"$folder\*.inf`"") @(0, 259, 3010)
         }
         'msi' {
             $log = Join-Path $env:TEMP ((Split-Path -Leaf $action.file) + '.log')
@@ -40,6 +53,13 @@ function Invoke-Action($action) {
             Remove-Item -Recurse -Path $state -ErrorAction SilentlyContinue
             Start-Checked "$env:SystemRoot\System32\Sysprep\Sysprep.exe" `
                 @('/generalize', '/oobe', '/shutdown', '/quiet', "`"/unattend:$($action.answers)`"") @(0)
+            # Where sysprep gives up, it may end well all the same, and the guest would run for ever.
+            $reached = (Get-ItemProperty 'HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Setup\State').ImageState
+            if ($reached -ne 'IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE') {
+                $log = "$env:SystemRoot\System32\Sysprep\Panther\setuperr.log"
+                $said = Get-Content $log -Tail 3 -ErrorAction SilentlyContinue
+                throw "sysprep left the state ${reached}: $($said -join ' / ')"
+            }
         }
         default { throw "unknown action $($action.do)" }
     }

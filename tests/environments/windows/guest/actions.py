@@ -9,14 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from tests.environments.windows.guest.answers import Answers
-from tests.environments.windows.guest.machine import WINDOWS, inside, leave, serial
+from tests.environments.windows.guest.machine import WINDOWS, asked_for, inside, leave, serial
 from tests.environments.windows.guest.registry import Software
 from tests.environments.windows.guest.windows_pe import STATE
 
 _MSI = bytes.fromhex("D0CF11E0A1B11AE1")
+GENERALIZED = "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"
+_UNINSTALL = r"Microsoft\Windows\CurrentVersion\Uninstall"
+# Where each installer puts its program, and how it registers it.
 _PACKAGES = {
-    "qemu-ga-x86_64.msi": "Program Files/Qemu-ga",
-    "cloudbase-init.msi": "Program Files/Cloudbase Solutions/Cloudbase-Init/conf",
+    "qemu-ga-x86_64.msi": ("Program Files/Qemu-ga", "QEMU guest agent", "107.0.1", "RedHat"),
+    "cloudbase-init.msi": (
+        "Program Files/Cloudbase Solutions/Cloudbase-Init/conf",
+        "Cloudbase-Init 1.1.6",
+        "1.1.6.0",
+        "Cloudbase Solutions Srl",
+    ),
 }
 Action = dict[str, Any]
 
@@ -45,8 +53,12 @@ def _msi(action: Action, here: Path) -> None:
     file = inside(here, action["file"])
     if file is None or not file.read_bytes().startswith(_MSI):
         raise ValueError(f"msiexec: {action['file']} could not be opened")
-    folder = WINDOWS / _PACKAGES[file.name]
+    place, name, version, publisher = _PACKAGES[file.name]
+    folder = WINDOWS / place
     folder.mkdir(parents=True, exist_ok=True)
+    with Software() as software:
+        for key, value in (("DisplayName", name), ("DisplayVersion", version), ("Publisher", publisher)):
+            software.set(f"{_UNINSTALL}\\{name}", key, value)
     if file.name.startswith("qemu-ga"):
         (folder / "qemu-ga.exe").write_bytes(b"MZ")
     elif "RUN_SERVICE_AS_LOCAL_SYSTEM=1" not in action["properties"]:
@@ -86,13 +98,14 @@ def _sysprep(action: Action, here: Path) -> None:
     Answers(answers)
     logs = WINDOWS / "Windows/System32/Sysprep/Panther"
     logs.mkdir(parents=True, exist_ok=True)
-    # Media of a test ask for the commonest failure, after which the real one powers off just the same.
-    if any(inside(place, "sources/sysprep-fails") for place in Path("/mnt").iterdir()):
+    if asked_for("sysprep-fails"):
         (logs / "setuperr.log").write_text("Error SYSPRP Package Microsoft.App was installed for a user only\n")
     else:
         (logs / "setuperr.log").write_text("")
+        # The passes of the next start read the answers from here.
+        shutil.copyfile(answers, WINDOWS / "Windows/Panther/unattend.xml")
         with Software() as software:
-            software.set(STATE, "ImageState", "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE")
+            software.set(STATE, "ImageState", GENERALIZED)
     leave("poweroff")
 
 

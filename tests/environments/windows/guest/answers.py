@@ -55,7 +55,8 @@ class Answers:
             self.root = ElementTree.parse(path).getroot()
         except ElementTree.ParseError as error:
             window(f"the answer file {path.name} is not valid: {error}")
-        if self.root.tag != f"{NS}unattend":
+        # Known as Microsoft's tools write it: whether Setup takes another prefix is not known here.
+        if self.root.tag != f"{NS}unattend" or "<unattend " not in path.read_text():
             window("the answer file is not an unattend document")
         for settings in self.root:
             known = _KNOWN.get(settings.get("pass", ""))

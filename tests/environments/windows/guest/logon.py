@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from tests.environments.windows.guest.actions import carry_out
+from tests.environments.windows.guest import cloudbase
+from tests.environments.windows.guest.actions import GENERALIZED, carry_out
 from tests.environments.windows.guest.answers import Answers, decoded
-from tests.environments.windows.guest.machine import WINDOWS, inside, leave, serial, window
+from tests.environments.windows.guest.machine import WINDOWS, asked_for, inside, leave, serial, window
 from tests.environments.windows.guest.registry import Software
 from tests.environments.windows.guest.windows_pe import STATE
 
@@ -28,7 +29,11 @@ def start(media: dict[str, Path]) -> NoReturn:
         state = software.get(STATE, "ImageState")
     serial(f"stand-in: Windows from the disk, {state}")
     if state == "IMAGE_STATE_UNDEPLOYABLE":
+        if asked_for("setup-begins-anew"):
+            leave("reboot")
         _specialize()
+    if state == GENERALIZED:
+        cloudbase.first_start(media)
     _log_on(media)
 
 

@@ -103,6 +103,11 @@ def inside(media: Path, path: str) -> Path | None:
     return place
 
 
+def asked_for(failure: str) -> bool:
+    """Whether media of a test ask for a failure, by a file of that name."""
+    return any(inside(place, f"sources/{failure}") for place in Path("/mnt").iterdir())
+
+
 def mount_windows(target: str | None = None) -> None:
     """Mount the partition with Windows, or the new one that ``target`` names."""
     WINDOWS.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from tests.environments.windows.guest.machine import (
     bootable,
     discs,
     disk,
+    inside,
     key_pressed,
     mount_windows,
     serial,
@@ -25,8 +26,9 @@ def main() -> None:
     media = discs()
     serial(f"stand-in: started by {'UEFI' if uefi() else 'BIOS'}")
     ready = bool(device) and bootable(device)
+    setup = any(inside(place, "sources/install.wim") for place in media.values())
     # A BIOS loader asks only where there is something else to start; a UEFI one always does.
-    if key_pressed(6) if ready or uefi() else True:
+    if setup and (key_pressed(6) if ready or uefi() else True):
         serial("stand-in: Setup from the media")
         windows_pe.install(media)
     if not ready:

@@ -11,12 +11,12 @@ _TEXT = 1  # REG_SZ
 
 
 class Software:
-    """The hive SOFTWARE; what was changed is written at the block's end."""
+    """The hive SOFTWARE, or another; what was changed is written at the block's end."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "SOFTWARE") -> None:
         import hivex
 
-        self._hive: Any = hivex.Hivex(str(WINDOWS / "Windows/System32/config/SOFTWARE"), write=True)
+        self._hive: Any = hivex.Hivex(str(WINDOWS / "Windows/System32/config" / name), write=True)
 
     def __enter__(self) -> Software:
         return self

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.environments.windows.guest.answers import WCM, Answers, facts
-from tests.environments.windows.guest.machine import WINDOWS, disk, inside, leave, mount_windows, run, uefi, window
+from tests.environments.windows.guest.machine import (
+    WINDOWS,
+    asked_for,
+    disk,
+    inside,
+    leave,
+    mount_windows,
+    run,
+    uefi,
+    window,
+)
 from tests.environments.windows.guest.registry import Software
 
 STATE = r"Microsoft\Windows\CurrentVersion\Setup\State"
@@ -22,6 +32,7 @@ _GPT = {
     "MSR": "E3C9E316-0B5C-4DB8-817D-F92DF00215AE",
     "Primary": "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
 }
+_CORRUPT = "2024-05-06 07:08:09, Error      [0x060389] IBS    the component store is corrupt\r\n"
 _MBR = {"Primary": "7"}
 
 
@@ -40,12 +51,17 @@ def install(media: dict[str, Path]) -> NoReturn:
         window("Please read the license terms")
     target = f"{device}{partition}"
     _apply(answers, source / "sources" / "install.wim", partition, target)
+    _make_bootable(device, source)
     mount_windows(target)
     panther = WINDOWS / "Windows/Panther"
     panther.mkdir(parents=True, exist_ok=True)
     shutil.copy(found, panther / "unattend.xml")
     with Software() as software:
         software.set(STATE, "ImageState", "IMAGE_STATE_UNDEPLOYABLE")
+    if asked_for("setup-fails"):
+        (panther / "setuperr.log").write_bytes(_CORRUPT.encode("utf-16"))
+        run("umount", WINDOWS)
+        window("Windows could not complete the installation")
     leave("reboot")
 
 
@@ -121,3 +137,23 @@ def _apply(answers: Answers, wim: Path, partition: int, target: str) -> None:
     if where != {"DiskID": "0", "PartitionID": str(partition)}:
         window(f"Windows cannot be installed to {where}")
     run("wimlib-imagex", "apply", wim, name, target)
+
+
+def _make_bootable(device: str, source: Path) -> None:
+    """What bcdboot does: the loader goes onto the first partition, for BIOS also into the disk's first sectors."""
+    system = Path("/mnt/system")
+    system.mkdir(exist_ok=True)
+    run(*(["mount", "-t", "vfat"] if uefi() else ["ntfs-3g"]), f"{device}1", system)
+    for name in ("vmlinuz", "initrd.gz"):
+        shutil.copyfile(source / name, system / name)
+    if uefi():
+        for path in ("EFI/BOOT/BOOTX64.EFI", "loader/loader.conf", "loader/entries/setup.conf"):
+            (system / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / "efi" / Path(path).name.lower(), system / path)
+    run("umount", system)
+    if not uefi():
+        with open(device, "r+b", buffering=0) as disk_file:
+            code, core = ((source / "bios" / name).read_bytes() for name in ("boot.img", "core.img"))
+            partitions = disk_file.read(512)[440:]
+            disk_file.seek(0)
+            disk_file.write(code[:440] + partitions + core + b"\0" * (-len(core) % 512))
