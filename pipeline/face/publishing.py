@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import webbrowser
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,6 +20,7 @@ from pipeline.face import building, task
 from pipeline.face.task import Exit
 from pipeline.publishing import campaign, delivery, nightly, release, rivals, tables
 from pipeline.publishing.carrier import METHODS
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.delivery import Choice, Delivery, Preview, Sender
 from pipeline.publishing.marks import Part
 from pipeline.publishing.publication import Outcome
@@ -171,8 +171,8 @@ def report(run: str = "", *, open_it: bool = False, markdown: bool = False) -> N
 
 def sender(home: Home) -> Sender:
     """Who publishes in this call."""
-    now = datetime.now(UTC)
-    return Sender(home, nightly.new_run(now), now)
+    clock = Clock()
+    return Sender(home, nightly.new_run(clock.start), clock)
 
 
 def chosen_method(name: str) -> str:

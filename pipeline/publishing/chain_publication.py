@@ -154,7 +154,7 @@ class ChainPublication:
         self.journal.note("switch", record.id, previous=[each.id for each in self._previous])
         with self._timed("switch"), self._visibility_explained():
             self.waiting = share(self.api, record, self.wanted).waiting
-            shown = self.api.change(record.id, self.wanted.shown(marks.time_text(self.view.now)))
+            shown = self.api.change(record.id, self.wanted.shown(self.view.moment))
         if not shown.is_active:
             raise CloudError(f"image {record.id} on cloud {self.api.cloud} is {shown.status}, not active")
         return shown
@@ -247,7 +247,7 @@ class ChainPublication:
     def _mark_verified(self, record: ImageRecord) -> ImageRecord:
         change = self.wanted.described(record)
         state = State.HELD if record.state is State.HELD else State.VERIFIED
-        marked = {marks.STATE: str(state), marks.VERIFIED_AT: marks.time_text(self.view.now)}
+        marked = {marks.STATE: str(state), marks.VERIFIED_AT: self.view.moment}
         if record.state and record.state.was_verified:
             marked.pop(marks.VERIFIED_AT)
         return self.api.change(record.id, replace(change, properties={**change.properties, **marked}))
@@ -272,7 +272,7 @@ class ChainPublication:
 
     def _retire(self, record: ImageRecord, state: State, why: str) -> None:
         self.journal.note("retire", record.id, why)
-        change = retired(record, state, marks.time_text(self.view.now), drop_protection=self.wanted.protected)
+        change = retired(record, state, self.view.moment, drop_protection=self.wanted.protected)
         with contextlib.suppress(NotThere):  # somebody deleted it: gone is as good
             self.api.change(record.id, change)
 

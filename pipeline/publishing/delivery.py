@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cryptography import x509
 
@@ -17,6 +17,7 @@ from pipeline.base.home import Home
 from pipeline.base.progress import Progress, nothing
 from pipeline.publishing import cloud_lock, clouds, lock, marks, plan, publication, rivals, stores
 from pipeline.publishing.chain_publication import ChainPublication
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.cloud_lock import Place
 from pipeline.publishing.difference import Difference
 from pipeline.publishing.image_api import ImageApi
@@ -46,13 +47,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Sender:
-    """Who publishes, from where, in which run, at which moment."""
+    """Who publishes, from where, in which run, by which clock."""
 
     home: Home
     run: str
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: Clock = field(default_factory=Clock)
     publisher: str = marks.DEFAULT_PUBLISHER
     patience: Patience = field(default_factory=Patience)
+
+    @property
+    def now(self) -> datetime:
+        """When the run began."""
+        return self.clock.start
 
     @property
     def runner(self) -> str:
@@ -68,7 +74,7 @@ class Sender:
 
     def viewpoint(self, *, alone: bool = False) -> Viewpoint:
         """How this sender looks at a chain; ``alone``, since it has locked it or nobody has."""
-        return Viewpoint(self.runner, self.now, alone)
+        return Viewpoint(self.runner, self.clock, alone)
 
     def place(self, api: ImageApi, recipe: str) -> Place:
         """What this sender locks to work on ``recipe``."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pipeline.base.home import Home
 from pipeline.engine import registry
@@ -19,6 +19,7 @@ from pipeline.engine.plan import Verdict, plan
 from pipeline.engine.result import BuildResult
 from pipeline.engine.store import Store
 from pipeline.publishing import bundled, campaign, clouds, marks
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.delivery import Delivery, Sender
 from pipeline.publishing.history import Entry, History
 from pipeline.publishing.patience import Patience
@@ -83,13 +84,13 @@ def run(
 
     Failures of single recipes and clouds are in the result.
     """
-    began = now or datetime.now(UTC)
-    clock = time.monotonic()
+    began = time.monotonic()
+    clock = Clock(now) if now else Clock()
     home = options.home
     prepare(home, settings.targets)
     builds = builder(recipes, options)
     reasons = {each.recipe.name: each.reasons for each in builds}
-    sender = Sender(home, new_run(began), began, patience=patience or Patience())
+    sender = Sender(home, new_run(clock.start), clock, patience=patience or Patience())
     deliveries = campaign.publish_all(builds, settings.targets, sender, monitors=options.monitors)
     for delivery in deliveries:
         _remember(home, delivery, next(each for each in builds if each.recipe.name == delivery.recipe), sender)
@@ -98,7 +99,7 @@ def run(
         recipes, [target.cloud for target in settings.targets], sender, delete=settings.delete_old and whole
     )
     notes = _notes(rotations, whole=whole, delete=settings.delete_old)
-    return Night(sender.run, began, time.monotonic() - clock, builds, deliveries, rotations, reasons, notes)
+    return Night(sender.run, clock.start, time.monotonic() - began, builds, deliveries, rotations, reasons, notes)
 
 
 def why_built(recipes: Sequence[Recipe], options: BuildOptions) -> dict[str, list[str]]:

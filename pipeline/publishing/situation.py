@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pipeline.publishing import marks
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.marks import Chain, State
 from pipeline.publishing.wanted import Wanted
@@ -68,8 +69,18 @@ class Viewpoint:
     """Who looks, and when. ``alone``: nobody else is at work on these images, since we have the cloud's lock."""
 
     runner: str
-    now: datetime
+    clock: Clock
     alone: bool = False
+
+    @property
+    def now(self) -> datetime:
+        """The moment as of which everything is decided."""
+        return self.clock.start
+
+    @property
+    def moment(self) -> str:
+        """This moment, as marks hold it."""
+        return marks.time_text(self.clock.now())
 
     def is_dead(self, record: ImageRecord) -> bool:
         """Whether nobody works on an unfinished image any more: this machine's own lock is always ours."""

@@ -63,7 +63,7 @@ def withdraw(api: ImageApi, chain: Chain, view: Viewpoint, journal: Journal, *, 
         "tags": gone.tags,
     }
     back = api.change(back.id, Change(shown, {marks.STATE: str(State.NEWEST)}, frozenset({marks.SUPERSEDED_AT})))
-    hidden = retired(gone, State.WITHDRAWN, marks.time_text(view.now), drop_protection=protected)
+    hidden = retired(gone, State.WITHDRAWN, view.moment, drop_protection=protected)
     return Withdrawn(chain.part, api.change(gone.id, hidden), back)
 
 
@@ -75,8 +75,7 @@ def _tidied(api: ImageApi, chain: Chain, view: Viewpoint, *, protected: bool) ->
             f"another machine is publishing {chain.recipe} to cloud {api.cloud}", hint="let it finish first"
         )
     for record in situation.stale_newest:
-        moment = marks.time_text(view.now)
-        api.change(record.id, retired(record, State.SUPERSEDED, moment, drop_protection=protected))
+        api.change(record.id, retired(record, State.SUPERSEDED, view.moment, drop_protection=protected))
     return look(chain, api.images(**chain.filters), view) if situation.stale_newest else situation
 
 

@@ -16,6 +16,7 @@ import yaml
 from pipeline.base.home import Home
 from pipeline.engine.result import BuildResult
 from pipeline.publishing import release
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.delivery import Choice, Delivery, Sender, deliver
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
@@ -70,7 +71,7 @@ class Desk:
     @property
     def sender(self) -> Sender:
         """A new run."""
-        return Sender(self.home, uuid.uuid4().hex[:12], self.now, patience=self.patience)
+        return Sender(self.home, uuid.uuid4().hex[:12], Clock(self.now), patience=self.patience)
 
     def publish(self, build: BuildResult, cloud: str = "here", choice: Choice | None = None, **target: Any) -> Delivery:
         """Publish a build to a cloud."""

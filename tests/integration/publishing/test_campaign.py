@@ -15,6 +15,7 @@ import pytest
 from pipeline.base.home import Home
 from pipeline.engine import events
 from pipeline.publishing import campaign, overview, release, withdrawal
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.delivery import Choice, Delivery, preview
 from pipeline.publishing.journal import Journal, journal_file
 from pipeline.publishing.marks import Part, State
@@ -133,7 +134,7 @@ def test_a_failing_disk_leaves_the_kernel_it_had(desk: Desk, tmp_path: Path) -> 
 
 def rotated(desk: Desk, *, delete: bool = True) -> dict[str, Fate]:
     """Serial → fate, at a time when every previous image is old."""
-    sender = replace(desk.sender, now=desk.now + timedelta(days=99))
+    sender = replace(desk.sender, clock=Clock(desk.now + timedelta(days=99)))
     found = rotate(desk.recipe, "here", sender, delete=delete)
     assert found.error is None
     return {each.record.properties["pipeline_serial"]: each.fate for each in found.rotated}

@@ -23,6 +23,7 @@ import openstack
 from pipeline.base.errors import PipelineError
 from pipeline.publishing import cloud_lock, marks, publication, retention, withdrawal
 from pipeline.publishing.chain_publication import ChainPublication
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.http import Http
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.image_record import ImageRecord
@@ -205,7 +206,7 @@ class World:
 
     def rotation(self, limits: Retention, *, proxy: FaultyProxy | None = None, runner: str = "one") -> Job:
         """As ``rotate``, to be done ``together`` with others."""
-        situation = look(self.chain, self.images(), Viewpoint(runner, self.now))
+        situation = look(self.chain, self.images(), Viewpoint(runner, Clock(self.now)))
         self.may_go |= {each.record.id for each in retention.decide(situation, limits, self.now) if not each.stays}
         return Job(self, "do_rotate", {"limits": limits, "runner": runner}, proxy)
 
@@ -271,7 +272,7 @@ class World:
             yield guarded
 
     def _view(self, runner: str) -> Viewpoint:
-        return Viewpoint(runner, self.now, alone=self.locking)
+        return Viewpoint(runner, Clock(self.now), alone=self.locking)
 
     def _journal(self, runner: str) -> Journal:
         return Journal(self.folder / f"{runner}.jsonl", f"{runner}-{uuid.uuid4().hex[:6]}")

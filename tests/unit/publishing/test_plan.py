@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pipeline.publishing import plan
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.marks import State
 from pipeline.publishing.plan import Act
 from pipeline.publishing.situation import Viewpoint, look
 from tests.unit.publishing.builders import CHAIN, NOW, record, wanted
 
-VIEW = Viewpoint("me", NOW)
+VIEW = Viewpoint("me", Clock(NOW))
 
 
 def acts(records: list, content: str = "new", gates: tuple[str, ...] = (), **more: object) -> list[tuple[Act, str]]:  # type: ignore[type-arg]

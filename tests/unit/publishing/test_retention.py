@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from pipeline.publishing import marks
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.image_record import ImageRecord
 from pipeline.publishing.marks import State
 from pipeline.publishing.retention import decide, links
@@ -16,7 +17,7 @@ from pipeline.publishing.situation import Viewpoint, look
 from pipeline.recipes.upkeep import Retention
 from tests.unit.publishing.builders import CHAIN, NOW, record
 
-VIEW = Viewpoint("me", NOW)
+VIEW = Viewpoint("me", Clock(NOW))
 LIMITS = Retention(keep=2, keep_days=7)
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as some
 
+from pipeline.publishing.clock import Clock
 from pipeline.publishing.marks import State
 from pipeline.publishing.situation import Course, Viewpoint, look
 from tests.unit.publishing.builders import CHAIN, NOW, digest, record, wanted
 
-VIEW = Viewpoint("me", NOW)
+VIEW = Viewpoint("me", Clock(NOW))
 
 
 def test_an_empty_cloud_asks_for_a_new_image() -> None:
