@@ -9,18 +9,22 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import requests
 from keystoneauth1 import exceptions as identity
 
 from pipeline.publishing.cloud_errors import CloudError, Conflict, NotAllowed, NotThere, Refused, Unreachable
-from pipeline.publishing.patience import Patience
+from pipeline.publishing.patience import Pace, Patience
 
 BLOCK = 1 << 20
 _TIMEOUT = 60.0
 # After the last byte a store may still have to assemble and verify the image.
 UPLOAD_TIMEOUT = 1800.0
+# The session's own repetitions would hide what a request did, and wait for as long as any cloud asks.
+_UNREPEATED = {"connect_retries": 0, "status_code_retries": 0}
 _TROUBLE = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -55,12 +59,18 @@ class Http:
     """Requests to one cloud, called ``cloud`` in messages."""
 
     def __init__(
-        self, adapter: Adapter, cloud: str, patience: Patience, guard: Callable[[], None] = lambda: None
+        self,
+        adapter: Adapter,
+        cloud: str,
+        patience: Patience,
+        guard: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
     ) -> None:
         self._adapter = adapter
         self.cloud = cloud
         self.patience = patience
         self._guard = guard
+        self._pace = pace or Pace(patience)
 
     @property
     def url(self) -> str:
@@ -73,7 +83,11 @@ class Http:
 
     def guarded(self, guard: Callable[[], None]) -> Http:
         """The same, with ``guard`` asked before each request that changes anything; it raises to prevent that."""
-        return Http(self._adapter, self.cloud, self.patience, guard)
+        return Http(self._adapter, self.cloud, self.patience, guard, self._pace)
+
+    def tries(self) -> Iterator[int]:
+        """Count attempts from 1, pausing before each as long as patience, or the cloud, asks."""
+        return self._pace.tries()
 
     def once(
         self,
@@ -94,7 +108,12 @@ class Http:
         """
         if method != "GET":
             self._guard()
-        options: dict[str, Any] = {"headers": dict(headers or {}), "timeout": timeout, "raise_exc": False}
+        options: dict[str, Any] = {
+            "headers": dict(headers or {}),
+            "timeout": timeout,
+            "raise_exc": False,
+            **_UNREPEATED,
+        }
         if json is not None:
             options["json"] = json
         if data is not None:
@@ -112,7 +131,7 @@ class Http:
 
     def patiently(self, method: str, path: str, what: str, *, json: Any = None) -> Response:
         """Like ``once``, trying again while the cloud is in trouble; only for requests that may be repeated."""
-        for attempt in self.patience.tries():
+        for attempt in self.tries():
             try:
                 return self.once(method, path, what, json=json)
             except Unreachable:
@@ -155,24 +174,39 @@ class Http:
                 f"cloud {self.cloud} cannot be used: {_short(str(error))}", hint="check its entry in clouds.yaml"
             ) from None
 
+    def _trouble(self, text: str, headers: Mapping[str, str]) -> Unreachable:
+        self._pace.asked_for(_retry_after(headers.get("Retry-After", "")))
+        return Unreachable(text)
+
     def _identity_problem(self, error: identity.HttpError) -> CloudError:
         """An answer of the identity service, while a token was asked for."""
         text = f"the identity service of cloud {self.cloud} answered: {_short(str(error))}"
         if (error.http_status or 500) in _TROUBLE:
-            return Unreachable(text)
+            return self._trouble(text, getattr(error.response, "headers", {}))
         return NotAllowed(text, status=error.http_status or 401, hint="check the credentials in clouds.yaml")
 
     def _problem(self, response: Response, what: str) -> CloudError:
         status = response.status_code
         said = f"cloud {self.cloud} answered {status} ({what}): {_said(response)}"
         if status in _TROUBLE:
-            return Unreachable(said)
+            return self._trouble(said, response.headers)
         if status == 401:
             return NotAllowed(said, status=status, hint="the token or password in clouds.yaml is not valid (any more)")
         if status == 403:
             return NotAllowed(said, status=status)
         kind = {404: NotThere, 409: Conflict}.get(status, Refused)
         return kind(said, status=status)
+
+
+def _retry_after(text: str) -> float:
+    """The seconds that a ``Retry-After`` header (RFC 9110, 10.2.3) asks for: a number or a date; 0 if it is neither."""
+    if re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 def _said(response: Response) -> str:

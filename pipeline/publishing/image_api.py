@@ -40,7 +40,7 @@ class ImageApi(ImageRecords):
         Raises ``Stuck`` when the service holds on to a broken upload: then only a new record helps.
         """
         headers = {"X-Image-Meta-Store": store} if store else {}
-        for attempt in self.patience.tries():
+        for attempt in self._http.tries():
             record = self._at_rest(image_id)
             if record.is_active:
                 return self._complete(record, size)
@@ -61,7 +61,7 @@ class ImageApi(ImageRecords):
         It needs no more rights than an upload, where ``copy`` is for administrators. Raises ``Stuck`` when it breaks
         off after the bytes were sent: only a new record helps then.
         """
-        for attempt in self.patience.tries():
+        for attempt in self._http.tries():
             record = self._there(image_id)
             if record.status != "queued":
                 break
@@ -101,7 +101,7 @@ class ImageApi(ImageRecords):
 
     def copy(self, image_id: str, stores: Sequence[str], *, progress: Progress = nothing) -> ImageRecord:
         """Have the service copy the image to ``stores`` too; return the record once it is in all of them."""
-        for attempt in self.patience.tries():
+        for attempt in self._http.tries():
             record = self._imported(image_id, stores, progress)
             missing = [store for store in stores if store not in record.stores]
             if not missing:

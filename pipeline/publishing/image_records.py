@@ -44,6 +44,10 @@ class ImageRecords:
         """How often and how long to try."""
         return self._http.patience
 
+    def tries(self) -> Iterator[int]:
+        """Count attempts from 1, pausing before each as long as patience, or the cloud, asks."""
+        return self._http.tries()
+
     # --- looking ---
 
     def show(self, image_id: str) -> ImageRecord | None:
@@ -106,7 +110,7 @@ class ImageRecords:
     def create(self, document: Mapping[str, Any]) -> ImageRecord:
         """Make a record with the id given in ``document``. Raises ``Conflict`` when another run has that id."""
         image_id = document["id"]
-        for attempt in self.patience.tries():
+        for attempt in self._http.tries():
             try:
                 answer = self._http.once("POST", "/images", f"create image {image_id}", json=dict(document))
                 return ImageRecord.parse(answer.json())
@@ -121,7 +125,7 @@ class ImageRecords:
 
     def change(self, image_id: str, change: Change) -> ImageRecord:
         """Bring an image's record to say what ``change`` says; nothing is sent when it does already."""
-        for attempt in self.patience.tries():
+        for attempt in self._http.tries():
             record = self._there(image_id)
             operations = change.operations(record)
             if not operations:

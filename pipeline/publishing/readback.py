@@ -68,7 +68,7 @@ def _described(verifier: Verifier | None) -> str:
 def _read(
     api: ImageApi, image_id: str, size: int, algorithms: set[str], store: str | None, progress: Progress
 ) -> Digests:
-    for attempt in api.patience.tries():
+    for attempt in api.tries():
         try:
             with api.download(image_id, prefer=store) as blocks, Hasher(algorithms) as hasher:
                 for block in blocks:

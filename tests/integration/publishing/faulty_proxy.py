@@ -25,12 +25,19 @@ class Fault(StrEnum):
     LOST_ANSWER = "lost answer"  # takes effect; the client never hears of it
     UNAUTHORIZED = "401"
     CONFLICT = "409"
+    THROTTLED = "429"
     TROUBLE = "500"
+    OVERLOADED = "503"
     TROUBLE_AFTERWARDS = "500 after success"
     CUT_REQUEST = "cut in the request"  # half of the body arrives, then the connection breaks
     CUT_ANSWER = "cut in the answer"
     KILLED_BEFORE = "killed before"  # the client dies before the request arrives
     KILLED_AFTER = "killed after"  # the client dies when the request has taken effect
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is a status that is answered instead of passing the request on."""
+        return self.isdecimal()
 
     @property
     def kills(self) -> bool:
@@ -52,7 +59,8 @@ class Fault(StrEnum):
 @dataclass
 class FaultyProxy:
     """``upstream`` is a URL. ``choose`` is asked for the fault of each request; ``watch`` is called around each.
-    ``kill`` ends the process whose requests these are; only a ``deadly`` proxy does.
+    ``kill`` ends the process whose requests these are; only a ``deadly`` proxy does. ``retry_after`` stands in answers
+    that tell of overload.
     """
 
     upstream: str
@@ -61,6 +69,7 @@ class FaultyProxy:
     deadly: bool = False
     kill: Callable[[], None] = lambda: None
     dead: bool = False
+    retry_after: str = "0"
     log: list[str] = field(default_factory=list)
     url: str = ""
     failures: list[AssertionError] = field(default_factory=list)
@@ -119,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.owner
         fault = owner.fault(self.command, self.path)
         owner.look()
-        if fault in (Fault.UNAUTHORIZED, Fault.CONFLICT, Fault.TROUBLE):
+        if fault.is_answer:
             self._drain()
             self._answer(int(fault), b"injected")
         elif fault is Fault.CUT_REQUEST:
@@ -204,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.send_header("Content-Type", "text/plain")
+        if status in (429, 503):
+            self.send_header("Retry-After", self.owner.retry_after)
         self.end_headers()
         self.wfile.write(text)
 
