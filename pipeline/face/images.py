@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.face import building
+from pipeline.face import building, task
 from pipeline.face.publishing import SETTINGS, chosen_targets, sender
 from pipeline.face.task import Exit
 from pipeline.publishing import nightly, overview, tables, withdrawal
@@ -35,45 +36,30 @@ _STYLES = {State.NEWEST: "bold green", State.HELD: "yellow", State.UPLOADING: "y
 def images(cloud: str = "", *, as_json: bool = False) -> None:
     """List what is published where."""
     who = _who(cloud)
-    rows = [
-        (target.cloud, record)
-        for target in chosen_targets(cloud)
-        for record in overview.managed(who.connect(target.cloud), who.publisher)
-    ]
-    if as_json:
-        print(json.dumps([_as_data(name, record) for name, record in rows], indent=2))
-        return
-    console = Console()
-    for target in chosen_targets(cloud):
-        table = Table(title=f"on {target.cloud}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("image", no_wrap=True)
-        for column in ("state", "size", "signature", "stores"):
-            table.add_column(column, overflow="fold", min_width=len(column))
-        for name, record in rows:
-            if name == target.cloud:
-                table.add_row(*_cells(record, who))
-        console.print(table if table.row_count else f"nothing is published on {target.cloud} yet")
+    found: dict[str, list[ImageRecord]] = {}
+    with _Clouds() as clouds:
+        for target in chosen_targets(cloud):
+            with clouds.trying(target.cloud):
+                found[target.cloud] = overview.managed(who.connect(target.cloud), who.publisher)
+        if as_json:
+            print(json.dumps([_as_data(name, record) for name in found for record in found[name]], indent=2))
+            return
+        console = Console()
+        for name, records in found.items():
+            console.print(_table(name, records, who) if records else f"nothing is published on {name} yet")
 
 
 def why(reference: str, cloud: str = "", *, as_json: bool = False) -> None:
     """Tell the story of one image."""
     who = _who(cloud)
     recipes = _known_recipes()
+    clouds = _Clouds()
     for target in chosen_targets(cloud):
-        found = overview.story(who.connect(target.cloud), who, reference, recipes)
-        if found is None:
-            continue
-        if as_json:
-            print(json.dumps({**_as_data(found.cloud, found.record), "why": list(found.sentences)}, indent=2))
-            return
-        console = Console(highlight=False)
-        console.print(Text(f"{found.record.name} on {found.cloud} ({found.record.id})", style="bold"))
-        for sentence in found.sentences:
-            console.print(f"  {sentence}", soft_wrap=True, markup=False)
-        for event in found.events:
-            detail = " ".join(f"{key}={value}" for key, value in event.detail.items())
-            console.print(Text(f"  {event.time}  {event.act}  {event.why} {detail}".rstrip(), style="dim"))
-        return
+        with clouds.trying(target.cloud):
+            found = overview.story(who.connect(target.cloud), who, reference, recipes)
+            if found is not None:
+                _tell(found, as_json=as_json)
+                return
     raise PipelineError(f"no image {reference} of ours was found", hint="./inv images lists them")
 
 
@@ -95,15 +81,46 @@ def withdraw(name: str, why_: str, cloud: str = "") -> None:
     """Take the newest image of a recipe back; the one before it is the newest again."""
     (recipe,) = building.load([name])
     who = _who(cloud)
-    for target in chosen_targets(cloud):
-        journal = Journal(journal_file(who.home, target.cloud, recipe.name), who.run)
-        with who.locked(who.connect(target.cloud), recipe.name, "withdrawing", Said()) as api:
-            view, protected = who.viewpoint(alone=True), recipe.publish.protected
-            done = withdrawal.withdraw_all(
-                api, who.publisher, recipe.name, view, journal, why=why_, protected=protected
-            )
-        for part in done:
-            print(f"{target.cloud}: {part.gone.name} is hidden; {part.back.name} ({part.back.id}) is the newest again")
+    with _Clouds() as clouds:
+        for target in chosen_targets(cloud):
+            with clouds.trying(target.cloud):
+                _withdraw(recipe, target.cloud, who, why_)
+
+
+def _withdraw(recipe: Recipe, cloud: str, who: Sender, why_: str) -> None:
+    journal = Journal(journal_file(who.home, cloud, recipe.name), who.run)
+    with who.locked(who.connect(cloud), recipe.name, "withdrawing", Said()) as api:
+        view, protected = who.viewpoint(alone=True), recipe.publish.protected
+        done = withdrawal.withdraw_all(api, who.publisher, recipe.name, view, journal, why=why_, protected=protected)
+    for part in done:
+        print(f"{cloud}: {part.gone.name} is hidden; {part.back.name} ({part.back.id}) is the newest again")
+
+
+class _Clouds:
+    """Clouds that are worked on one after another: one that fails is told of, and the others have their turn.
+
+    As a context it ends the program with status 1 when one failed.
+    """
+
+    def __init__(self) -> None:
+        self._failed = False
+
+    def __enter__(self) -> _Clouds:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._failed:
+            raise SystemExit(Exit.FAILED)
+
+    @contextlib.contextmanager
+    def trying(self, cloud: str) -> Iterator[None]:
+        """Work on one of them."""
+        try:
+            yield
+        except PipelineError as error:
+            self._failed = True
+            named = error.message if f"cloud {cloud}" in error.message else f"{cloud}: {error.message}"
+            task.show(PipelineError(named, hint=error.hint, details=error.details))
 
 
 class Said:
@@ -126,6 +143,30 @@ def _who(cloud: str) -> Sender:
 def _known_recipes() -> list[Recipe]:
     folder = RecipeFolder(building.RECIPES)
     return folder.load_all(folder.names())
+
+
+def _tell(story: overview.Story, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**_as_data(story.cloud, story.record), "why": list(story.sentences)}, indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(Text(f"{story.record.name} on {story.cloud} ({story.record.id})", style="bold"), soft_wrap=True)
+    for sentence in story.sentences:
+        console.print(f"  {sentence}", soft_wrap=True, markup=False)
+    for event in story.events:
+        detail = " ".join(f"{key}={value}" for key, value in event.detail.items())
+        words = f"  {event.time}  {event.act}  {event.why} {detail}".rstrip()
+        console.print(Text(words, style="dim"), soft_wrap=True)
+
+
+def _table(cloud: str, records: Sequence[ImageRecord], who: Sender) -> Table:
+    table = Table(title=f"on {cloud}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("image", no_wrap=True)
+    for column in ("state", "size", "signature", "stores"):
+        table.add_column(column, overflow="fold", min_width=len(column))
+    for record in records:
+        table.add_row(*_cells(record, who))
+    return table
 
 
 def _cells(record: ImageRecord, who: Sender) -> tuple[Text | str, ...]:

@@ -1,0 +1,74 @@
+"""``./inv images``, ``why`` and ``withdraw`` over several clouds: one that fails is told of and stops no other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.base.errors import PipelineError
+from pipeline.face import images, publishing
+from pipeline.publishing.marks import State
+from tests.integration.publishing import made
+from tests.integration.publishing.conftest import Desk, write_clouds
+
+pytestmark = pytest.mark.server
+
+WHY = "it does not boot"
+
+
+@pytest.fixture
+def two_clouds(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Two builds of a recipe of this checkout on ``here``; on ``shut``, which comes first, the token is not valid."""
+    write_clouds(
+        tmp_path / "clouds.yaml",
+        {"here": (desk.services["here"].url, "admin-token"), "shut": (desk.services["here"].url, "no-such-token")},
+    )
+    settings = tmp_path / "nightly.yaml"
+    targets = [{"cloud": "shut"}, {"cloud": "here", "stores": ["one", "two"]}]
+    settings.write_text(yaml.safe_dump({"recipes": ["tiny"], "targets": targets}))
+    monkeypatch.setattr(publishing, "SETTINGS", settings)
+    monkeypatch.setenv("PIPELINE_HOME", str(desk.home.root))
+    desk.recipe = made.recipe("tiny", visibility="private")
+    for image in desk.images():
+        desk.api().delete(image.id)
+    for content in ("first", "second"):
+        assert desk.publish(desk.build(content, signed=False)).error is None
+    return desk
+
+
+def test_images_are_listed_where_a_cloud_answers(two_clouds: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        images.images()
+    told = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "cloud shut answered 401" in told.err and two_clouds.newest().id in told.out
+    with pytest.raises(SystemExit):
+        images.images(as_json=True)
+    listed = json.loads(capsys.readouterr().out)
+    assert two_clouds.newest().id in {each["id"] for each in listed}
+
+
+def test_an_image_is_found_behind_a_cloud_that_fails(two_clouds: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    images.why(two_clouds.newest().id)
+    told = capsys.readouterr()
+    assert "cloud shut answered 401" in told.err
+    assert told.out.index("it is what consumers get") < told.out.index("create") < told.out.index("switch")
+    with pytest.raises(PipelineError, match="no image nothing of ours was found"):
+        images.why("nothing")
+
+
+def test_a_bad_image_is_taken_back_wherever_a_cloud_answers(
+    two_clouds: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        images.withdraw("tiny", WHY)
+    told = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "cloud shut answered 401" in told.err and "here: tiny" in told.out
+    assert [image.state for image in two_clouds.images()] == [State.NEWEST, State.WITHDRAWN]
+    with pytest.raises(SystemExit):
+        images.withdraw("tiny", WHY)
+    assert "here: there is no image of tiny before" in capsys.readouterr().err
