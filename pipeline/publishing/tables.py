@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -26,6 +26,8 @@ _COLOURS = {
     Outcome.FAILED: "bold red",
 }
 _FATES = {Fate.DELETED: "red", Fate.TO_DELETE: "red", Fate.IN_USE: "yellow", Fate.PROTECTED: "yellow"}
+# Longer names of images may be broken; dated names of usual length fit beside their reasons into 80 columns.
+_WHOLE = 44
 # Marks of ours and of the service, and the signature, which has a line of its own.
 _NOT_SHOWN = ("pipeline_", "os_glance", "img_signature")
 
@@ -106,15 +108,11 @@ def _next(delivery: Delivery) -> Iterator[str]:
 def show_previews(previews: Iterable[Preview], console: Console | None = None) -> None:
     """Print what publishing would do, act by act with the reason."""
     terminal = console or Console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("recipe", "cloud", "act", "image", "why"):
-        table.add_column(column, overflow="fold")
     found = list(previews)
     for preview in found:
-        for step in preview.steps:
-            table.add_row(preview.recipe, preview.cloud, str(step.act), step.name, step.why)
-    if table.row_count:
-        terminal.print(table)
+        rows = [(str(step.act), step.name, step.why) for step in preview.steps]
+        if rows:
+            terminal.print(_by_image(f"{preview.recipe} → {preview.cloud}", ("act", "image", "why"), rows))
     for preview in found:
         if preview.error is not None:
             terminal.print(Text(f"{preview.recipe} → {preview.cloud}: {preview.error}", style="red"))
@@ -123,22 +121,29 @@ def show_previews(previews: Iterable[Preview], console: Console | None = None) -
 def show_rotations(rotations: Iterable[RecipeRotation], console: Console | None = None, *, brief: bool = False) -> None:
     """Print what becomes of previous images, each with the reason; if ``brief``, only of those that go."""
     terminal = console or Console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("recipe", "cloud", "image", "fate", "why"):
-        table.add_column(column, overflow="fold")
     found = list(rotations)
-    rows = [(rotation, each) for rotation in found for each in rotation.rotated]
-    for rotation, each in rows:
-        if not brief or each.fate is not Fate.KEPT:
-            fate = Text(str(each.fate), style=_FATES.get(each.fate, ""))
-            table.add_row(rotation.recipe, rotation.cloud, each.record.name, fate, each.why)
-    if table.row_count:
-        terminal.print(table)
+    for rotation in found:
+        told = [each for each in rotation.rotated if not brief or each.fate is not Fate.KEPT]
+        rows = [(Text(str(each.fate), style=_FATES.get(each.fate, "")), each.record.name, each.why) for each in told]
+        if rows:
+            terminal.print(_by_image(f"{rotation.recipe} on {rotation.cloud}", ("fate", "image", "why"), rows))
     for rotation in found:
         if rotation.error is not None:
             terminal.print(Text(f"{rotation.recipe} on {rotation.cloud}: {rotation.error}", style="red"))
     if not brief and not any(deletes(rotation.rotated) for rotation in found):
-        terminal.print("nothing is to be deleted" if rows else "there are no previous images")
+        previous = any(rotation.rotated for rotation in found)
+        terminal.print("nothing is to be deleted" if previous else "there are no previous images")
+
+
+def _by_image(title: str, columns: Sequence[str], rows: Sequence[tuple[str | Text, str, str]]) -> Table:
+    """A table whose second column has images' names: whole, if they are not absurd, so that they can be copied."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    longest = max(len(name) for _, name, _ in rows)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "image" and longest <= _WHOLE)
+    for first, name, why in rows:
+        table.add_row(first, Text(name), Text(why))
+    return table
 
 
 def _signature(part: PartResult) -> str:

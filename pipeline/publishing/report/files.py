@@ -20,6 +20,7 @@ from pipeline.publishing.report.page import page
 
 _MAX_EMBEDDED = 4 << 20
 _MAX_COPIED = 64 << 20
+_NAMED = 5
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _KINDS = {
     "cdx": "bill of materials",
@@ -55,10 +56,13 @@ def write(night: Night, home: Home, *, keep: int) -> tuple[Path, dict[str, Any]]
 
 def newest(home: Home, run: str = "") -> Path:
     """The folder of the report of ``run``, else of the newest one. Raises ``PipelineError`` when there is none."""
-    found = [path for path in _runs(home) if not run or path.name == run]
+    runs = _runs(home)
+    if not runs:
+        raise PipelineError("there is no report of any nightly run yet", hint="./inv nightly writes one")
+    found = [path for path in runs if not run or path.name == run]
     if not found:
-        what = f"the run {run}" if run else "any nightly run yet"
-        raise PipelineError(f"there is no report of {what}", hint="./inv nightly writes one")
+        newest_first = ", ".join(path.name for path in runs[: -_NAMED - 1 : -1])
+        raise PipelineError(f"there is no report of the run {run}", hint=f"the newest runs: {newest_first}")
     return found[-1]
 
 

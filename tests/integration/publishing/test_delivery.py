@@ -232,7 +232,8 @@ def planned(desk: Desk, build: BuildResult, choice: Choice | None = None) -> str
 def test_plans_say_what_would_be_done_and_why(desk: Desk) -> None:
     small, big = desk.build("small", blocks=1024), desk.build("big")
     first = planned(desk, small)
-    assert f"here create {desk.recipe.name}-2" in first and "nothing of this recipe is published there yet" in first
+    assert first.startswith(f"{desk.recipe.name} → here act image why")
+    assert f"create {desk.recipe.name}-2" in first and "nothing of this recipe is published there yet" in first
     assert "becomes the newest, public" in first
     desk.publish(small)
     assert "hold" in planned(desk, big) and "it grew by 300 %" in planned(desk, big)
@@ -246,7 +247,7 @@ def test_plans_say_what_would_be_done_and_why(desk: Desk) -> None:
     chain = Chain(sender.publisher, desk.recipe.name)
     withdrawal.withdraw(desk.api(), chain, sender.viewpoint(), journal, why="it is bad", protected=False)
     assert "these bytes were taken back by a person" in planned(desk, big)
-    assert "here create" in planned(desk, big, Choice(let_through=True, again=True))
+    assert f"create {desk.recipe.name}-2" in planned(desk, big, Choice(let_through=True, again=True))
     desk.recipe = made.recipe(desk.recipe.name, tags=("other",))
     assert "the same bytes, but these changed: tags" in planned(desk, desk.build("small", blocks=1024))
 

@@ -191,8 +191,15 @@ def test_old_reports_are_forgotten(home: Home) -> None:
         files.write(replace(tonight, run=f"2026112{number}T031500Z-abc123"), home, keep=2)
     assert [path.name[:8] for path in sorted(files.folder(home).iterdir())] == ["20261122", "20261123"]
     assert files.newest(home).name.startswith("20261123")
-    with pytest.raises(PipelineError, match="there is no report of the run nothing"):
+    with pytest.raises(PipelineError, match="there is no report of the run nothing") as refused:
         files.newest(home, "nothing")
+    assert refused.value.hint == "the newest runs: 20261123T031500Z-abc123, 20261122T031500Z-abc123"
+
+
+def test_that_there_is_no_report_yet_is_told_with_what_writes_one(home: Home) -> None:
+    with pytest.raises(PipelineError, match="there is no report of any nightly run yet") as refused:
+        files.newest(home)
+    assert "./inv nightly" in (refused.value.hint or "")
 
 
 class _Hook(http.server.BaseHTTPRequestHandler):
