@@ -19,7 +19,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -99,13 +98,11 @@ class Publishing(RuleBasedStateMachine):
             for run in runs:
                 run.results()
 
-    @precondition(lambda self: all(world.began for world in self.worlds))
     @rule(runner=_RUNNERS, faults=_FAULTS_ON_EACH)
     def withdraw(self, runner: str, faults: tuple[dict[int, Fault], ...]) -> None:
         with self.jobs(lambda world, proxy: world.withdrawal(proxy=proxy, runner=runner), faults) as jobs:
             together(jobs)
 
-    @precondition(lambda self: all(world.began for world in self.worlds))
     @rule(keep=some.integers(0, 2), runner=_RUNNERS, faults=_FAULTS_ON_EACH)
     def rotate(self, keep: int, runner: str, faults: tuple[dict[int, Fault], ...]) -> None:
         limits = Retention(keep=keep, keep_days=0)
