@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pipeline.engine.entry import HOUR, MINUTE, Entry
 from pipeline.engine.resources import MIB, Needs
 from pipeline.recipes.model import Recipe
-from pipeline.steps.boot_test import BootTest
+from pipeline.steps.boot_test import MEMORY_OF_QEMU, BootTest, at_once
 from pipeline.steps.claims import Claims
 from pipeline.steps.debian.step import InstallDebian
 from pipeline.steps.image import InstallImage
@@ -22,8 +22,7 @@ from pipeline.steps.sign.step import Sign
 from pipeline.steps.tiny.step import InstallTiny
 from pipeline.steps.windows.step import InstallWindows
 
-# What QEMU needs beside the guest's own memory, and what libguestfs gives its appliance.
-_QEMU = 256 * MIB
+# What libguestfs gives its appliance.
 _APPLIANCE = 1280 * MIB
 # Its version is that of the library and of what it puts into the appliance.
 _LIBGUESTFS = ("guestfish",)
@@ -35,7 +34,7 @@ def _written(recipe: Recipe) -> Needs:
 
 
 def _appliance(recipe: Recipe) -> Needs:
-    return Needs(memory=_APPLIANCE + _QEMU, disk=recipe.disk.size // 5, guests=1)
+    return Needs(memory=_APPLIANCE + MEMORY_OF_QEMU, disk=recipe.disk.size // 5, guests=1)
 
 
 def _produced(recipe: Recipe) -> Needs:
@@ -46,11 +45,12 @@ def _produced(recipe: Recipe) -> Needs:
 
 def _installed(recipe: Recipe) -> Needs:
     memory = getattr(recipe.install, "memory", _APPLIANCE)
-    return Needs(memory=memory + _QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
+    return Needs(memory=memory + MEMORY_OF_QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
 
 
 def _booted(recipe: Recipe) -> Needs:
-    return Needs(memory=recipe.boot_test.memory + _QEMU, disk=64 * MIB, guests=1)
+    guests = at_once(recipe)
+    return Needs(memory=guests * (recipe.boot_test.memory + MEMORY_OF_QEMU), disk=64 * MIB, guests=guests)
 
 
 STEPS: Sequence[Entry] = (

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
+from pipeline.host import memory
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -49,7 +50,7 @@ class Resources:
     @classmethod
     def of_this_machine(cls, folder: Path, slots: int | None = None) -> Resources:
         """What there is now. Without ``slots``, one guest for each processor of this process."""
-        return cls(folder, slots or len(os.sched_getaffinity(0)), available_memory())
+        return cls(folder, slots or len(os.sched_getaffinity(0)), memory.available())
 
     def check(self, what: str, needs: Needs) -> None:
         """Raise ``PipelineError`` when ``needs`` can't be met here, however long one waits."""
@@ -88,26 +89,6 @@ class Resources:
         for needs in self._taken.values():
             total += needs
         return total
-
-
-def available_memory() -> int:
-    """Bytes that programs can still have without swapping: the machine's, or less if a control group says so."""
-    available = 0
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) << 10
-    return min([available, *_group_limits()])
-
-
-def _group_limits() -> list[int]:
-    """What the control group (version 2) leaves, if it has a limit."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
-    except (OSError, ValueError):
-        return []
-    return [int(limit) - used] if limit.isdigit() else []
 
 
 def free_disk(folder: Path) -> int:

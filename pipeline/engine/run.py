@@ -33,7 +33,7 @@ from pipeline.engine.running import Running
 from pipeline.engine.state import BuildState, UnitState
 from pipeline.engine.store import Store
 from pipeline.engine.task import Task
-from pipeline.engine.workplace import Workplace
+from pipeline.engine.workplace import Workplace, commands
 from pipeline.recipes.model import Recipe
 
 _BEAT = 0.1  # seconds between two looks at what waits
@@ -192,6 +192,7 @@ class Run:
             facts=build.facts(),
             locked={name: asdict(found) for name, found in build.locked.items()},
             offline=self.options.offline,
+            guests=self.options.guests,
             home=self.options.home,
             store=self.store,
             place=place,
@@ -243,11 +244,7 @@ class Run:
     def _keep(self, running: Running) -> None:
         kept = running.task.place.keep(running.task.run, running.task.base)
         if kept is not None and running.failure is not None:
-            running.failure["details"] += [
-                f"the disk as it was is kept: {kept}",
-                f"look inside:  guestfish --ro -i -a {kept}",
-                f"boot a copy:  qemu-system-x86_64 -m 1024 -snapshot -drive file={kept},if=virtio -nographic",
-            ]
+            running.failure["details"] += commands(kept, running.accelerator or "tcg")
 
     # The end
 

@@ -23,7 +23,10 @@ GRACE = 60.0
 
 @dataclass
 class Running:
-    """One worker process. ``failure`` is the last report of a failure, ``step`` the step it works on."""
+    """One worker process. ``failure`` is the last report of a failure, ``step`` the step it works on.
+
+    ``accelerator`` is what its guests run on, once it has said so.
+    """
 
     task: Task
     lock: Lock
@@ -32,6 +35,7 @@ class Running:
     step: str
     deadline: float
     failure: dict[str, Any] | None = None
+    accelerator: str | None = None
     committed: bool = False
     status: int | None = None
     _rest: bytes = b""
@@ -117,6 +121,7 @@ class Running:
         self.step = report["step"]
         if kind == "started":
             self.deadline = time.monotonic() + report["deadline"] + GRACE
+            self.accelerator = report["accelerator"]
         elif kind == "failed":
             self.failure = report
         elif kind == "committed":

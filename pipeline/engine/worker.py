@@ -152,7 +152,8 @@ class _Worker:
             if self._accelerator is None:
                 self._accelerator = accelerator.probe(task.home).name
             seconds = task.deadlines[entry.name][self._accelerator]
-            self._report("started", log=str(task.logs[entry.name]), deadline=seconds)
+            log_file, found = str(task.logs[entry.name]), self._accelerator
+            self._report("started", log=log_file, deadline=seconds, accelerator=found)
             try:
                 with around.deadline(entry.name, seconds), around.untouched(self._frozen()):
                     facts = _plain(entry.name, entry.step.run(self._context(evidence, log)))
@@ -198,6 +199,7 @@ class _Worker:
             origins=task.origins,
             locked=task.locked,
             offline=task.offline,
+            guests=task.guests,
             patience=patience(str(self._accelerator)),
         )
 

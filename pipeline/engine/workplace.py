@@ -7,6 +7,7 @@ after it is moved into place.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from pipeline.base import atomic
 from pipeline.engine.store import DISK, Store
+from pipeline.host.accelerator import Accelerator
 
 KEPT = "kept."
 
@@ -87,3 +89,16 @@ class Workplace:
 def kept(store: Store) -> Iterable[Path]:
     """The folders of all disks that were set aside."""
     return sorted(store.layers.glob(f"{KEPT}*"))
+
+
+def commands(disk: Path, accelerator: str) -> list[str]:
+    """What a person types to look into a disk that was set aside, on a machine whose guests run on ``accelerator``."""
+    found = Accelerator(accelerator, None, "")
+    environment = f"LIBGUESTFS_BACKEND=direct LIBGUESTFS_BACKEND_SETTINGS={','.join(found.guestfs_settings)}"
+    escaped = str(disk).replace(",", ",,")
+    words = ["qemu-system-x86_64", *found.qemu_args, "-m", "1024", "-snapshot", "-nographic"]
+    return [
+        f"the disk as it was is kept: {disk}",
+        f"look inside:  {environment} guestfish --ro -i -a {shlex.quote(str(disk))}",
+        f"boot a copy:  {shlex.join([*words, '-drive', f'file={escaped},if=virtio,format=qcow2'])}",
+    ]

@@ -10,7 +10,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -18,14 +18,13 @@ from typing import Protocol
 from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
 from pipeline.base.progress import Progress, nothing
-from pipeline.host import privileges, process, qemu, triage
+from pipeline.host import privileges, process, qemu, triage, turns
 from pipeline.host.console import Console
 from pipeline.host.phases import phase
 from pipeline.host.qmp import Control, Monitor, MonitorError
 from pipeline.host.stall import Policy, StallWatch
 from pipeline.host.vitals import Vitals
 
-_POLL = 0.1
 # How long a lost guest may go on talking, so that the log has what followed.
 _GRACE = 3.0
 
@@ -91,23 +90,22 @@ class Guest:
         """Whether QEMU still runs."""
         return self._child.poll() is None
 
-    def wait_until(
+    def waiting(
         self, reached: Callable[[], bool], timeout: float, what: str, *, progress: Progress = nothing
-    ) -> float:
-        """Wait until ``reached`` says so; return the seconds since the guest's start.
+    ) -> Generator[None, None, float]:
+        """Look at the guest, once between two ``yield``, until ``reached``; return the seconds since its start.
 
         Raises ``GuestFailed`` as soon as that can't happen any more: the guest ended, panicked, found nothing to
         boot, is stuck; or when ``timeout`` seconds have passed since the start.
         """
         lost_since: float | None = None
         while True:
-            self._poll()
+            if self._poll() and lost_since is None and self._is_lost():
+                lost_since = time.monotonic()
             if reached():
                 return self.seconds
             if not self.is_running() or self.monitor.find_event(("GUEST_PANICKED",)):
                 raise self.failure(f"the guest ended before {what}")
-            if lost_since is None and self._is_lost():
-                lost_since = time.monotonic()
             if lost_since is not None and time.monotonic() - lost_since > _GRACE:
                 raise self.failure(f"the guest failed before {what}")
             if (stuck := self._stuck()) is not None:
@@ -115,25 +113,36 @@ class Guest:
             if self.seconds > timeout:
                 raise self.failure(f"{what} did not happen within {timeout:.0f} s")
             progress.advance(int(self.seconds), int(timeout), "s")
-            time.sleep(_POLL)
+            yield
+
+    def wait_until(
+        self, reached: Callable[[], bool], timeout: float, what: str, *, progress: Progress = nothing
+    ) -> float:
+        """Do nothing but wait. As ``waiting``."""
+        return turns.alone(self.waiting(reached, timeout, what, progress=progress))
 
     def wait_for_text(self, text: str, timeout: float, what: str, *, progress: Progress = nothing) -> float:
         """Wait until the guest says ``text`` on its serial line. As ``wait_until``."""
         return self.wait_until(lambda: text in self.console.text, timeout, what, progress=progress)
 
-    def power_off(self, timeout: float) -> bool:
-        """Press the power button and wait for the guest to go; end it by force otherwise.
+    def powering_off(self, timeout: float) -> Generator[None, None, bool]:
+        """Press the power button and look until the guest has gone; end it by force otherwise.
 
         Returns whether the guest itself powered off (a SHUTDOWN event of reason ``guest-shutdown``) within ``timeout``.
         """
-        obeyed = False
+        event = None
         with contextlib.suppress(MonitorError):
             self.monitor.power_down()
-            event = self.monitor.wait_event(("SHUTDOWN",), timeout)
-            obeyed = event is not None and event.data.get("reason") == "guest-shutdown"
+            deadline = time.monotonic() + timeout
+            while (event := self.monitor.find_event(("SHUTDOWN",))) is None and time.monotonic() < deadline:
+                yield
         self._poll()
         self.end()
-        return obeyed
+        return event is not None and event.data.get("reason") == "guest-shutdown"
+
+    def power_off(self, timeout: float) -> bool:
+        """Do nothing else meanwhile. As ``powering_off``."""
+        return turns.alone(self.powering_off(timeout))
 
     def end(self) -> None:
         """End the guest now, by its monitor if that answers."""
@@ -191,9 +200,9 @@ class Guest:
             diagnosis=None,
         )
 
-    def _poll(self) -> None:
-        self.console.poll()
-        self.firmware.poll()
+    def _poll(self) -> bool:
+        """Take in what the guest says; whether there was anything new."""
+        return any([self.console.poll(), self.firmware.poll()])
 
     def _stuck(self) -> str | None:
         if self._vitals.due():

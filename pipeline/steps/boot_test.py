@@ -5,16 +5,17 @@ The product is opened read-only and lies below a throwaway overlay, so that what
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import answers, firmware, guest, hardware, iso, process, qemu, triage
+from pipeline.host import answers, firmware, guest, hardware, iso, memory, process, qemu, triage, turns
 from pipeline.host.accelerator import emulator
 from pipeline.host.boot_parts import command_line
 from pipeline.image import convert
@@ -25,6 +26,9 @@ from pipeline.steps.step import Context, Stage
 # Nova's default for ``os_shutdown_timeout``, and how much longer an emulated guest may take.
 _SHUTDOWN = 60
 _PATIENCE = {"kvm": 1, "tcg": 3}
+# Bytes that QEMU needs beside its guest's memory, and what is left to others.
+MEMORY_OF_QEMU = 256 << 20
+_SPARE_MEMORY = 2 << 30
 
 
 class BootTest:
@@ -59,18 +63,19 @@ class BootTest:
 
     def sources(self) -> Sequence[Path]:
         """What starts and judges guests."""
-        return [Path(str(module.__file__)) for module in (firmware, guest, hardware, iso, qemu, triage)]
+        return [Path(str(module.__file__)) for module in (firmware, guest, hardware, iso, qemu, triage, turns)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
-        """Boot with one firmware after the other."""
+        """Boot with every firmware; at the same time where there is a processor and memory for each."""
         recipe = context.recipe
         disks = {name: path for name, path in context.products.items() if ProductFormat(name).is_whole_disk}
         _require_same_disk(disks)
         name = next(iter([*disks, ProductFormat.AMI]))
-        results = {}
-        for kind in recipe.boot_test.firmware if disks else ():
-            context.progress.say(f"booting {name} with {kind.upper()} firmware")
-            results[str(kind)] = _boot(context, name, str(kind))
+        waits = {str(kind): _booted(context, name, str(kind)) for kind in recipe.boot_test.firmware if disks}
+        if at_once(recipe, context.guests) > 1:
+            results = turns.together(waits)
+        else:
+            results = {kind: turns.alone(wait) for kind, wait in waits.items()}
         facts = {
             "product": str(name),
             "memory": recipe.boot_test.memory,
@@ -79,8 +84,17 @@ class BootTest:
         }
         if ProductFormat.AKI not in context.products:
             return facts
-        context.progress.say("booting with the kernel and the ramdisk beside the disk")
-        return {**facts, "direct": _boot(context, name, "kernel", _direct(context))}
+        return {**facts, "direct": turns.alone(_booted(context, name, "kernel", _direct(context)))}
+
+
+def at_once(recipe: Recipe, guests: int | None = None) -> int:
+    """How many guests run at the same time: all, or one where there is no processor and memory for each.
+
+    ``guests`` bounds them, too.
+    """
+    wanted = len(recipe.boot_test.firmware)
+    has_room = memory.available() > wanted * (recipe.boot_test.memory + MEMORY_OF_QEMU) + _SPARE_MEMORY
+    return wanted if has_room and wanted <= (guests or len(os.sched_getaffinity(0))) else 1
 
 
 def _direct(context: Context) -> qemu.DirectBoot:
@@ -92,7 +106,11 @@ def _direct(context: Context) -> qemu.DirectBoot:
     return qemu.DirectBoot(products[ProductFormat.AKI], products[ProductFormat.ARI], given["os_command_line"])
 
 
-def _boot(context: Context, name: str, kind: str, direct: qemu.DirectBoot | None = None) -> dict[str, Any]:
+def _booted(
+    context: Context, name: str, kind: str, direct: qemu.DirectBoot | None = None
+) -> Generator[None, None, dict[str, Any]]:
+    how = "the kernel and the ramdisk beside the disk" if direct else f"{kind.upper()} firmware"
+    context.progress.say(f"booting {name} with {how}")
     recipe, wanted = context.recipe, context.recipe.boot_test
     if direct is not None and ProductFormat.AMI in context.products:
         name = ProductFormat.AMI
@@ -118,10 +136,12 @@ def _boot(context: Context, name: str, kind: str, direct: qemu.DirectBoot | None
         guest.running(machine, context.evidence, str(kind), policy=context.patience) as running,
         _evidence(context, running),
     ):
-        seconds = running.wait_for_text(token, wanted.timeout, what, progress=context.progress)
+        seconds = yield from running.waiting(
+            lambda: token in running.console.text, wanted.timeout, what, progress=context.progress
+        )
         running.screenshot(context.evidence / f"{kind}-screen.png")
-        context.progress.say("pressing the power button")
-        powered_off = running.power_off(_shutdown_time(context))
+        context.progress.say(f"pressing the power button ({kind})")
+        powered_off = yield from running.powering_off(_shutdown_time(context))
     if not powered_off:
         context.progress.say(f"with {kind} the guest ignored the power button and was ended by force")
     for suffix in ("serial.log", "screen.png"):

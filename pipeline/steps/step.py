@@ -91,8 +91,9 @@ class Context:
     by step name. ``layers`` is the folder under which ``disk`` and all its backing files lie. A record step may leave
     files in ``documents`` (an SBOM, an attestation, a screenshot): they are kept with the record, by their names.
     ``locked`` says by the name of each ``Outside`` of this step what was found there (``url``, ``sha256`` if
-    its content was read); with ``offline`` the step must not touch the network. ``origins`` are the units of this
-    recipe that were done before, for whoever has to tell how the product came about.
+    its content was read); with ``offline`` the step must not touch the network. ``guests`` is how many guests it may
+    run at the same time, if somebody bounded that. ``origins`` are the units of this recipe that were done before, for
+    whoever has to tell how the product came about.
     """
 
     recipe: Recipe
@@ -110,6 +111,7 @@ class Context:
     origins: Sequence[Origin] = ()
     locked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     offline: bool = False
+    guests: int | None = None
     patience: Policy = field(default_factory=Policy)
 
 

@@ -15,7 +15,8 @@ from pipeline.base.owner import Owner
 from pipeline.engine import locks, runs
 from pipeline.engine.history import History
 from pipeline.engine.journal import Journal
-from pipeline.engine.resources import GIB, MIB, Needs, Resources, amount, available_memory, free_disk
+from pipeline.engine.resources import GIB, MIB, Needs, Resources, amount, free_disk
+from pipeline.host import memory
 
 
 def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_what_can_never_fit_is_an_error(tmp_path: Path) -> None:
 
 
 def test_this_machine_has_memory_and_disk(tmp_path: Path) -> None:
-    assert available_memory() > 64 * MIB
+    assert memory.available() > 64 * MIB
     assert free_disk(tmp_path / "not" / "there") == free_disk(tmp_path)
     assert amount(1536) == "1.5 KiB"
     assert amount(3 << 40) == "3.0 TiB"
