@@ -26,9 +26,10 @@ def fetch(context: Context, release: Release) -> tuple[Path, Mapping[str, Any]]:
     kind, digest, facts = _wanted(context, release, {name: _locked(context, release, name) for name in _names(release)})
     pin = _pin(kind, digest)
     context.progress.say(f"fetching {release.file}")
+    urls = _urls(context, release, release.file)
     try:
         file = download.fetch(
-            _urls(context, release, release.file),
+            urls,
             pin,
             _folder(context),
             progress=context.progress,
@@ -36,7 +37,7 @@ def fetch(context: Context, release: Release) -> tuple[Path, Mapping[str, Any]]:
         )
     except PipelineError as error:
         raise _changed(context, release.file, error) from error
-    origin = {"name": release.file, "uri": f"{release.folders[0]}{release.file}", "digest": {kind: digest}}
+    origin = {"name": release.file, "uri": urls[0], "digest": {kind: digest}}
     return file, {**facts, "dependencies": [origin]}
 
 

@@ -115,6 +115,8 @@ def test_the_newest_image_is_fetched_and_proven(maker: Maker, tmp_path: Path) ->
     assert facts["verified"] is True
     assert facts["signed_by"] == maker.signer.fingerprint
     assert facts["sha256"] == digest
+    (origin,) = facts["dependencies"]
+    assert origin["uri"] == f"{maker.url}/{IMAGE}", "the server that answered, not the first one"
     info = process.run(["qemu-img", "info", tmp_path / "run" / "disk.qcow2"]).stdout
     assert "virtual size: 16 MiB" in info
 
