@@ -69,8 +69,12 @@ class Libvirt:
         return path
 
     def lend(self, path: Path) -> Path:
-        """A name under which the daemon's user can read ``path``, which stays as it is."""
-        if self.user is None or self.run("test", "-r", path, check=False).status == 0:
+        """A name under which the daemon's user can read ``path``, which stays as it is.
+
+        The machine's libvirt makes all that a guest reads the guest's own, and leaves it so: it gets a copy.
+        """
+        is_ours = self.uri == _SESSION
+        if is_ours and (self.user is None or self.run("test", "-r", path, check=False).status == 0):
             return path
         copy = self.folder / path.name
         process.run(["cp", "--reflink=auto", path, copy], timeout=3600)
@@ -96,7 +100,8 @@ def session(log: IO[bytes], accelerator: str) -> Iterator[Libvirt]:
 @contextlib.contextmanager
 def system() -> Iterator[Libvirt]:
     """This machine's libvirt. Raises ``PipelineError`` when it does not answer."""
-    with _private_folder(None) as folder:
+    # Its guests run as a user of their own, who has to get through to what is given to him.
+    with _private_folder(None, mode=0o711) as folder:
         found = Libvirt(_SYSTEM, folder, _SYSTEM_PIDS, None, {})
         if found.virsh("version", check=False).status != 0:
             raise PipelineError(
@@ -111,8 +116,8 @@ def _ordinary_user() -> int | None:
 
 
 @contextlib.contextmanager
-def _private_folder(user: int | None) -> Iterator[Path]:
-    """A folder that only ``user`` can enter, outside of those that only we can; marked, so that it is swept."""
+def _private_folder(user: int | None, mode: int = 0o700) -> Iterator[Path]:
+    """A folder that only ``user`` can look into, outside of those that only we can; marked, so that it is swept."""
     place = Path(tempfile.gettempdir())
     # A worker's own folder for temporary files is closed to everybody else.
     place = place.parent if place.name.startswith(_TEMPORARY) else place
@@ -125,6 +130,7 @@ def _private_folder(user: int | None) -> Iterator[Path]:
         for path in (folder, *folder.rglob("*")):
             if user is not None:
                 os.chown(path, user, user)
+        folder.chmod(mode)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

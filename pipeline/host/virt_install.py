@@ -45,7 +45,8 @@ def running(
     serial = libvirt.folder / "serial.log"
     shown = evidence / f"{name}-serial.log"
     evidence.mkdir(parents=True, exist_ok=True)
-    shown.symlink_to(serial)
+    serial.touch(mode=0o600)
+    shown.symlink_to(libvirt.give(serial))
     words = _words(machine, domain, libvirt, serial, network)
     words += ["--location", location, "--extra-args", arguments]
     for file in inject:
@@ -137,8 +138,12 @@ class DomainMonitor:
     def screenshot(self, target: Path) -> None:
         """Write the guest's screen to ``target`` as PNG. Raises ``MonitorError``."""
         picture = self._libvirt.folder / "screen.png"
-        self.execute("screendump", {"filename": str(picture), "format": "png"})
-        shutil.copyfile(picture, target)
+        try:
+            # By libvirt, which may write where its guests may not.
+            self._libvirt.virsh("screenshot", self._name, str(picture))
+            shutil.copyfile(picture, target)
+        except (process.ProcessFailed, OSError):
+            raise MonitorError("libvirt took no picture of the guest's screen") from None
 
     def power_down(self) -> None:
         """Press the guest's power button (ACPI)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from pipeline.host import libvirt
 from pipeline.host.libvirt import Libvirt
 
@@ -22,3 +24,13 @@ def test_names_of_guests_are_short_where_nobody_else_has_any() -> None:
     assert session.domain("rhel7-install") == "install"
     system = Libvirt("qemu:///system", Path("/run/x"), Path("/run/x/pids"), None, {})
     assert system.domain("rhel7-install").startswith(f"rhel7-install.{os.getpid()}-")
+
+
+@pytest.mark.subprocess
+def test_the_machines_libvirt_gets_copies_as_it_would_keep_what_it_gets(tmp_path: Path) -> None:
+    media, folder = tmp_path / "dvd.iso", tmp_path / "run"
+    media.write_bytes(b"media")
+    folder.mkdir()
+    lent = Libvirt("qemu:///system", folder, tmp_path, None, {}).lend(media)
+    assert lent == folder / "dvd.iso" and lent.read_bytes() == b"media"
+    assert Libvirt("qemu:///session", folder, tmp_path, None, {}).lend(media) == media
