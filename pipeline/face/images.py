@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -78,20 +79,22 @@ def rotate(names: Sequence[str], cloud: str = "", *, plan: bool = False, yes: bo
 
 
 def withdraw(name: str, why_: str, cloud: str = "") -> None:
-    """Take the newest image of a recipe back; the one before it is the newest again."""
-    (recipe,) = building.load([name])
+    """Take the newest image of a recipe, or one that was uploaded, back; the one before it is the newest again."""
+    # Images made elsewhere have no recipe; nothing protects them but what a person did by hand.
+    known = name in RecipeFolder(building.RECIPES).names()
+    protected = known and building.load([name])[0].publish.protected
     who = _who(cloud)
     with _Clouds() as clouds:
         for target in chosen_targets(cloud):
             with clouds.trying(target.cloud):
-                _withdraw(recipe, target.cloud, who, why_)
+                _withdraw(name, target.cloud, who, why_, protected=protected)
 
 
-def _withdraw(recipe: Recipe, cloud: str, who: Sender, why_: str) -> None:
-    journal = Journal(journal_file(who.home, cloud, recipe.name), who.run)
-    with who.locked(who.connect(cloud), recipe.name, "withdrawing", Said()) as api:
-        view, protected = who.viewpoint(alone=True), recipe.publish.protected
-        done = withdrawal.withdraw_all(api, who.publisher, recipe.name, view, journal, why=why_, protected=protected)
+def _withdraw(name: str, cloud: str, who: Sender, why_: str, *, protected: bool) -> None:
+    journal = Journal(journal_file(who.home, cloud, name), who.run)
+    with who.locked(who.connect(cloud), name, "withdrawing", Said()) as api:
+        view = who.viewpoint(alone=True)
+        done = withdrawal.withdraw_all(api, who.publisher, name, view, journal, why=why_, protected=protected)
     for part in done:
         print(f"{cloud}: {part.gone.name} is hidden; {part.back.name} ({part.back.id}) is the newest again")
 
@@ -119,7 +122,8 @@ class _Clouds:
             yield
         except PipelineError as error:
             self._failed = True
-            named = error.message if f"cloud {cloud}" in error.message else f"{cloud}: {error.message}"
+            is_named = re.search(rf"\b{re.escape(cloud)}\b", error.message)
+            named = error.message if is_named else f"{cloud}: {error.message}"
             task.show(PipelineError(named, hint=error.hint, details=error.details))
 
 

@@ -88,7 +88,9 @@ def unfinished(situation: Situation) -> ImageRecord | None:
 def _going(situation: Situation) -> ImageRecord:
     found = unfinished(situation) or situation.newest
     if found is None:
-        raise PipelineError(f"nothing of {situation.chain.recipe} is published there")
+        raise PipelineError(
+            f"nothing of {situation.chain.recipe} is published there", hint="./inv images lists what is"
+        )
     return found
 
 

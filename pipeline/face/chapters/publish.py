@@ -155,9 +155,13 @@ def rotate(
     images.rotate(recipes or (), cloud, plan=plan, yes=yes)
 
 
-@task("withdraw", _PUBLISH, help={"recipe": "its name", "why": "the reason, for the journal", "cloud": _CLOUD})
+@task(
+    "withdraw",
+    _PUBLISH,
+    help={"recipe": "the recipe, or the name of an upload", "why": "the reason, for the journal", "cloud": _CLOUD},
+)
 def withdraw(context: Context, recipe: str, why: str = "", cloud: str = "") -> None:
-    """Take the newest image of a recipe back; the one before it is the newest again."""
+    """Take the newest image of a recipe or an upload back; the one before it is the newest again."""
     from pipeline.face import images
 
     images.withdraw(recipe, why, cloud)

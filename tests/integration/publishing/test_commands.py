@@ -72,3 +72,18 @@ def test_a_bad_image_is_taken_back_wherever_a_cloud_answers(
     with pytest.raises(SystemExit):
         images.withdraw("tiny", WHY)
     assert "here: there is no image of tiny before" in capsys.readouterr().err
+
+
+def test_an_image_that_has_no_recipe_here_is_taken_back_too(
+    two_clouds: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_clouds.recipe = made.recipe(f"elsewhere-{two_clouds.recipe.name}", visibility="private")
+    for content in ("first", "second"):
+        assert two_clouds.publish(two_clouds.build(content, signed=False)).error is None
+    images.withdraw(two_clouds.recipe.name, WHY, "here")
+    assert "is the newest again" in capsys.readouterr().out
+    assert [image.state for image in two_clouds.images()] == [State.NEWEST, State.WITHDRAWN]
+    with pytest.raises(SystemExit):
+        images.withdraw("no-such-image", WHY, "here")
+    told = capsys.readouterr().err
+    assert "nothing of no-such-image is published there" in told and "./inv images" in told
