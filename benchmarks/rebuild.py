@@ -97,7 +97,7 @@ class Rebuilds:
 
     def _built(self, recipes: Sequence[Recipe]) -> list[BuildResult]:
         # What comes from outside is looked at once: what is new there since would be no small change.
-        locked = (self.file.parent / f"{self.name}.lock.json").exists()
+        locked = all((self.file.parent / f"{recipe.name}.lock.json").exists() for recipe in recipes)
         results = build(recipes, BuildOptions(home=self.home, locks=self.file.parent, fresh=not locked))
         for result in results:
             assert result.is_good, result.error
