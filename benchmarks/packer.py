@@ -2,12 +2,12 @@
 
     python -m benchmarks.packer [--rounds N] [--only full,bare,packer] [--folder FOLDER] [--table]
 
-Packer gets the installed disk for nothing: its QEMU builder starts from a disk image, boots it once with BIOS, changes
-the host's name over SSH, powers off and compresses. The pipeline (``full``) installs, customises in libguestfs's
-appliance, removes identities, converts to two formats, boots the result with BIOS and UEFI, scans it for secrets and
-signs it; ``bare`` leaves the last three out. Kernel, initramfs, the disk's size, accelerator, memory and processor model
-are the same. A round does one after the other. ``--folder`` keeps the figures, so that the columns can be measured one at
-a time, first ``full`` or ``bare``, which make packer's disk; ``--table`` only shows them.
+Packer gets the installed disk for nothing: its QEMU builder starts from a disk image, boots it once with BIOS,
+changes the host's name over SSH, powers off and compresses. The pipeline (``full``) installs, customises in
+libguestfs's appliance, removes identities, converts to two formats, boots the result with BIOS and UEFI, scans it for
+secrets and signs it; ``bare`` leaves the last three out. Kernel, initramfs, the disk's size, accelerator, memory and
+processor model are the same. A round does one after the other. ``--folder`` keeps the figures, so that the columns
+can be measured one at a time, first ``full`` or ``bare``, which make packer's disk; ``--table`` only shows them.
 """
 
 from __future__ import annotations
