@@ -80,12 +80,13 @@ def upload(
     properties: Sequence[str] = (),
     unsigned: bool = False,
     update_existing: bool = False,
+    again: bool = False,
     plan: bool = False,
     ci: bool = False,
 ) -> None:
     """Publish files that were made elsewhere; what exists with other bytes stays unless ``update_existing``.
 
-    With ``plan``, only say what would be done.
+    ``again``: even bytes that were taken back. With ``plan``, only say what would be done.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", name):
         raise PipelineError(f"{name[:80]!r} is not a name for an image", hint="letters, digits and ._-")
@@ -101,7 +102,7 @@ def upload(
     signer = None if unsigned else Keyring(home).signer("default")
     ready = ReadyFiles(home, name, files, given, visibility, signer=signer)
     offer = ready.offer(who.publisher, who.now)
-    choice = Choice(only_new=not update_existing)
+    choice = Choice(only_new=not (update_existing or again), again=again)
     if plan:
         previews = [delivery.preview(offer, target, who, choice) for target in targets]
         tables.show_previews(previews)

@@ -99,7 +99,7 @@ def _next(delivery: Delivery) -> Iterator[str]:
     if delivery.outcome is Outcome.HELD:
         yield f"{where} is held back: {'; '.join(delivery.held)}\n  to show it all the same: {command} --let-through"
     if delivery.outcome is Outcome.WITHDRAWN:
-        yield f"{where}: a person took exactly these bytes back\n  to publish them again: {command} --again"
+        yield f"{where}: a person took exactly these bytes back\n  to publish them again: say --again"
     for part in delivery.parts:
         if part.waiting:
             yield f"{where}: {', '.join(part.waiting)} still have to accept {part.record.id if part.record else 'it'}"

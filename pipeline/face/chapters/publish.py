@@ -74,6 +74,7 @@ def nightly(context: Context, ci: bool = False, locked: bool = False) -> None:
         "property": "an image property, as name=value (may be repeated)",
         "visibility": "private, shared, community or public",
         "update-existing": "take the place of images of this name that hold other bytes",
+        "again": "publish images that were taken back with ./inv withdraw",
         "plan": "only say what would be created, changed, hidden and renamed, and why",
         "unsigned": "do not sign the files",
         "cloud": _CLOUD,
@@ -91,6 +92,7 @@ def upload(
     property: list[str] | None = None,
     visibility: str = "private",
     update_existing: bool = False,
+    again: bool = False,
     plan: bool = False,
     unsigned: bool = False,
     cloud: str = "",
@@ -114,6 +116,7 @@ def upload(
         properties=property or (),
         unsigned=unsigned,
         update_existing=update_existing,
+        again=again,
         plan=plan,
     )
 

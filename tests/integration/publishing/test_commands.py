@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import yaml
 
 from pipeline.base.errors import PipelineError
 from pipeline.face import images, publishing
-from pipeline.publishing.marks import State
+from pipeline.publishing.marks import Part, State
 from tests.integration.publishing import made
 from tests.integration.publishing.conftest import Desk, write_clouds
 
@@ -87,3 +88,23 @@ def test_an_image_that_has_no_recipe_here_is_taken_back_too(
         images.withdraw("no-such-image", WHY, "here")
     told = capsys.readouterr().err
     assert "nothing of no-such-image is published there" in told and "./inv images" in told
+
+
+def test_an_upload_that_was_taken_back_comes_again_only_when_asked_for(
+    two_clouds: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "by-hand"
+    files = {content: tmp_path / f"{content}.raw" for content in ("first", "second")}
+    for content, file in files.items():
+        file.write_bytes(content.encode() * 8192)
+        publishing.upload(name, {Part.DISK: file}, cloud="here", unsigned=True, update_existing=True)
+    images.withdraw(name, WHY, "here")
+    before = next(two_clouds.api().visible(name=name))
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        publishing.upload(name, {Part.DISK: files["second"]}, cloud="here", unsigned=True, update_existing=True)
+    assert "say --again" in capsys.readouterr().out
+    assert next(two_clouds.api().visible(name=name)) == before
+    publishing.upload(name, {Part.DISK: files["second"]}, cloud="here", unsigned=True, again=True)
+    (shown,) = two_clouds.api().visible(name=name)
+    assert shown.sha512 == hashlib.sha512(files["second"].read_bytes()).hexdigest()
