@@ -256,3 +256,18 @@ def test_a_run_whose_folder_vanishes_ends_its_workers_and_guests(bench: Bench) -
         bench.unsteer(name)
     # Keys are free again, too.
     assert [result.error for result in bench.build(light.recipe("one"), light.recipe("two"))] == [None, None]
+
+
+def test_a_bug_in_a_monitor_ends_workers_and_guests_too(bench: Bench) -> None:
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    bench.steer("spawn.two.install", "63.24")
+    bench.steer("sleep.two.install", "60")
+    bench.steer("sleep.one.install", "0.3")
+    settings = BuildOptions(home=bench.home, monitors=(Saboteur("one/install", fails),), accelerator="tcg")
+    with pytest.raises(ZeroDivisionError):
+        build([light.recipe("one"), light.recipe("two")], settings, steps=light.steps(bench.steering))
+    ours = Owner.current().mark
+    assert [stray.command for stray in strays.marked(lambda mark: mark.startswith(ours))] == []
+    assert list((bench.home.cache / "work").iterdir()) == []
