@@ -22,6 +22,9 @@ from pipeline.image.refusal import Reason as Reason
 # Every inspector's header lies within the first mebibyte; fed as one block, no cut of the stream can hide it.
 _PREFIX = 1 << 20
 _TRAILER = 512
+# Kernels for x86 have a boot sector's signature, and this behind it (The Linux/x86 Boot Protocol).
+_KERNEL = slice(0x202, 0x206)
+_KERNEL_MAGIC = b"HdrS"
 _MAGICS = {b"QFI\xfb": "qcow2", b"QED\0": "qed", b"KDMV": "vmdk", b"vhdxfile": "vhdx", b"LUKS\xba\xbe": "luks"}
 
 # Names an image may be declared with for which no inspector exists (Glance's ``disk_formats``).
@@ -77,6 +80,7 @@ class FormatTap:
         self._head = bytearray()
         self._tail = b""
         self._fed = False
+        self._is_kernel = False
         self._watching = [make() for make in oslo.ALL_FORMATS.values() if make is not oslo.RawFileInspector]
         self._broken: dict[oslo.FileInspector, Exception] = {}
 
@@ -113,6 +117,8 @@ class FormatTap:
         for inspector in self._watching:
             inspector.finish()
         inspector = self._one_match()
+        if declared == "aki" and self._is_kernel and inspector is not None and inspector.NAME == "gpt":
+            inspector = None  # code stands where a disk has its partitions
         self._check_safety(inspector)
         detected = inspector.NAME if inspector else "raw"
         trailer = vhd.fixed_size(self._tail, self.size)
@@ -129,6 +135,7 @@ class FormatTap:
     def _start(self) -> None:
         self._fed = True
         block, self._head = bytes(self._head), bytearray()
+        self._is_kernel = block[_KERNEL] == _KERNEL_MAGIC
         if block:
             self._pass_on(block)
 

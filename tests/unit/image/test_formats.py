@@ -130,6 +130,22 @@ def test_iso_and_its_polyglot(tmp_path: Path, harmful: dict[str, tuple[str, Path
         assert refused.value.reason is formats.Reason.AMBIGUOUS
 
 
+def test_a_kernel_is_no_disk_with_bad_partitions(tmp_path: Path) -> None:
+    # As x86 kernels begin: code, a boot sector's signature, the boot protocol's header.
+    kernel = bytearray(b"\xff" * 0x1FE + b"\x55\xaa" + b"\xeb\x66HdrS" + b"\x0f\x02" + b"\0" * (2 << 20))
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(kernel)
+    assert judge(path, "aki").virtual_size is None
+    assert judge(path, "aki", cut=100) == formats.inspect(path, "aki") == judge(path, "aki")
+    for declared in ("raw", "ari", None):
+        with pytest.raises(formats.FormatRefused, match=r"gpt\.mbr"):
+            judge(path, declared)
+    kernel[0x202:0x206] = bytes(4)
+    path.write_bytes(kernel)
+    with pytest.raises(formats.FormatRefused, match=r"gpt\.mbr"):
+        judge(path, "aki")
+
+
 def test_limits_are_settings(harmless: dict[str, Path], harmful: dict[str, tuple[str, Path, str]]) -> None:
     with pytest.raises(formats.FormatRefused) as refused:
         judge(harmless["qcow2"], "qcow2", limits=formats.Limits(max_virtual_size=1 << 20))
