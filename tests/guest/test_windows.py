@@ -23,7 +23,7 @@ from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Disk, Recipe
 from pipeline.recipes.source import with_source
 from pipeline.recipes.windows import WindowsInstall
-from pipeline.steps.windows import check, lint
+from pipeline.steps.windows import check, lint, run
 from pipeline.steps.windows.step import InstallWindows
 from tests.environments.windows import media
 from tests.guest.conftest import context_for
@@ -201,6 +201,14 @@ def test_a_guest_that_powered_off_is_not_yet_generalised(bench: Callable[..., Be
     told = "\n".join(caught.value.details)
     assert "it was not generalised: its ImageState is IMAGE_STATE_COMPLETE" in told
     assert "Microsoft.App was installed for a user only" in told
+
+
+@pytest.mark.long
+def test_a_setup_that_begins_anew_is_told(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_MOST_RESTARTS", 2)
+    ready = bench("windows-2012-r2", extra=("setup-begins-anew",))
+    with pytest.raises(PipelineError, match="Windows restarted more than 2 times"):
+        ready.run(ready.recipe)
 
 
 def test_media_that_no_firmware_starts_are_told_before_any_guest(bench: Callable[..., Bench]) -> None:
