@@ -69,6 +69,8 @@ def one_fault(peer: Peer, folder: Path, fault: Fault, position: int) -> bool:
 
 
 FAULTS: list[Fault] = [fault for fault in Fault if fault is not Fault.NONE]
+# To a transaction overload is what 500 is; that the cloud is left alone for a while has tests of its own.
+FIRST: list[Fault] = [fault for fault in FAULTS if fault not in (Fault.THROTTLED, Fault.OVERLOADED)]
 
 
 def faults_at(peer: Peer, folder: Path, fault: Fault, positions: range) -> None:
@@ -79,10 +81,10 @@ def faults_at(peer: Peer, folder: Path, fault: Fault, positions: range) -> None:
     assert not all(reached), "a publication has more requests than that"
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", FIRST)
 def test_a_fault_leaves_one_newest_image_and_the_next_run_finishes(peer: Peer, tmp_path: Path, fault: Fault) -> None:
     # Every second request here, and the others with the next kind of fault.
-    faults_at(peer, tmp_path, fault, range(FAULTS.index(fault) % 2, _REQUESTS, 2))
+    faults_at(peer, tmp_path, fault, range(FIRST.index(fault) % 2, _REQUESTS, 2))
 
 
 @pytest.mark.long
