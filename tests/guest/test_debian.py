@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from pipeline.base.progress import nothing
 from pipeline.engine.build import build
 from pipeline.engine.options import BuildOptions
 from pipeline.engine.result import BuildResult
-from pipeline.host import guest, iso, process, qemu
+from pipeline.host import contents, guest, iso, process, qemu
 from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem
 from pipeline.host.hardware import Hardware
+from pipeline.recipes.guest import CloudInit, Datasource
 from pipeline.recipes.load import RecipeFolder
-from pipeline.steps.offline import sysprep
+from pipeline.steps.offline import cloud_init, sysprep
 
 pytestmark = [pytest.mark.guest, pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -39,6 +41,19 @@ write_files:
 runcmd:
 - sh /root/look > /dev/ttyS0
 """
+# Every file of settings that we write, judged by cloud-init's own schema; and that it does judge.
+EVERYTHING = CloudInit(datasources=tuple(Datasource), grow_root=False)
+SCHEMA = f"""judge() {{ cloud-init schema --config-file /root/judged 2>&1 || true; }}
+{{ echo '#cloud-config'; cat /etc/cloud/cloud.cfg.d/90_datasources.cfg; }} > /root/judged; judge
+cat > /root/judged << 'END'
+{SEED.decode()}
+END
+judge
+printf '#cloud-config\\n%s' '{cloud_init.text(CloudInit()).replace("'", '"')}' > /root/judged; judge
+printf '#cloud-config\\n%s' '{cloud_init.text(EVERYTHING).replace("'", '"')}' > /root/judged; judge
+printf '#cloud-config\\ngrowpart: 7\\n' > /root/judged; judge
+rm /root/judged
+"""
 
 
 @dataclass
@@ -50,6 +65,7 @@ class Built:
     modes: dict[str, str]
     left: dict[str, int]
     absent: list[str]
+    schema: str
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +96,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         modes = {line.split()[3]: line for line in system.run(look, "looking").splitlines() if line.count(" ") == 3}
         gone = ("/etc/ssh/ssh_host_ed25519_key", "/etc/apt/apt.conf.d/99mmdebstrap", "/etc/resolv.conf.orig")
         absent = [path for path in gone if not system.exists(path)]
+        schema = system.run(SCHEMA, "asking cloud-init")
         left = sysprep.apply(system, recipe)
-    yield Built(result, files, modes, left, absent)
+    yield Built(result, files, modes, left, absent, schema)
 
 
 def test_it_boots_with_both_firmwares_and_is_signed(built: Built) -> None:
@@ -112,10 +129,37 @@ def test_the_golden_facts(built: Built) -> None:
     assert built.modes["/root"].startswith("700 root root")
 
 
+def test_cloud_init_knows_the_settings_that_are_written_for_it(built: Built) -> None:
+    assert built.schema.count("Valid cloud-config") == 4, built.schema
+    assert "Invalid" in built.schema or "is not of type" in built.schema, "it does judge"
+
+
 def test_nothing_of_the_build_is_left(built: Built) -> None:
     assert built.files["/etc/machine-id"] == ""
     assert len(built.absent) == 3
     assert built.left == {}
+
+
+def test_virt_sysprep_finds_nothing_to_change(built: Built, tmp_path: Path) -> None:
+    overlay, since = tmp_path / "sysprepped.qcow2", int(time.time()) - 1
+    base = built.result.product("qcow2").path
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, overlay])
+    listed = process.run(["virt-sysprep", "--list-operations"]).stdout
+    # It sets a new seed of chance, which is nothing that was left over.
+    wanted = [line.split()[0] for line in listed.splitlines() if " * " in line and "customize" not in line]
+    environment = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg", "TMPDIR": str(tmp_path)}
+    words: list[str | Path] = ["virt-sysprep", "--format", "qcow2", "-a", overlay, "--quiet"]
+    process.run([*words, "--operations", ",".join(wanted)], timeout=900, env=environment)
+    with (tmp_path / "log").open("wb") as log:
+        appliance = Appliance("tcg", tmp_path / "appliance", tmp_path, log)
+        with appliance.launched([Drive(overlay, "qcow2", read_only=True)]) as handle:
+            system = GuestSystem.open(handle, log)
+            files = set(system.all_files())
+            changed = system.run(f"find / -xdev -newerct @{since} ! -path '/tmp*'", "looking for changes").split()
+    before = set(contents.unpack(built.result.facts["offline"]["contents"]["files"]))
+    assert before <= files
+    # It empties the machine id again, empty as that is; the others are where the appliance mounts its own.
+    assert set(changed) <= {"/etc/machine-id", "/dev", "/proc", "/sys"}
 
 
 def test_cloud_init_applies_a_seed_on_a_larger_disk(built: Built, tmp_path: Path) -> None:

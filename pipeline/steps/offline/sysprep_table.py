@@ -158,8 +158,7 @@ PATTERNS: Mapping[Op, tuple[str, ...]] = {
         "/run/NetworkManager/system-connections/*.nmconnection",
     ),
     Op.PACKAGE_MANAGER_CACHE: (
-        "/var/cache/apt/archives/*.deb",
-        "/var/cache/apt/archives/partial/*",
+        "/var/cache/apt/archives/*",
         "/var/cache/apt/*.bin",
         "/var/lib/apt/lists/*",
         "/var/cache/dnf/*",
