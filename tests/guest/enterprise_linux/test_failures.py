@@ -20,7 +20,7 @@ from pipeline.recipes.kickstart import InstallEngine, KickstartInstall
 from pipeline.steps.kickstart import render
 from pipeline.steps.kickstart import run as installer
 from tests.guest.conftest import context_for
-from tests.guest.enterprise_linux.conftest import Stock
+from tests.guest.enterprise_linux.stock import Stock
 
 pytestmark = pytest.mark.guest
 
