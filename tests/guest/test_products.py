@@ -69,6 +69,29 @@ def test_a_package_holds_the_disk_and_tells_the_truth_about_it(made: Made, tmp_p
     process.run(["qemu-img", "compare", "-f", "qcow2", "-F", "vmdk", made.disk, tmp_path / "tiny-disk1.vmdk"])
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["qcow2", "vmdk", "vhd", "vhdx", "vdi", "raw"])
+def test_every_disk_starts_by_itself(made: Made, tmp_path: Path, name: str) -> None:
+    """Here with zstd; each build of tiny boots a disk compressed with zlib."""
+    boots(name, made.products[name], tmp_path)
+
+
+@pytest.mark.long
+def test_the_disk_of_a_package_starts(made: Made, tmp_path: Path) -> None:
+    with tarfile.open(made.products["ova"]) as package:
+        package.extract("tiny-disk1.vmdk", tmp_path)
+    boots("vmdk", tmp_path / "tiny-disk1.vmdk", tmp_path)
+
+
+def boots(name: str, product: Path, folder: Path) -> None:
+    """Have the boot test start a product."""
+    (folder / "run").mkdir()
+    context = context_for(tiny_recipe(products=[{"format": name}]), folder / "run", products={name: product})
+    facts = BootTest().run(context)
+    assert facts["product"] == name
+    assert facts["firmware"]["bios"]["powered_off"] is True
+
+
 def test_the_root_file_system_is_taken_out_whole(made: Made) -> None:
     checked = process.run(["e2fsck", "-fn", made.products["ami"]], check=False)
     assert checked.status == 0, checked.stdout
