@@ -77,7 +77,8 @@ def _reason_to_stay(record: ImageRecord, newest: ImageRecord | None, needed: fro
 def _within_limits(record: ImageRecord, retention: Retention, now: datetime, place: int | None) -> str | None:
     if place is not None and place <= retention.keep:
         return f"it is number {place} of the {retention.keep} previous ones to keep"
-    age = now - record.retired_at
+    # What this very run retired was retired after ``now``, its start.
+    age = max(timedelta(0), now - record.retired_at)
     if age < timedelta(days=retention.keep_days):
         return f"it was retired {_days(age)} ago; {retention.keep_days} days are to be kept"
     return None

@@ -64,8 +64,7 @@ def _product(home: Home, name: str, content: str, blocks: int, *, signed: bool) 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(f'{content} {blocks}'.encode()).hexdigest()}.{name}"
     if not path.exists():
-        head = _KERNEL if name == "aki" else b""
-        path.write_bytes(head + hashlib.sha512(content.encode()).digest() * 8 * blocks)
+        path.write_bytes(hashlib.sha512(content.encode()).digest() * 8 * blocks)
     return _signed(name, path, home, signed=signed)
 
 
@@ -92,8 +91,6 @@ def failed(of: Recipe) -> BuildResult:
     return BuildResult(of, "run", [], {}, {}, steps, True, 1.0, error=error)
 
 
-# How kernels for x86 begin: with code, where a disk with a boot sector has its partitions.
-_KERNEL = b"\xff" * 0x1FE + b"\x55\xaa" + b"\xeb\x66HdrS"
 # A step's signature is made once and kept with its product.
 _signatures: dict[tuple[Home, Path], dict[str, str]] = {}
 
