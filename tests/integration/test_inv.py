@@ -192,6 +192,12 @@ def test_an_environment_behind_a_link_is_somebody_elses(little: Little, tmp_path
     assert os.listdir(theirs) == ["pyvenv.cfg"]
 
 
+def test_an_environment_runs_the_code_of_one_checkout(prepared: Little, little: Little) -> None:
+    done = little.inv("build", PIPELINE_VENV=str(prepared.venv))
+    assert (done.status, f"runs the code of {prepared.folder}" in done.stderr) == (1, True)
+    assert prepared.inv("build").stdout.startswith("task build")
+
+
 @pytest.fixture
 def theirs(ordinary_user: OrdinaryUser) -> Iterator[Little]:
     """A checkout of somebody who may not install packages."""
