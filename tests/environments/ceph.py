@@ -92,6 +92,16 @@ class Ceph:
         """Stop, continue or kill the OSD."""
         os.kill(int((self.folder / "osd.pid").read_text()), number)
 
+    def restart_osd(self) -> None:
+        """Have the OSD look at its data anew, and wait until all of it can be read.
+
+        After a stop of some ten seconds, what waits for a lease that ran out meanwhile may wait for ever: where there
+        is only one OSD, no other one makes it ask again.
+        """
+        self.signal_osd(signal.SIGKILL)
+        self.start_osd()
+        self.command("rados", "--pool", POOL, "ls")  # asks each of the pool's parts
+
     @property
     def conf(self) -> Path:
         """The cluster's ``ceph.conf``."""

@@ -40,7 +40,8 @@ def options(ceph: Ceph, **more: object) -> RbdOptions:
 
 def clean(ceph: Ceph) -> None:
     """Remove every image, with its clones."""
-    with rados.Rados(conffile=str(ceph.conf)) as cluster, cluster.open_ioctx(POOL) as pool:
+    patience = {"rados_osd_op_timeout": "60", "rados_mon_op_timeout": "60"}
+    with rados.Rados(conffile=str(ceph.conf), conf=patience) as cluster, cluster.open_ioctx(POOL) as pool:
         for name in sorted(rbd.RBD().list(pool), key=lambda name: not name.startswith("clone")):
             with rbd.Image(pool, name) as image:
                 for snap in image.list_snaps():
@@ -108,6 +109,7 @@ class TestFaults(FaultContract):
         made = RbdStore(options(ceph_on_disk, operation_timeout=2, connect_timeout=2))
         made.check()
         ended: list[signal.Signals] = []
+        slept: list[signal.Signals] = []
 
         def end(number: signal.Signals) -> None:
             ended.append(number)
@@ -117,12 +119,15 @@ class TestFaults(FaultContract):
             for number in (ended.pop() for _ in range(len(ended))):
                 if number is signal.SIGSTOP:
                     ceph_on_disk.signal_osd(signal.SIGCONT)
+                    slept.append(number)
                 else:
                     ceph_on_disk.start_osd()
 
         yield Site(made, lambda: end(signal.SIGKILL), lambda: end(signal.SIGSTOP), mend, patience=30)
         mend()
         made.close()
+        if slept:
+            ceph_on_disk.restart_osd()
         clean(ceph_on_disk)
 
     @pytest.fixture
