@@ -93,7 +93,7 @@ class Ceph:
         os.kill(int((self.folder / "osd.pid").read_text()), number)
 
     def restart_osd(self) -> None:
-        """Have the OSD look at its data anew, and wait until all of it can be read.
+        """End a stop of the OSD by a new one, and wait until all data can be read.
 
         After a stop of some ten seconds, what waits for a lease that ran out meanwhile may wait for ever: where there
         is only one OSD, no other one makes it ask again.

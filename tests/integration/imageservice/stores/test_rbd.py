@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import signal
 import struct
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,7 @@ from tests.unit.imageservice.stores.contract import StoreContract, attempt, patt
 pytestmark = pytest.mark.server
 
 MIB = 1 << 20
+LEASE = 5  # seconds; what an OSD may serve from runs out after some more, and see restart_osd
 _serial = itertools.count(1)
 
 
@@ -40,8 +42,7 @@ def options(ceph: Ceph, **more: object) -> RbdOptions:
 
 def clean(ceph: Ceph) -> None:
     """Remove every image, with its clones."""
-    patience = {"rados_osd_op_timeout": "60", "rados_mon_op_timeout": "60"}
-    with rados.Rados(conffile=str(ceph.conf), conf=patience) as cluster, cluster.open_ioctx(POOL) as pool:
+    with rados.Rados(conffile=str(ceph.conf)) as cluster, cluster.open_ioctx(POOL) as pool:
         for name in sorted(rbd.RBD().list(pool), key=lambda name: not name.startswith("clone")):
             with rbd.Image(pool, name) as image:
                 for snap in image.list_snaps():
@@ -105,29 +106,26 @@ class TestContract(StoreContract):
 class TestFaults(FaultContract):
     @pytest.fixture
     def site(self, ceph_on_disk: Ceph) -> Iterator[Site]:
-        clean(ceph_on_disk)  # other modules use this cluster too
         made = RbdStore(options(ceph_on_disk, operation_timeout=2, connect_timeout=2))
         made.check()
-        ended: list[signal.Signals] = []
-        slept: list[signal.Signals] = []
+        ended: list[tuple[signal.Signals, float]] = []
 
         def end(number: signal.Signals) -> None:
-            ended.append(number)
+            ended.append((number, time.monotonic()))
             ceph_on_disk.signal_osd(number)
 
         def mend() -> None:
-            for number in (ended.pop() for _ in range(len(ended))):
-                if number is signal.SIGSTOP:
-                    ceph_on_disk.signal_osd(signal.SIGCONT)
-                    slept.append(number)
-                else:
+            for number, when in (ended.pop() for _ in range(len(ended))):
+                if number is signal.SIGKILL:
                     ceph_on_disk.start_osd()
+                elif time.monotonic() - when < LEASE:
+                    ceph_on_disk.signal_osd(signal.SIGCONT)
+                else:
+                    ceph_on_disk.restart_osd()
 
         yield Site(made, lambda: end(signal.SIGKILL), lambda: end(signal.SIGSTOP), mend, patience=30)
         mend()
         made.close()
-        if slept:
-            ceph_on_disk.restart_osd()
         clean(ceph_on_disk)
 
     @pytest.fixture
