@@ -99,6 +99,7 @@ class Ceph:
         is only one OSD, no other one makes it ask again.
         """
         self.signal_osd(signal.SIGKILL)
+        os.waitid(os.P_PID, int((self.folder / "osd.pid").read_text()), os.WEXITED | os.WNOWAIT)
         self.start_osd()
         self.command("rados", "--pool", POOL, "ls")  # asks each of the pool's parts
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import signal
 import struct
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +30,6 @@ from tests.unit.imageservice.stores.contract import StoreContract, attempt, patt
 pytestmark = pytest.mark.server
 
 MIB = 1 << 20
-LEASE = 5  # seconds; what an OSD may serve from runs out after some more, and see restart_osd
 _serial = itertools.count(1)
 
 
@@ -108,20 +106,18 @@ class TestFaults(FaultContract):
     def site(self, ceph_on_disk: Ceph) -> Iterator[Site]:
         made = RbdStore(options(ceph_on_disk, operation_timeout=2, connect_timeout=2))
         made.check()
-        ended: list[tuple[signal.Signals, float]] = []
+        ended: list[signal.Signals] = []
 
         def end(number: signal.Signals) -> None:
-            ended.append((number, time.monotonic()))
+            ended.append(number)
             ceph_on_disk.signal_osd(number)
 
         def mend() -> None:
-            for number, when in (ended.pop() for _ in range(len(ended))):
-                if number is signal.SIGKILL:
-                    ceph_on_disk.start_osd()
-                elif time.monotonic() - when < LEASE:
+            for number in (ended.pop() for _ in range(len(ended))):
+                if number is signal.SIGSTOP:
                     ceph_on_disk.signal_osd(signal.SIGCONT)
                 else:
-                    ceph_on_disk.restart_osd()
+                    ceph_on_disk.start_osd()
 
         yield Site(made, lambda: end(signal.SIGKILL), lambda: end(signal.SIGSTOP), mend, patience=30)
         mend()
