@@ -66,7 +66,7 @@ def partition(target: Path, recipe: Recipe) -> None:
 
 
 def write_root(tree: Path, target: Path, recipe: Recipe, log: IO[bytes]) -> None:
-    """Make the root file system of a partitioned disk from the folder ``tree``, which is gone then."""
+    """Make the root file system of a partitioned disk from the folder ``tree``, which is gone then, also on failure."""
     table = json.loads(process.run(["sfdisk", "--json", target]).stdout)["partitiontable"]
     root = next(part for part in table["partitions"] if part["node"].endswith(f"{target.name}{_ROOT}"))
     extended = f"offset={root['start'] * 512},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard"
@@ -75,7 +75,7 @@ def write_root(tree: Path, target: Path, recipe: Recipe, log: IO[bytes]) -> None
     words += ["-L", "root", "-U", str(identity(recipe.name, "root file system")), "-E", extended, "-d", str(tree)]
     words += [str(target), str(root["size"] * 512 // _BLOCK)]
     # Its owners are those of the name space that it was made in.
-    script = f"{shlex.join(words)} && rm -rf --one-file-system {shlex.quote(str(tree))}"
+    script = f"{shlex.join(words)}; made=$?; rm -rf --one-file-system {shlex.quote(str(tree))}; exit $made"
     process.run(user_namespace.as_root(["sh", "-c", script]), log=log, hint="is disk.size large enough?")
 
 

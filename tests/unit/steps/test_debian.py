@@ -84,6 +84,21 @@ def test_the_root_gets_onto_the_disk_with_its_owners_links_and_modes(tmp_path: P
     assert str(identity("debian-12", "root file system")) in ask("stats -h")
 
 
+@pytest.mark.subprocess
+def test_a_root_that_does_not_fit_is_told_and_goes_all_the_same(tmp_path: Path) -> None:
+    """Its files may belong to users that only the name space has: nobody could remove them later."""
+    (recipe,) = RecipeFolder(CHECKOUT / "recipes").load("debian-12")
+    raw, tree = tmp_path / "disk.raw", tmp_path / "tree"
+    tree.mkdir()
+    (tree / "more").write_bytes(bytes(range(256)) * (1 << 17))
+    small = recipe.model_copy(update={"disk": recipe.disk.model_copy(update={"size": 152 << 20})})
+    disk.partition(raw, small)
+    with (tmp_path / "log").open("wb") as log, pytest.raises(PipelineError, match="mke2fs") as caught:
+        disk.write_root(tree, raw, small, log)
+    assert "disk.size" in str(caught.value)
+    assert not tree.exists()
+
+
 def test_what_packages_read_while_they_are_configured_names_the_disk_to_come() -> None:
     (recipe,) = RecipeFolder(CHECKOUT / "recipes").load("debian-12")
     early = disk.early(recipe, install(kernel_arguments=["quiet"]))
