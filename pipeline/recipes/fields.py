@@ -40,8 +40,6 @@ class Model(BaseModel):
 
 def parse_size(value: Any) -> int:
     """Bytes from text such as ``64MiB``. Raises ``ValueError`` saying what is valid."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("a size is a number and a unit: 512B, 64KiB, 64MiB, 10GiB or 1TiB")
@@ -50,8 +48,6 @@ def parse_size(value: Any) -> int:
 
 def parse_duration(value: Any) -> int:
     """Seconds from text such as ``90s``. Raises ``ValueError`` saying what is valid."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("a duration is a whole number and a unit: 90s, 5m or 2h")
@@ -119,6 +115,7 @@ def matching(pattern: str, what: str) -> tuple[Any, ...]:
 
 Flag: TypeAlias = Annotated[bool, Strict()]
 Count: TypeAlias = Annotated[int, Strict()]
+# A number in a recipe lacks its unit; a default is one, and its field says ``validate_default=False``.
 Bytes = Annotated[
     int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "pattern": f"^(?:{_SIZE.pattern})$"})
 ]

@@ -105,11 +105,11 @@ class KickstartInstall(Model):
     """Whether virt-install starts a libvirt of its own, as an ordinary user, or uses the machine's (``system``)."""
     network: Annotated[Word, *matching(r"user|(?:network|bridge):[A-Za-z0-9._-]{1,64}", "a network")] = "user"
     """The guest's network: ``user`` (QEMU's own); ``network:NAME`` and ``bridge:NAME`` need ``connection: system``."""
-    memory: Annotated[Bytes, Field(ge=256 * _MIB, le=1 << 40)] = 2048 * _MIB
+    memory: Annotated[Bytes, Field(ge=256 * _MIB, le=1 << 40, validate_default=False)] = 2048 * _MIB
     """The installing guest's memory."""
     vcpus: Annotated[Count, Field(ge=1, le=64)] = 2
     """Its processors."""
-    timeout: Annotated[Seconds, Field(ge=60)] = 7200
+    timeout: Annotated[Seconds, Field(ge=60, validate_default=False)] = 7200
     """How long the installation may take."""
 
     @model_validator(mode="after")

@@ -83,9 +83,9 @@ class BootTest(Model):
 
     enabled: Flag = True
     """Whether the product is booted at all before it is signed."""
-    timeout: Seconds = 300
+    timeout: Annotated[Seconds, Field(validate_default=False)] = 300
     """How long the guest may take until its user-data reports, on an emulated processor."""
-    memory: Annotated[Bytes, Field(ge=32 * MIB, le=1 << 40)] = 256 * MIB
+    memory: Annotated[Bytes, Field(ge=32 * MIB, le=1 << 40, validate_default=False)] = 256 * MIB
     """The guest's memory."""
     vcpus: Annotated[Count, Field(ge=1, le=64)] = 1
     """The guest's processors."""

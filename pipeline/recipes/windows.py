@@ -72,11 +72,11 @@ class WindowsInstall(Model):
     """The account that cloudbase-init gives its password and keys to."""
     remote_desktop: Flag = True
     """Whether Remote Desktop is open, with network level authentication."""
-    memory: Annotated[Bytes, Field(ge=512 * _MIB, le=1 << 40)] = 4096 * _MIB
+    memory: Annotated[Bytes, Field(ge=512 * _MIB, le=1 << 40, validate_default=False)] = 4096 * _MIB
     """The installing guest's memory."""
     vcpus: Annotated[Count, Field(ge=1, le=64)] = 2
     """Its processors."""
-    start_timeout: Annotated[Seconds, Field(ge=10)] = 600
+    start_timeout: Annotated[Seconds, Field(ge=10, validate_default=False)] = 600
     """How long it may take until the media's setup program is being loaded."""
-    timeout: Annotated[Seconds, Field(ge=60)] = 6 * 3600
+    timeout: Annotated[Seconds, Field(ge=60, validate_default=False)] = 6 * 3600
     """How long the installation may take, all restarts included."""

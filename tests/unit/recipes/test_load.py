@@ -165,6 +165,8 @@ def test_mistakes_of_several_recipes_come_together(folder: Folder) -> None:
         ("customize: {packages: [-x]}", "customize.packages[0]: '-x' is not a package's name"),
         ("boot_test: {vcpus: true}", "boot_test.vcpus: this must be a whole number"),
         ("boot_test: {enabled: 'yes'}", "boot_test.enabled: this must be true or false"),
+        ("boot_test: {timeout: 5}", "boot_test.timeout: a duration is a whole number and a unit: 90s, 5m or 2h"),
+        ("boot_test: {memory: 1073741824}", "boot_test.memory: a size is a number and a unit: 512B, 64KiB"),
         ("disk: {size: 17TiB}", "disk.size: input should be less than or equal to"),
         ("disk: [1]", "disk: this must be a mapping"),
         ("customize: {packages: a}", "customize.packages: this must be a list"),

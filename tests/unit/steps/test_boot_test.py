@@ -8,13 +8,14 @@ from pipeline.base.home import CHECKOUT
 from pipeline.host import memory
 from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
+from pipeline.recipes.product import BootTest
 from pipeline.steps.boot_test import at_once
 
 
 def _recipe(*firmware: str) -> Recipe:
     (tiny,) = RecipeFolder(CHECKOUT / "recipes").load("tiny")
-    boot_test = {"firmware": firmware, "memory": "1GiB"}
-    return Recipe.model_validate({**tiny.model_dump(), "boot_test": boot_test})
+    boot_test = BootTest.model_validate({"firmware": firmware, "memory": "1GiB"})
+    return tiny.model_copy(update={"boot_test": boot_test})
 
 
 @pytest.mark.parametrize(
