@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pipeline.base.errors import PipelineError
 from pipeline.engine.entry import Entry
 from pipeline.engine.lock_file import Locked, LockFile
+from pipeline.host import unreachable
 from pipeline.recipes.model import Recipe
 from pipeline.steps.step import Outside, Reading
 
@@ -32,6 +33,7 @@ _TRIES = 3
 _PAUSE = 0.5
 _AT_ONCE = 8
 _NEVER = "1970-01-01T00:00:00+00:00"
+_WITHOUT = "; --locked builds from what was locked before"
 _VALIDATORS = ("ETag", "Last-Modified", "Content-Length")
 
 
@@ -45,25 +47,28 @@ def outside(recipe: Recipe, entries: Iterable[Entry]) -> dict[str, Outside]:
     return found
 
 
-def resolve(sources: Sequence[Outside], known: Mapping[str, Locked], *, lasting: bool = True) -> dict[str, Locked]:
+def resolve(
+    sources: Sequence[Outside], known: Mapping[str, Locked], *, lasting: bool = True, recipe: str = ""
+) -> dict[str, Locked]:
     """What is there now. What only time can tell, or has not changed, keeps its entry in ``known``.
 
     Unless the answer is ``lasting``, what only time can tell is the same each time: else nothing could be cached.
-    Raises ``PipelineError`` that names everything which could not be read.
+    Raises ``PipelineError`` that names the ``recipe`` and everything which could not be read, mirror by mirror.
     """
     if not sources:
         return {}
     looker = _Looker(_now() if lasting else _NEVER)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(lambda source: looker.look(source, known.get(source.name)), sources))
-    failed = [answer for answer in answers if isinstance(answer, str)]
+    found = {source.name: answer for source, answer in zip(sources, answers, strict=True) if isinstance(answer, Locked)}
+    failed = [source.name for source in sources if source.name not in found]
     if failed:
         raise PipelineError(
-            "what the recipe is made from cannot be reached",
-            details=failed,
-            hint="check the network and the mirrors in the recipe; --locked builds from what was locked before",
+            f"what recipe {recipe} is made from cannot be reached: {', '.join(failed)}",
+            details=[line for answer in answers if not isinstance(answer, Locked) for line in answer],
+            hint=f"check the network and the mirrors in recipes/{recipe}.yaml{_WITHOUT if known else ''}",
         )
-    return {source.name: answer for source, answer in zip(sources, answers, strict=True) if isinstance(answer, Locked)}
+    return found
 
 
 class Look(StrEnum):
@@ -99,8 +104,8 @@ def current(
             hint=f"./inv lock {recipe.name} needs the network once",
         )
     if look is not Look.FRESH:
-        return {**held, **resolve(missing, {}, lasting=False)}, []
-    found = resolve(list(sources.values()), held)
+        return {**held, **resolve(missing, {}, lasting=False, recipe=recipe.name)}, []
+    found = resolve(list(sources.values()), held, recipe=recipe.name)
     lock.write(found)
     news = [name for name in found if name in held and found[name].identity != held[name].identity]
     return found, [f"{recipe.name}: {name} has changed" for name in news]
@@ -139,8 +144,8 @@ class _Looker:
         self._places: dict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(2))
         self._guard = threading.Lock()
 
-    def look(self, source: Outside, known: Locked | None) -> Locked | str:
-        """What is there, or in words why nobody knows."""
+    def look(self, source: Outside, known: Locked | None) -> Locked | list[str]:
+        """What is there, or why nobody knows: a line for each place."""
         if source.reading is Reading.MACHINE:
             found = Locked(source.urls[0], _now())
             return known if known and known.identity == found.identity else found
@@ -151,11 +156,11 @@ class _Looker:
             try:
                 found = self._read(url, source.reading)
             except (OSError, ValueError) as error:
-                problems.append(f"{_public(url)}: {_short(error)}")
+                problems.append(f"{source.name}: {_public(url)}: {_short(error)}")
             else:
                 # An entry that says the same keeps its date, so that the file changes only with the thing.
                 return known if known and known.identity == found.identity else found
-        return f"{source.name}: {'; '.join(problems)}"
+        return problems
 
     def _read(self, url: str, reading: Reading) -> Locked:
         parts = urlsplit(url)
@@ -233,8 +238,7 @@ def _public(url: str) -> str:
 
 
 def _short(error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or str(error)
-    return reason.splitlines()[0][:200] if reason else type(error).__name__
+    return unreachable.reason(error, _CONNECT, _READ)
 
 
 def _now() -> str:

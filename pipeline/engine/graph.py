@@ -31,12 +31,11 @@ class Unit:
         """Recipe and name: "tiny/install"."""
         return f"{self.recipe.name}/{self.name}"
 
-    @property
-    def resources(self) -> Needs:
-        """What the most demanding of its steps needs."""
+    def resources(self, guests: int | None = None) -> Needs:
+        """What the most demanding of its steps needs, when so many ``guests`` may run at once."""
         needs = Needs(0, 0, 0)
         for entry in self.entries:
-            needs |= entry.needs_of(self.recipe)
+            needs |= entry.needs_of(self.recipe, guests)
         return needs
 
 

@@ -28,29 +28,29 @@ _APPLIANCE = 1280 * MIB
 _LIBGUESTFS = ("guestfish",)
 
 
-def _written(recipe: Recipe) -> Needs:
+def _written(recipe: Recipe, guests: int | None) -> Needs:
     """No installation fills its disk: two fifths of it are plenty."""
     return Needs(disk=recipe.disk.size * 2 // 5)
 
 
-def _appliance(recipe: Recipe) -> Needs:
+def _appliance(recipe: Recipe, guests: int | None) -> Needs:
     return Needs(memory=_APPLIANCE + MEMORY_OF_QEMU, disk=recipe.disk.size // 5, guests=1)
 
 
-def _produced(recipe: Recipe) -> Needs:
+def _produced(recipe: Recipe, guests: int | None) -> Needs:
     """Kernel and ramdisk are taken out of the disk in an appliance."""
     parts = any(each.format in PARTS for each in recipe.products)
-    return _written(recipe) | _appliance(recipe) if parts else _written(recipe)
+    return _written(recipe, guests) | _appliance(recipe, guests) if parts else _written(recipe, guests)
 
 
-def _installed(recipe: Recipe) -> Needs:
+def _installed(recipe: Recipe, guests: int | None) -> Needs:
     memory = getattr(recipe.install, "memory", _APPLIANCE)
     return Needs(memory=memory + MEMORY_OF_QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
 
 
-def _booted(recipe: Recipe) -> Needs:
-    guests = at_once(recipe)
-    return Needs(memory=guests * (recipe.boot_test.memory + MEMORY_OF_QEMU), disk=64 * MIB, guests=guests)
+def _booted(recipe: Recipe, guests: int | None) -> Needs:
+    booted = at_once(recipe, guests)
+    return Needs(memory=booted * (recipe.boot_test.memory + MEMORY_OF_QEMU), disk=64 * MIB, guests=booted)
 
 
 STEPS: Sequence[Entry] = (

@@ -157,7 +157,7 @@ class Run:
         return True
 
     def _start(self, build: BuildState, state: UnitState) -> bool:
-        unit, needs = state.unit, state.unit.resources
+        unit, needs = state.unit, state.unit.resources(self.options.guests)
         self.resources.check(unit.id, needs)
         lock = self.store.lock(state.key, f"building {unit.id}")
         if lock is None:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
+from pipeline.host import unreachable
 
 if TYPE_CHECKING:
     import requests
@@ -209,16 +210,8 @@ def _is_final(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    answer = getattr(error, "response", None)
-    if answer is not None:
-        return f"the server answered {answer.status_code} {answer.reason}"
-    name = type(error).__name__
-    if "Timeout" in name:
-        return f"no answer within {_CONNECT if 'Connect' in name else _SILENCE} s"
-    if name == "SSLError":
-        return "its certificate is not trusted here"
     text = str(error)
-    return text if text.startswith("the connection broke") else "no connection"
+    return text if text.startswith("the connection broke") else unreachable.reason(error, _CONNECT, _SILENCE)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ class Plain:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
+        self._begun: dict[tuple[str, str], float] = {}
         self._shown: dict[tuple[str, str], float] = {}
         self._progress: dict[tuple[str, str], str] = {}
 
@@ -33,8 +34,8 @@ class Plain:
         for (recipe, step), last in list(self._shown.items()):
             if now - last >= _EVERY:
                 self._shown[recipe, step] = now
-                how_far = self._progress.get((recipe, step), "")
-                print(f"{recipe}: {step}: … {how_far}".rstrip(), file=self.stream, flush=True)
+                how_far = self._progress.get((recipe, step)) or f"for {duration(now - self._begun[recipe, step])} now"
+                print(f"{recipe}: {step}: … {how_far}", file=self.stream, flush=True)
 
     def close(self) -> None:
         """Nothing to put in order."""
@@ -49,7 +50,7 @@ class Plain:
             case events.StepWaiting(recipe=recipe, step=step, reason=reason):
                 yield f"{recipe}: {step}: {reason}"
             case events.StepStarted(recipe=recipe, step=step, expected=expected):
-                self._shown[recipe, step] = time.monotonic()
+                self._begun[recipe, step] = self._shown[recipe, step] = time.monotonic()
                 yield f"{recipe}: {step}: started" + (f" (usually {duration(expected)})" if expected else "")
             case events.StepProgress():
                 self._progress[event.recipe, event.step] = measure(event.done, event.total, event.unit)
@@ -65,6 +66,7 @@ class Plain:
                 yield finished(event)
 
     def _forget(self, event: events.StepEvent) -> None:
+        self._begun.pop((event.recipe, event.step), None)
         self._shown.pop((event.recipe, event.step), None)
         self._progress.pop((event.recipe, event.step), None)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urljoin
 
 from pipeline.base.errors import PipelineError
+from pipeline.host import unreachable
 from pipeline.host.repodata import LARGEST, Repodata
 from pipeline.recipes.kickstart import KickstartInstall
 from pipeline.steps.kickstart.syntax import Kickstart
@@ -78,7 +79,5 @@ class _Server:
                     if len(data) > LARGEST:
                         raise PipelineError(f"{path} is longer than {LARGEST >> 20} MiB")
                 return bytes(data)
-        except requests.Timeout:
-            raise PipelineError(f"no answer within {_SILENCE} s") from None
-        except requests.RequestException:
-            raise PipelineError("no connection") from None
+        except requests.RequestException as error:
+            raise PipelineError(unreachable.reason(error, _CONNECT, _SILENCE)) from None

@@ -173,7 +173,7 @@ def _write(disk: Path, pattern: int, offset: int) -> None:
 
 def steps(steering: Path, deadline: float = 60) -> list[Entry]:
     """The small steps as the engine wants them."""
-    guest = lambda recipe: Needs(guests=1)  # noqa: E731
+    guest = lambda recipe, guests: Needs(guests=1)  # noqa: E731
     return [
         Entry(Install(steering, "install", Stage.INSTALL), deadline),
         Entry(Customize(steering, "customize", Stage.OFFLINE), deadline),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -285,6 +286,33 @@ def test_a_dead_mirror_is_the_cause_and_nothing_runs(nights: Nights, bench: Benc
     (told,) = bench.of(events.StepFailed)
     assert (told.step, told.message) == ("prepare", result.error.message)
     assert told.details == result.error.details
+
+
+def test_a_dead_mirror_is_told_in_plain_words(nights: Nights, bench: Bench) -> None:
+    assert nights.build(fresh=True).is_good
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        nights.steps[0].step.url = dead = f"http://127.0.0.1:{nobody.getsockname()[1]}"  # type: ignore[attr-defined]
+    error = nights.build(fresh=True).error
+    assert error is not None
+    assert error.message == "what recipe light is made from cannot be reached: repo"
+    assert error.details == (f"repo: {dead}/repomd.xml: nothing listens there (connection refused)",)
+    assert error.hint is not None and "recipes/light.yaml" in error.hint and "--locked" in error.hint
+    (nights.folder / "light.lock.json").unlink()
+    unlocked = nights.build().error
+    assert unlocked is not None and "--locked" not in str(unlocked.hint), "nothing was locked before"
+
+
+def test_every_mirror_has_its_own_line(server: Server) -> None:
+    unknown = "a." * 130 + "b"  # too long a name to ask anybody for
+    urls = ("http://127.0.0.1:9/x", f"{server.url}/none", f"http://user:secret@{unknown}/x")
+    with pytest.raises(PipelineError) as caught:
+        resolve([Outside("repo", urls)], {}, recipe="tiny")
+    assert caught.value.details == (
+        "repo: http://127.0.0.1:9/x: nothing listens there (connection refused)",
+        f"repo: {server.url}/none: the server answered 404 Not Found",
+        f"repo: http://{unknown}/x: its name is not known (is there a network, is the name right?)",
+    )
 
 
 def test_a_plan_names_what_has_changed_outside(nights: Nights, bench: Bench) -> None:

@@ -163,7 +163,7 @@ def test_every_mirror_is_tried_and_told_of(mirror: Callable[..., Mirror], tmp_pa
     assert reasons[0] == f"{gone.file}: the server answered 404 Not Found"
     assert reasons[1].startswith(f"{other.file}: the file has sha256 ")
     assert reasons[2] == f"{short.file}: the file has {len(CONTENT) - 1} bytes instead of {len(CONTENT)}"
-    assert reasons[3] == "http://127.0.0.1:1/cirros.img: no connection"
+    assert reasons[3] == "http://127.0.0.1:1/cirros.img: nothing listens there (connection refused)"
     assert "secret" not in str(caught.value)
     assert "--source" in str(caught.value.hint)
     assert not (tmp_path / PIN.name).exists()

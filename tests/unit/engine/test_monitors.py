@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -70,8 +71,11 @@ def test_plain_lines_show_that_long_steps_go_on(monkeypatch: pytest.MonkeyPatch)
     stream = io.StringIO()
     monitor = Plain(stream)
     monkeypatch.setattr("pipeline.engine.monitors.plain._EVERY", 0.0)
-    for event in A_RUN[4:6]:
-        monitor.event(event)
+    started, progress = A_RUN[4:6]
+    monitor.event(started)
+    monitor.tick()
+    assert re.search(r"tiny: convert: … for \d\.\d s now\n$", stream.getvalue()), "it does not say how far it is"
+    monitor.event(progress)
     monitor.tick()
     assert stream.getvalue().endswith("tiny: convert: … 1.0 MiB of 2.0 MiB\n")
 

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.errors import PipelineError
-from pipeline.base.home import Home
+from pipeline.base.home import CHECKOUT, Home
 from pipeline.base.owner import Owner
-from pipeline.engine import locks, runs
+from pipeline.engine import locks, registry, runs
+from pipeline.engine.graph import units
 from pipeline.engine.history import History
 from pipeline.engine.journal import Journal
 from pipeline.engine.resources import GIB, MIB, Needs, Resources, amount, free_disk
 from pipeline.host import memory
+from pipeline.recipes.load import RecipeFolder
 
 
 def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
@@ -76,6 +78,19 @@ def test_resources_are_handed_out_and_taken_back(tmp_path: Path) -> None:
     assert not resources.take("d", Needs(memory=2 * GIB)), "no memory"
     resources.give_back("a")
     assert resources.take("c", Needs(memory=GIB, guests=1))
+
+
+def test_firmwares_that_take_turns_are_one_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 8 * GIB)
+    (tiny,) = RecipeFolder(CHECKOUT / "recipes").load("tiny")
+    boot = next(entry for entry in registry.STEPS if entry.name == "boot_test")
+    assert len(tiny.boot_test.firmware) == 2
+    alone, together = boot.needs_of(tiny, 1), boot.needs_of(tiny, 2)
+    assert (alone.guests, together.guests) == (1, 2)
+    assert together.memory == 2 * alone.memory
+    # Else the guests of another recipe would have to end before it starts.
+    unit = next(each for each in units(tiny, registry.STEPS) if each.name == "boot_test")
+    assert unit.resources(1) == alone
 
 
 def test_what_runs_alone_always_may(tmp_path: Path) -> None:
