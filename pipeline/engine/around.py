@@ -13,9 +13,23 @@ from typing import IO
 
 from pipeline.base.errors import PipelineError
 
+_AGAIN = 1.0  # seconds
+
 
 class DeadlinePassed(PipelineError):
     """A step took too long."""
+
+
+def is_handled(kind: type[BaseException]) -> bool:
+    """Whether an error of this ``kind`` has been raised and is being dealt with by the calling code.
+
+    A signal's handler may run in a callback of a C library, which swallows what it raises: so it is not enough that
+    it has raised the error once.
+    """
+    found = sys.exc_info()[1]
+    while found is not None and not isinstance(found, kind):
+        found = found.__context__
+    return found is not None
 
 
 @contextlib.contextmanager
@@ -41,15 +55,27 @@ def deadline(name: str, seconds: float) -> Iterator[None]:
     """Raise ``DeadlinePassed`` in the block when it takes longer. Clean-up afterwards has as long as it needs."""
 
     def passed(number: int, frame: FrameType | None) -> None:
-        raise DeadlinePassed(f"{name} did not end within {seconds:.0f} s", hint="its log says what it was waiting for")
+        if not is_handled(DeadlinePassed):
+            hint = "its log says what it was waiting for"
+            raise DeadlinePassed(f"{name} did not end within {seconds:.0f} s", hint=hint)
 
     before = signal.signal(signal.SIGALRM, passed)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """No signal ends the block half way; it comes through afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

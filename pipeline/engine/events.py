@@ -105,13 +105,14 @@ class StepFailed(StepEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class BuildFinished(Event):
-    """A recipe's build ended. ``changed``: whether any step ran."""
+    """A recipe's build ended. ``changed``: whether any step ran; ``interrupted``: whether the run was told to end."""
 
     recipe: str
     good: bool
     changed: bool
     seconds: float
     products: tuple[str, ...]
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,7 +127,7 @@ class Narrator:
             )
         )
 
-    def ended(self, result: BuildResult) -> None:
+    def ended(self, result: BuildResult, *, interrupted: bool) -> None:
         """A recipe's build is over."""
         self.tell(
             events.BuildFinished(
@@ -136,5 +136,6 @@ class Narrator:
                 changed=result.changed,
                 seconds=result.seconds,
                 products=tuple(str(product.path) for product in result.products),
+                interrupted=interrupted and not result.is_good,
             )
         )

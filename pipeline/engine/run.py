@@ -37,6 +37,7 @@ from pipeline.engine.workplace import Workplace, commands
 from pipeline.recipes.model import Recipe
 
 _BEAT = 0.1  # seconds between two looks at what waits
+_ENDING = "interrupted: what runs cleans up and ends, what is whole is kept; once more (Ctrl-C) ends it at once"
 
 
 class Run:
@@ -65,6 +66,7 @@ class Run:
         self.selector = selectors.DefaultSelector()
         self.interrupts = Interrupts(self._stop_all, self._kill_now)
         self._begun = time.monotonic()
+        self._told_of_interrupt = False
 
     def work(self) -> list[BuildResult]:
         """Do everything; return the results in the recipes' order.
@@ -209,6 +211,9 @@ class Run:
 
     def _listen(self) -> None:
         """Wait a moment for reports; pass them on; bury workers that have ended."""
+        if self.interrupts and self.running and not self._told_of_interrupt:
+            self._told_of_interrupt = True
+            self.narrator.tell(events.RunNoted(text=_ENDING))
         if self.running:
             self.selector.select(_BEAT)
         elif self._open():
@@ -252,7 +257,7 @@ class Run:
         build.ended = time.monotonic()
         if self.interrupts and build.error is None and any(state.outcome is None for state in build.units.values()):
             build.error = PipelineError(f"{build.recipe.name}: interrupted", hint="the next run goes on from here")
-        self.narrator.ended(self._result(build))
+        self.narrator.ended(self._result(build), interrupted=bool(self.interrupts))
 
     def _result(self, build: BuildState) -> BuildResult:
         return assemble(build, self.store, self.journal.run)

@@ -17,8 +17,14 @@ from pipeline.engine import events, strays, worker
 from pipeline.engine.locks import Lock
 from pipeline.engine.task import Task
 
-# How long a worker may clean up after its deadline, or after it was told to stop, before it is killed.
+# How long a worker may clean up after its deadline, or after it was told to stop, before it is killed; and how long
+# the programs that it started may go on: libraries wait for theirs, and let nobody interrupt them.
 GRACE = 60.0
+PATIENCE = 5.0
+# Before its first step a worker may probe the accelerator, by booting a guest.
+_PREPARATION = 180.0
+_AGAIN = 1.0  # seconds between two requests to stop
+_STOPPED = "stopped before it was done"
 
 
 @dataclass
@@ -39,14 +45,17 @@ class Running:
     committed: bool = False
     status: int | None = None
     _rest: bytes = b""
-    _stop_by: float | None = field(default=None)
+    _begun: float = field(default_factory=time.monotonic)
+    _stopped: float | None = None
+    _asked: float = 0.0
+    _alone: bool = False
 
     @classmethod
     def start(cls, task: Task, lock: Lock) -> Running:
         """Start a worker on ``task``, whose key is locked by ``lock``."""
         pid, reader = worker.start(task)
         os.set_blocking(reader, False)
-        return cls(task, lock, pid, reader, task.unit.entries[0].name, time.monotonic() + GRACE)
+        return cls(task, lock, pid, reader, task.unit.entries[0].name, time.monotonic() + _PREPARATION)
 
     def reports(self) -> Iterator[dict[str, Any]]:
         """What the worker has reported since the last call."""
@@ -73,8 +82,8 @@ class Running:
 
     def stop(self) -> None:
         """Tell the worker to clean up and end."""
-        if self._stop_by is None:
-            self._stop_by = time.monotonic() + GRACE
+        if self._stopped is None:
+            self._stopped = self._asked = time.monotonic()
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -82,21 +91,36 @@ class Running:
         self._signal(signal.SIGKILL)
 
     def enforce(self) -> None:
-        """Kill a worker that did not end by itself in time."""
+        """Press a worker that is to end: ask again, end its programs, and kill it when all that does not help."""
         now = time.monotonic()
-        if now > self.deadline or (self._stop_by is not None and now > self._stop_by):
+        over = now - (self.deadline if self._stopped is None else min(self.deadline, self._stopped))
+        if over > GRACE:
             self.kill()
+        elif over > PATIENCE and not self._alone:
+            self._alone = True
+            strays.end(lambda mark: mark == self.task.place.mark)
+        if self._stopped is not None and now - self._asked > _AGAIN:
+            self._asked = now
+            self._signal(signal.SIGTERM)
 
     def explain(self) -> tuple[PipelineError, float]:
         """Why it failed, and after how many seconds of the step."""
         report = self.failure
         if report is not None:
             return PipelineError(report["message"], hint=report["hint"], details=report["details"]), report["seconds"]
-        if self.status is not None and self.status < 0:
-            name = signal.Signals(-self.status).name
-            hint = "was the machine out of memory? dmesg would say so" if name == "SIGKILL" else None
-            return PipelineError(f"its process was ended by {name}", hint=hint), 0.0
-        return PipelineError(f"its process ended with status {self.status} and no word"), 0.0
+        return self._silent_end(), round(time.monotonic() - self._begun, 3)
+
+    def _silent_end(self) -> PipelineError:
+        if self._stopped is not None:
+            return PipelineError(_STOPPED)
+        if self.status is None or self.status >= 0:
+            return PipelineError(f"its process ended with status {self.status} and no word")
+        if time.monotonic() > self.deadline + GRACE:
+            hint = "its log says what it was waiting for"
+            return PipelineError("it did not end when its time was over, and was killed", hint=hint)
+        name = signal.Signals(-self.status).name
+        memory = "was the machine out of memory? dmesg would say so" if name == "SIGKILL" else None
+        return PipelineError(f"its process was ended by {name}", hint=memory)
 
     def end(self) -> None:
         """Leave no process of the worker's, nor its temporary files. Harmless when done already, as ``bury``."""
@@ -120,10 +144,15 @@ class Running:
         kind = report["kind"]
         self.step = report["step"]
         if kind == "started":
-            self.deadline = time.monotonic() + report["deadline"] + GRACE
+            self._begun = time.monotonic()
+            self.deadline = self._begun + report["deadline"]
             self.accelerator = report["accelerator"]
         elif kind == "failed":
-            self.failure = report
+            # What fails because its programs were ended has failed for that reason.
+            because: dict[str, Any] = (
+                {"message": _STOPPED, "hint": None, "details": []} if self._stopped is not None else {}
+            )
+            self.failure = {**report, **because}
         elif kind == "committed":
             self.committed = True
 

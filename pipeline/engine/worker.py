@@ -85,8 +85,9 @@ def _use_temporary_folder(folder: Path) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Stopped
+    # The engine asks again as long as we run.
+    if not around.is_handled(Stopped):
+        raise Stopped
 
 
 class _Worker:
@@ -112,6 +113,7 @@ class _Worker:
                 self.seconds[entry.name] = round(time.monotonic() - begun, 3)
                 self._report("finished", seconds=self.seconds[entry.name])
             self._commit()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         except Stopped:
             self._failed(PipelineError("stopped before it was done"), begun)
         except PipelineError as error:
@@ -162,8 +164,9 @@ class _Worker:
                 traceback.print_exc()
                 raise
             finally:
-                for place in (task.logs[entry.name], evidence):
-                    secrets.scrub_files(place)
+                with around.undisturbed():
+                    for place in (task.logs[entry.name], evidence):
+                        secrets.scrub_files(place)
         self.facts[entry.name] = {**facts, **_dependencies(entry, task, facts)}
         self._require_same_bytes(facts)
         shutil.rmtree(evidence, ignore_errors=True)
@@ -237,6 +240,7 @@ class _Worker:
         )
 
     def _failed(self, error: PipelineError, begun: float) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self._accelerator == "kvm":
             accelerator.forget(self.task.home)
         self._report(

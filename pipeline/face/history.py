@@ -43,7 +43,8 @@ def show(name: str, *, as_json: bool = False) -> None:
         print(json.dumps({**run.head, "status": run.status, "events": list(run.events())}, indent=2))
         return
     console = Console(highlight=False)
-    console.print(Text.assemble((run.name, "bold"), "  ", (run.status, _STYLES[run.status]), f"  {run.folder}"))
+    title = Text.assemble((run.name, "bold"), "  ", (run.status, _STYLES[run.status]), f"  {run.folder}")
+    console.print(title, soft_wrap=True)
     for recipe, result in run.head.get("results", {}).items():
         _show_result(console, recipe, result)
     for event in run.events():
@@ -77,9 +78,11 @@ def _show_result(console: Console, recipe: str, result: dict[str, Any]) -> None:
     table = Table.grid(padding=(0, 2))
     for step, outcome in result["steps"].items():
         table.add_row("", step, outcome["status"], duration(outcome["seconds"]))
-    for product in result["products"]:
-        table.add_row("", product["format"], product["digests"]["sha256"][:16], product["path"])
     console.print(table)
+    for product in result["products"]:
+        # A path is there to be copied: whole, on a line of its own.
+        line = f"  {product['format']}  sha256 {product['digests']['sha256'][:16]}…  {product['path']}"
+        console.print(Text(line), soft_wrap=True)
 
 
 def _show_failure(console: Console, event: dict[str, Any]) -> None:

@@ -86,6 +86,8 @@ def failure(event: events.StepFailed) -> Iterator[str]:
 
 def finished(event: events.BuildFinished) -> str:
     """How a build ended."""
+    if event.interrupted:
+        return f"{event.recipe}: interrupted after {duration(event.seconds)}; the next run goes on from here"
     if not event.good:
         return f"{event.recipe}: failed after {duration(event.seconds)}"
     if not event.changed:

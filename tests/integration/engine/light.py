@@ -8,6 +8,7 @@ What a step does can be steered by files in ``steering`` (so that runs in other 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import os
 import resource
@@ -26,6 +27,8 @@ from pipeline.host import process
 from pipeline.image.digests import digest_file
 from pipeline.recipes.model import Recipe
 from pipeline.steps.step import Context, Stage
+
+_VERBS = "reveal spawn stubborn swallow library deaf fill hog sleep crash fail bug".split()
 
 
 class Light:
@@ -66,7 +69,7 @@ class Light:
         raise NotImplementedError
 
     def _steered(self, context: Context) -> None:
-        for verb in ("reveal", "spawn", "stubborn", "fill", "hog", "sleep", "crash", "fail", "bug"):
+        for verb in _VERBS:
             for name in (f"{verb}.{self.name}", f"{verb}.{context.recipe.name}.{self.name}"):
                 with contextlib.suppress(FileNotFoundError):
                     getattr(self, f"_{verb}")(context, (self.steering / name).read_text())
@@ -83,6 +86,23 @@ class Light:
     def _stubborn(self, context: Context, text: str) -> None:
         # As a library that is busy in C code.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def _swallow(self, context: Context, text: str) -> None:
+        # A library in C with callbacks, which swallows what a signal's handler raises in one of them.
+        compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda one, other: _slowly())
+        ctypes.CDLL(None).qsort((ctypes.c_int * 32)(), 32, 4, compare)
+        context.log.write(b"sorted\n")
+        time.sleep(float(text))
+
+    def _library(self, context: Context, text: str) -> None:
+        # A library in C that waits for a program of its own, and lets nobody interrupt it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))
+        subprocess.run(["sleep", text], env=process.environment(), check=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGALRM))
+
+    def _deaf(self, context: Context, text: str) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))
+        time.sleep(float(text))
 
     def _fill(self, context: Context, text: str) -> None:
         with (context.folder / "ballast").open("wb", buffering=0) as ballast:
@@ -165,6 +185,11 @@ class Sign(Light):
                 for name, file in context.products.items()
             }
         }
+
+
+def _slowly() -> int:
+    time.sleep(0.02)
+    return 0
 
 
 def _write(disk: Path, pattern: int, offset: int) -> None:

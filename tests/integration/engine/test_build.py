@@ -21,6 +21,7 @@ from pipeline.engine.history import History
 from pipeline.engine.lock_file import LockFile
 from pipeline.engine.plan import plan
 from pipeline.engine.result import StepStatus
+from pipeline.face import history
 from pipeline.recipes.model import Recipe
 from pipeline.steps.step import Stage
 from tests.integration.engine import light
@@ -165,12 +166,46 @@ def test_a_bug_in_a_step_is_told_as_one(bench: Bench) -> None:
     assert "Traceback" in log.read_text()
 
 
+def _build_up_to_boot(bench: Bench, *recipes: Recipe) -> None:
+    """So that a short deadline concerns nothing else."""
+    assert all(result.is_good for result in bench.build(*recipes))
+    bench.steer("input.boot", "again")
+
+
 def test_a_step_that_takes_too_long_is_ended(bench: Bench) -> None:
+    _build_up_to_boot(bench)
     bench.steer("sleep.boot", "60")
     begun = time.monotonic()
     (result,) = bench.build(deadline=0.5)
     assert time.monotonic() - begun < 10
     assert result.error is not None and "boot did not end within 0 s" in result.error.message
+
+
+def test_a_deadline_holds_for_libraries_that_keep_it_from_themselves(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.engine.running.PATIENCE", 0.5)
+    recipes = light.recipe("one"), light.recipe("two", customize={"hostname": "x"})
+    _build_up_to_boot(bench, *recipes)
+    bench.steer("swallow.one.boot", "60")
+    bench.steer("library.two.boot", "60")
+    begun = time.monotonic()
+    for result in bench.build(*recipes, deadline=1):
+        assert result.error is not None and "boot did not end within 1 s" in result.error.message
+    assert time.monotonic() - begun < 40
+
+
+def test_a_step_that_ignores_its_deadline_is_killed_and_it_is_said_why(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.engine.running.GRACE", 0.5)
+    _build_up_to_boot(bench)
+    # No program of its own that could be ended, and no signal comes through.
+    bench.steer("deaf.boot", "60")
+    (result,) = bench.build(deadline=0.5)
+    assert result.error is not None
+    assert "it did not end when its time was over, and was killed" in result.error.message
+    assert "out of memory" not in str(result.error)
 
 
 def test_what_a_crashed_step_started_is_ended(bench: Bench) -> None:
@@ -309,6 +344,19 @@ def test_the_journal_has_everything(bench: Bench) -> None:
     assert [line["event"] for line in lines][:1] == ["RunStarted"]
     assert lines[-1]["event"] == "RunFinished" and lines[-1]["good"]
     assert [line["step"] for line in lines if line["event"] == "StepFinished"] == ALL
+
+
+def test_a_run_is_shown_with_whole_paths(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.build()
+    monkeypatch.setenv("PIPELINE_HOME", str(bench.home.root))
+    monkeypatch.setenv("COLUMNS", "40")
+    history.show("last")
+    said = capsys.readouterr().out
+    files = list(bench.store.products.glob("*/image.*"))
+    assert len(files) == 2 and all(f"{file}\n" in said for file in files), "there to be copied"
+    assert f"good  {(bench.home.root / 'last-run').resolve()}\n" in said
 
 
 def test_a_cache_of_another_version_is_refused(bench: Bench) -> None:

@@ -110,6 +110,24 @@ def test_one_signal_ends_in_order_and_keeps_what_is_whole(
     again.communicate()
 
 
+def test_a_signal_ends_what_libraries_keep_from_it(bench: Bench, wait_until: Callable[..., None]) -> None:
+    bench.steer("swallow.one.boot", "61")
+    bench.steer("library.three.boot", "61")
+    running = bench.start("one", "three")
+    wait_until(lambda: {"one/boot", "three/boot"} <= set(_ran(bench).split()))
+    time.sleep(0.5)
+    begun = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=120)[0].decode()
+    assert time.monotonic() - begun < 40, said
+    assert running.returncode == -signal.SIGINT, said
+    assert "once more (Ctrl-C) ends it at once" in said
+    assert "one: boot: failed after" in said and "three: boot: failed after" in said
+    assert said.count("stopped before it was done") == 2
+    assert said.count("the next run goes on from here") == 2
+    assert bench.leftovers() == []
+
+
 def test_two_signals_end_at_once(bench: Bench, wait_until: Callable[..., None]) -> None:
     bench.steer("stubborn.boot")
     bench.steer("sleep.boot", "60")
