@@ -38,8 +38,8 @@ _SHOWN = 6
 _STYLES = {Verdict.CACHED: "dim", Verdict.RUN: "yellow", Verdict.BLOCKED: "bold red"}
 
 
-def load(names: Sequence[str], settings: Sequence[str] = ()) -> list[Recipe]:
-    """The recipes called ``names``, with variables set by ``name=value``."""
+def load(names: Sequence[str], settings: Sequence[str] = (), source: str = "") -> list[Recipe]:
+    """The recipes called ``names``, with variables set by ``name=value`` and installed from the file ``source``."""
     overrides = {}
     for setting in settings:
         match = re.fullmatch(r"([A-Za-z0-9_]+)=(.*)", setting, re.DOTALL)
@@ -49,7 +49,8 @@ def load(names: Sequence[str], settings: Sequence[str] = ()) -> list[Recipe]:
     if not names:
         known = ", ".join(RecipeFolder(RECIPES).names())
         raise PipelineError("no recipe is named", hint=f"recipes: {known}")
-    return RecipeFolder(RECIPES).load_all(names, overrides)
+    recipes = RecipeFolder(RECIPES).load_all(names, overrides)
+    return [with_source(recipe, Path(source)) for recipe in recipes] if source else recipes
 
 
 def build(
@@ -67,9 +68,7 @@ def build(
     offline: bool = False,
 ) -> None:
     """Build; end with status 1 when a recipe failed."""
-    recipes = load(names, settings)
-    if source:
-        recipes = [with_source(recipe, Path(source)) for recipe in recipes]
+    recipes = load(names, settings, source)
     if engine:
         recipes = [with_engine(recipe, engine) for recipe in recipes]
     monitor = choose(as_json=as_json, ci=ci)
@@ -100,13 +99,20 @@ def lock(names: Sequence[str], settings: Sequence[str] = ()) -> None:
         print("\n".join(news) or f"{recipe.name}: {known}")
 
 
-def plan(names: Sequence[str], settings: Sequence[str] = (), *, as_json: bool = False, graph: str = "") -> None:
+def plan(
+    names: Sequence[str],
+    settings: Sequence[str] = (),
+    *,
+    source: str = "",
+    as_json: bool = False,
+    graph: str = "",
+) -> None:
     """Show what a build would do, as a table, as JSON, or as a picture in the file ``graph``.
 
     Ends with status 1 when a build would fail for something that is missing.
     """
     home = Home.default()
-    recipes = load(names or nightly.names(RECIPES / "nightly.yaml"), settings)
+    recipes = load(names or nightly.names(RECIPES / "nightly.yaml"), settings, source)
     store = Store.open(home.cache)
     with closing(History(home)) as history:
         plans = [plan_one(recipe, registry.STEPS, store, history, LockFile(RECIPES, recipe.name)) for recipe in recipes]

@@ -43,6 +43,7 @@ def publish(
     names: Sequence[str],
     settings: Sequence[str] = (),
     *,
+    source: str = "",
     cloud: str = "",
     stores: str = "",
     plan: bool = False,
@@ -53,7 +54,7 @@ def publish(
 
     With ``plan``, only say what would be done.
     """
-    recipes = building.load(names, settings)
+    recipes = building.load(names, settings, source)
     rivals.require_distinct(recipes)
     targets = chosen_targets(cloud, stores)
     home = Home.default()

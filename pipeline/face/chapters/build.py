@@ -9,6 +9,7 @@ from pipeline.face.task import task
 _BUILD = "Build"
 _SET = "a recipe's variable as name=value (may be repeated)"
 _JSON = "as JSON on standard output"
+_SOURCE = "a file to install from, instead of what the recipe would fetch"
 
 
 @task(
@@ -18,7 +19,7 @@ _JSON = "as JSON on standard output"
     help={
         "recipes": "names of recipes",
         "set": _SET,
-        "source": "a file to install from, instead of what the recipe would fetch",
+        "source": _SOURCE,
         "engine": "what runs an installer: virt-install or qemu",
         "json": "every event as a line of JSON",
         "ci": "in groups, as GitHub, GitLab and plain logs show them",
@@ -69,6 +70,7 @@ def build(
     help={
         "recipes": "names of recipes (default: those of the nightly run)",
         "set": _SET,
+        "source": _SOURCE,
         "json": _JSON,
         "graph": "also draw it, into this SVG file",
     },
@@ -78,13 +80,14 @@ def plan(
     context: Context,
     recipes: list[str] | None = None,
     set: list[str] | None = None,
+    source: str = "",
     json: bool = False,
     graph: str = "",
 ) -> None:
     """Show what a build would do, why, and how long it would take."""
     from pipeline.face import building
 
-    building.plan(recipes or (), set or (), as_json=json, graph=graph)
+    building.plan(recipes or (), set or (), source=source, as_json=json, graph=graph)
 
 
 @task(

@@ -17,6 +17,7 @@ _CLOUD = "a cloud of clouds.yaml (default: those of recipes/nightly.yaml)"
     help={
         "recipes": "names of recipes",
         "set": "a variable of the recipes, as name=value (may be repeated)",
+        "source": "the file they were built from, where that was given to build with --source",
         "cloud": _CLOUD,
         "stores": "stores to put the images in, separated by commas, or all",
         "all-stores": "as --stores all",
@@ -32,6 +33,7 @@ def publish(
     context: Context,
     recipes: list[str] | None = None,
     set: list[str] | None = None,
+    source: str = "",
     cloud: str = "",
     stores: str = "",
     all_stores: bool = False,
@@ -47,7 +49,9 @@ def publish(
 
     choice = Choice(let_through=let_through, again=again, method=publishing.chosen_method(import_))
     stores = publishing.all_or(stores, all_stores=all_stores)
-    publishing.publish(recipes or (), set or (), cloud=cloud, stores=stores, plan=plan, choice=choice, ci=ci)
+    publishing.publish(
+        recipes or (), set or (), source=source, cloud=cloud, stores=stores, plan=plan, choice=choice, ci=ci
+    )
 
 
 @task(

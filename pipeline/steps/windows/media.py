@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
@@ -20,14 +20,12 @@ ANSWERS = "autounattend.xml"
 _LABEL = "BUILD-ANSWERS"
 
 
-def identity(companion: Companion, home: Home) -> str:
-    """The digest of a companion. Raises ``PipelineError`` when nobody has put it there and it cannot be fetched."""
-    if companion.sha256:
-        return companion.sha256
-    file = _place(companion, home)
-    if not file.is_file():
-        raise _missing(companion, home)
-    return SourceFile(companion.name, file).sha256
+def identities(companions: Sequence[Companion], home: Home) -> list[str]:
+    """Their digests. Raises ``PipelineError`` with all that nobody has put there and that cannot be fetched."""
+    lacking = [each for each in companions if not each.sha256 and not _place(each, home).is_file()]
+    if lacking:
+        raise _missing(lacking, home)
+    return [each.sha256 or SourceFile(each.name, _place(each, home)).sha256 for each in companions]
 
 
 def companion_file(companion: Companion, home: Home, *, progress: Progress = nothing, offline: bool = False) -> Path:
@@ -38,7 +36,7 @@ def companion_file(companion: Companion, home: Home, *, progress: Progress = not
             raise PipelineError(f"{file} is not the {companion.name} that the recipe names: its sha256 is another")
         return file
     if not (companion.urls and companion.sha256):
-        raise _missing(companion, home)
+        raise _missing([companion], home)
     progress.say(f"fetching {companion.name}")
     pin = download.Pin(companion.sha256)
     return download.fetch(companion.urls, pin, home.cache / "downloads", progress=progress, offline=offline)
@@ -71,5 +69,6 @@ def _place(companion: Companion, home: Home) -> Path:
     return home.root / "media" / companion.name
 
 
-def _missing(companion: Companion, home: Home) -> PipelineError:
-    return PipelineError(f"{companion.name} is missing: {companion.where}", hint=f"put it into {home.root / 'media'}")
+def _missing(companions: Sequence[Companion], home: Home) -> PipelineError:
+    said = "; ".join(f"{each.name} is missing: {each.where}" for each in companions)
+    return PipelineError(said, hint=f"put {'it' if len(companions) == 1 else 'them'} into {home.root / 'media'}")

@@ -42,12 +42,13 @@ class InstallWindows:
         install, home = _options(recipe), Home.default()
         if install.file is None:
             raise missing(recipe.name, install.supplied)
+        drivers, cloudbase = media.identities((install.drivers, install.cloudbase_init), home)
         left_out = {"file", "supplied", "drivers", "cloudbase_init", "timeout", "start_timeout"}
         return {
             "media": install.file.sha256,
             "install": install.model_dump(mode="json", exclude=left_out),
-            "drivers": media.identity(install.drivers, home),
-            "cloudbase-init": media.identity(install.cloudbase_init, home),
+            "drivers": drivers,
+            "cloudbase-init": cloudbase,
             "disk": recipe.disk.size,
             "hardware": str(Hardware.from_properties(recipe.image_properties)),
             "appliance": kernel.newest().version,

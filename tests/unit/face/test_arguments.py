@@ -28,6 +28,7 @@ from pipeline.face.task import chapters
         ("cache.export out.tar tiny debian", "cache.export out.tar --recipes tiny --recipes debian"),
         ("keys.new name", "keys.new name"),
         ("publish --import glance-direct tiny", "publish --import glance-direct --recipes tiny"),
+        ("publish rhel7 --source media.iso", "publish --recipes rhel7 --source media.iso"),
         ("reap build tiny", "reap build --recipes tiny"),
         ("--list", "--list"),
         ("no-such-task tiny", "no-such-task tiny"),

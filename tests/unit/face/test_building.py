@@ -1,0 +1,31 @@
+"""What ``./inv build``, ``plan`` and ``publish`` take for recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.base.errors import PipelineError
+from pipeline.face import building
+
+
+def test_a_source_is_what_the_recipes_are_installed_from(tmp_path: Path) -> None:
+    media = tmp_path / "windows.iso"
+    media.write_bytes(b"media")
+    (recipe,) = building.load(["windows-2022"], source=str(media))
+    assert recipe.install.file.path == media  # type: ignore[union-attr]
+    (recipe,) = building.load(["windows-2022"])
+    assert recipe.install.file is None  # type: ignore[union-attr]
+
+
+def test_a_source_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="there is no such file"):
+        building.load(["windows-2022"], source=str(tmp_path / "windows.iso"))
+    with pytest.raises(PipelineError, match="recipe tiny takes no file"):
+        building.load(["tiny"], source=str(tmp_path))
+
+
+def test_settings_are_names_and_values() -> None:
+    with pytest.raises(PipelineError, match="--set nothing: write it as name=value"):
+        building.load(["tiny"], ["nothing"])
