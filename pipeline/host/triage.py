@@ -95,8 +95,9 @@ SIGNATURES: Sequence[Signature] = (
     ),
     _signature(
         "init-missing",
-        r"Kernel panic - not syncing: (?P<what>(No working init|Requested init)[^\n]*)",
-        "the kernel found no program to start ({what})",
+        r"Kernel panic - not syncing: (?P<what>(No working init|Requested init)[^\n]*)|(?P<init>"
+        r"(switch_root|run-init): can't execute [^\n]*|No init found\. Try passing init= bootarg)",
+        "the kernel found no program to start ({what}{init})",
         "check that the root file system is the right one and has /sbin/init",
     ),
     _signature(

@@ -53,6 +53,15 @@ def test_a_panic_tells_its_reason() -> None:
     assert found.cause == "the guest's kernel panicked: Fatal exception in interrupt"
 
 
+def test_a_root_without_init_is_told_from_other_panics() -> None:
+    found = triage.diagnose(
+        "[   14.9] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n"
+        "switch_root: can't execute '/sbin/init': No such file or directory\n"
+    )
+    assert found is not None and found.name == "init-missing"
+    assert "switch_root: can't execute '/sbin/init'" in found.cause
+
+
 @pytest.mark.parametrize(
     "said",
     [
