@@ -52,13 +52,36 @@ def test_github_runs_one_night_at_a_time_and_keeps_the_evidence() -> None:
     workflow: dict[Any, Any] = yaml.safe_load(_text("github.yaml"))
     assert workflow[True]["schedule"] and workflow["concurrency"]
     steps = workflow["jobs"]["nightly"]["steps"]
-    assert steps[-1]["if"] == "always()"
-    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
+    assert all(re.fullmatch(r"actions/[\w/-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
+    night = next(place for place, step in enumerate(steps) if "nightly" in step.get("run", ""))
+    assert [step["if"] for step in steps[night + 1 :]] == ["always()"] * 3, "also after a night that failed"
+    # The folder's name begins with a dot, and the action leaves such out unless it is told otherwise.
+    assert steps[-1]["with"] == {"name": "run", "path": ".pipeline/last-run/", "include-hidden-files": True}
 
 
 def test_gitlab_reads_the_report() -> None:
     job = yaml.safe_load(_text("gitlab.yaml"))["nightly"]
     assert job["artifacts"]["reports"]["junit"] == ".pipeline/last-run/junit.xml"
+
+
+@pytest.mark.parametrize("status", [0, 1])
+@pytest.mark.subprocess
+def test_gitlab_keeps_the_cache_of_a_night_that_failed(tmp_path: Path, status: int) -> None:
+    job = yaml.safe_load(_text("gitlab.yaml"))["nightly"]
+    assert job["cache"]["when"] == "always"
+    called = tmp_path / "inv"
+    called.write_text(f'#!/bin/sh\necho "$@" >> called\n[ "$1" != nightly ] || exit {status}\n')
+    called.chmod(0o755)
+    # As its runner does: all lines in one shell that ends at the first failure.
+    done = process.run(["sh", "-ec", "\n".join(job["script"])], cwd=tmp_path, check=False)
+    assert done.status == status
+    assert (tmp_path / "called").read_text() == "nightly --ci\ncache.export cache.tar.gz\n"
+
+
+def test_zuul_brings_the_logs_of_a_night_that_failed_home() -> None:
+    ((play,),) = (yaml.safe_load(_text("zuul-nightly.yaml")),)
+    (night,) = play["tasks"]
+    assert "nightly" in str(night["block"]) and "last-run" in str(night["always"])
 
 
 def test_units_have_what_systemd_knows(tmp_path: Path) -> None:
