@@ -28,6 +28,7 @@ _TEMPORARY = "pipeline-run-"
 _SESSION, _SYSTEM = "qemu:///session", "qemu:///system"
 _ONLY = "install"
 _START = 60.0  # seconds until the daemon answers
+_KVM = Path("/dev/kvm")
 _SYSTEM_PIDS = Path("/run/libvirt/qemu")
 
 
@@ -103,12 +104,22 @@ def system() -> Iterator[Libvirt]:
     # Its guests run as a user of their own, who has to get through to what is given to him.
     with _private_folder(None, mode=0o711) as folder:
         found = Libvirt(_SYSTEM, folder, _SYSTEM_PIDS, None, {})
-        if found.virsh("version", check=False).status != 0:
+        # Its version it would tell only after it has started every QEMU that is installed to look at it.
+        if found.virsh("uri", check=False).status != 0:
             raise PipelineError(
                 "this machine's libvirt (qemu:///system) does not answer",
                 hint="start libvirtd and join the group libvirt, or leave connection: system out of the recipe",
             )
         yield found
+
+
+def is_slow(accelerator: str) -> bool:
+    """Whether the machine's libvirt will try a KVM that does not work, again for each part of a guest: over a minute.
+
+    It takes a device that it may open for one that works, and what QEMU says without it for out of date.
+    ``accelerator`` is what was found by booting a guest.
+    """
+    return accelerator == "tcg" and _KVM.exists()
 
 
 def _ordinary_user() -> int | None:

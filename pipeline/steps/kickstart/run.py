@@ -100,6 +100,8 @@ def _by_qemu(context: Context, wanted: Installation) -> Iterator[Guest]:
 @contextlib.contextmanager
 def _by_virt_install(context: Context, wanted: Installation) -> Iterator[Guest]:
     on_system = wanted.install.connection is Connection.SYSTEM
+    if on_system and libvirt.is_slow(context.accelerator):
+        context.progress.say("libvirt will try the KVM that does not work here many times: one to two minutes more")
     with libvirt.system() if on_system else libvirt.session(context.log, context.accelerator) as daemon:
         disk = daemon.folder / "disk.qcow2"
         _make_disk(disk, context.recipe.disk.size)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.host import libvirt
+from pipeline.host import libvirt, process
 from pipeline.host.libvirt import Libvirt
 
 
@@ -24,6 +24,29 @@ def test_names_of_guests_are_short_where_nobody_else_has_any() -> None:
     assert session.domain("rhel7-install") == "install"
     system = Libvirt("qemu:///system", Path("/run/x"), Path("/run/x/pids"), None, {})
     assert system.domain("rhel7-install").startswith(f"rhel7-install.{os.getpid()}-")
+
+
+def test_the_machines_libvirt_is_asked_nothing_that_starts_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def virsh(found: Libvirt, *words: str, check: bool = True) -> process.Finished:
+        asked.append(words)
+        return process.Finished(0, "qemu:///system", "")
+
+    monkeypatch.setattr(Libvirt, "virsh", virsh)
+    with libvirt.system() as found:
+        assert found.uri == "qemu:///system"
+    assert asked == [("uri",)], "for the answer to `version` it starts each QEMU twice"
+
+
+def test_a_kvm_that_does_not_work_makes_the_machines_libvirt_slow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(libvirt, "_KVM", tmp_path / "kvm")
+    assert not libvirt.is_slow("tcg"), "there is none to try"
+    (tmp_path / "kvm").touch()
+    assert libvirt.is_slow("tcg")
+    assert not libvirt.is_slow("kvm")
 
 
 @pytest.mark.subprocess
