@@ -5,14 +5,17 @@ What the linter would find first is led past it here: media, mirrors and guests 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from pipeline.base.owner import Owner
 from pipeline.host import install_tree
 from pipeline.host.guest import GuestFailed
 from pipeline.host.stall import Policy
@@ -55,7 +58,28 @@ class Attempt:
                 recipe.install, self.stock.media.iso, tree, text, (), f"{render.SENTINEL} {TOKEN}"
             )
             installer.run(context, wanted)
+        assert left_of_it(self.folder) == []
         return caught.value
+
+
+def left_of_it(folder: Path) -> list[str]:
+    """What still runs of it. A program that was ended by force may take a moment."""
+    deadline = time.monotonic() + 20
+    while (found := programs(folder)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+def programs(folder: Path) -> list[str]:
+    """Those that run for what is in ``folder``, or that bear our mark, as guests and libvirts do."""
+    traces = [str(folder).encode(), Owner.current().mark.encode()]
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = file.read_bytes()
+            if any(trace in words for trace in traces):
+                found.append(words.replace(b"\0", b" ").decode(errors="replace"))
+    return found
 
 
 @pytest.fixture
