@@ -133,7 +133,7 @@ class GuestSystem(GuestFiles):
             found = "no operating system" if not roots else f"{len(roots)} operating systems ({', '.join(roots)})"
             raise PipelineError(f"libguestfs found {found} on the disk", hint="the installation did not end well")
         root = roots[0]
-        mounts = _mount_all(handle, root)
+        mounts = mount_all(handle, root, log)
         major, minor = handle.inspect_get_major_version(root), handle.inspect_get_minor_version(root)
         identity = Identity(
             type=_known(handle.inspect_get_type(root)),
@@ -175,19 +175,29 @@ class GuestSystem(GuestFiles):
         return b""
 
 
-def _mount_all(handle: Any, root: str) -> dict[str, str]:
-    """Mount the file systems of an inspected system as its fstab(5) has them; return mount point → device."""
-    mounts: dict[str, str] = dict(handle.inspect_get_mountpoints(root))
-    for place in sorted(mounts, key=len):
-        handle.mount(mounts[place], place)
+def mount_all(handle: Any, root: str, log: IO[bytes]) -> dict[str, str]:
+    """Mount the file systems of an inspected system as its fstab(5) has them; return mount point → device.
+
+    One whose mount point is not there is passed over with a line in ``log``: the system itself could not mount it.
+    """
+    mounts: dict[str, str] = {}
+    for place, device in sorted(handle.inspect_get_mountpoints(root).items(), key=lambda item: len(item[0])):
+        _mount(handle, place, device, mounts, log)
     table = handle.read_file("/etc/fstab") if handle.is_file("/etc/fstab", followsymlinks=True) else b""
     named = {place: name for place, name in named_by_partition(table).items() if place not in mounts}
     devices = {handle.blkid(device).get("PART_ENTRY_UUID"): device for device in handle.list_partitions() if named}
     for place in sorted(named, key=len):
         if named[place] in devices:
-            handle.mount(devices[named[place]], place)
-            mounts[place] = devices[named[place]]
+            _mount(handle, place, devices[named[place]], mounts, log)
     return mounts
+
+
+def _mount(handle: Any, place: str, device: str, mounts: dict[str, str], log: IO[bytes]) -> None:
+    if place != "/" and not handle.is_dir(place, followsymlinks=True):
+        log.write(f"{device} is not mounted: there is no folder {place}\n".encode(errors="replace"))
+        return
+    handle.mount(device, place)
+    mounts[place] = device
 
 
 def named_by_partition(table: bytes) -> dict[str, str]:

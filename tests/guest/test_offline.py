@@ -15,7 +15,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.progress import nothing
 from pipeline.host import contents, process
 from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestSystem
+from pipeline.host.guest_system import GuestSystem, mount_all
 from pipeline.recipes.guest import SysprepOperation as Op
 from pipeline.recipes.model import Recipe
 from pipeline.steps.claims import Claims
@@ -260,3 +260,15 @@ def test_lines_are_replaced_where_they_stand(system: GuestSystem) -> None:
     system.replace_line("/etc/x", "d=", "d=5")
     assert system.read("/etc/x") == "a=9\nb=2\nc=4\nd=5\n"
     assert system.handle.statns("/etc/x")["st_mode"] & 0o777 == 0o600
+
+
+def test_a_file_system_whose_mount_point_is_missing_is_passed_over(system: GuestSystem, tmp_path: Path) -> None:
+    handle, log = system.handle, tmp_path / "log"
+    (boot,) = set(handle.list_partitions()) - {system.identity.mounts["/"]}
+    name = handle.blkid(boot)["PART_ENTRY_UUID"]
+    system.write("/etc/fstab", f"PARTUUID={name} /srv/absent vfat defaults 0 0\nPARTUUID={name} /mnt vfat ro 0 0\n")
+    handle.umount_all()
+    with log.open("wb") as file:
+        mounts = mount_all(handle, handle.inspect_get_roots()[0], file)
+    assert mounts["/mnt"] == boot and "/srv/absent" not in mounts
+    assert log.read_text() == f"{boot} is not mounted: there is no folder /srv/absent\n"
