@@ -44,12 +44,14 @@ OFFLINE_SHARE = 0.5  # of the time of a changed build: when it is killed
 def recipe(hostname: str, *, proofs: bool) -> Recipe:
     """tiny, with another host name; without ``proofs``, no boot test, scan and signature."""
     (tiny,) = RecipeFolder(CHECKOUT / "recipes").load("tiny")
-    data = tiny.model_dump()
-    data["customize"]["hostname"] = hostname
-    if not proofs:
-        for part in ("boot_test", "scan", "signing"):
-            data[part]["enabled"] = False
-    return Recipe.model_validate(data)
+    customize = tiny.customize.model_copy(update={"hostname": hostname})
+    off = {} if proofs else without(tiny, "boot_test", "scan", "signing")
+    return tiny.model_copy(update={"customize": customize, **off})
+
+
+def without(recipe: Recipe, *parts: str) -> dict[str, Any]:
+    """These parts of a recipe, switched off."""
+    return {part: getattr(recipe, part).model_copy(update={"enabled": False}) for part in parts}
 
 
 @contextmanager
@@ -163,7 +165,7 @@ def _template(folder: Path, disk: Path, seed: Path, key: Path, hostname: str, pr
         "memory": 256,
         "output_directory": str(folder / "output"),
         "qemuargs": [
-            ["-cpu", "host" if probe == "kvm" else "max,la57=off"],
+            ["-cpu", accelerator.Accelerator(probe, None, "").qemu_args[-1]],
             ["-drive", f"file={folder / 'output' / 'packer-qemu'},if=virtio,format=qcow2"],
             ["-drive", f"file={seed},if=virtio,format=raw,readonly=on"],
         ],

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.packer import without
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.build import build
 from pipeline.engine.options import BuildOptions
@@ -61,14 +62,16 @@ class Rebuilds:
                     shutil.rmtree(self.home.root, ignore_errors=True)
                 Keyring(self.home).signer(recipe.signing.key)
             case "property":
-                recipe = _with(recipe, properties={**recipe.properties, "benchmark_round": str(before)})
+                properties = {**recipe.properties, "benchmark_round": str(before)}
+                recipe = recipe.model_copy(update={"properties": properties})
             case "key":
                 Keyring(self.home).rotate(recipe.signing.key)
             case "command":
-                changed = {**recipe.model_dump()["customize"], "commands": [f": {before}"]}
-                recipe = _with(recipe, customize=changed)
+                customize = recipe.customize.model_copy(update={"commands": (f": {before}",)})
+                recipe = recipe.model_copy(update={"customize": customize})
             case "ten":
-                recipes = [_bare(recipe, f"{self.name}-{number}") for number in range(10)]
+                bare = without(recipe, *PROOFS)
+                recipes = [recipe.model_copy(update={"name": f"{self.name}-{each}", **bare}) for each in range(10)]
                 self._built(recipes)
                 self._note(kind, lambda: self._built(recipes))
                 return
@@ -119,15 +122,6 @@ def _path(steps: Sequence[StepResult]) -> float:
     """Seconds along the longest way through a build's steps: records side by side, the signature last."""
     after = [step.seconds for step in steps if step.stage == Stage.RECORD and step.name != "sign"]
     return sum(step.seconds for step in steps if step.stage != Stage.RECORD or step.name == "sign") + max(after)
-
-
-def _with(recipe: Recipe, **changes: Any) -> Recipe:
-    return Recipe.model_validate({**recipe.model_dump(), **changes})
-
-
-def _bare(recipe: Recipe, name: str) -> Recipe:
-    data = recipe.model_dump()
-    return _with(recipe, name=name, **{part: {**data[part], "enabled": False} for part in PROOFS})
 
 
 def main() -> None:
