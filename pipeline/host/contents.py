@@ -32,21 +32,31 @@ _LISTENERS: Mapping[str, tuple[tuple[str, ...], str, int]] = {
 }
 
 
-def facts(system: GuestSystem, scratch: Path) -> dict[str, Any]:
-    """Everything found, as JSON data; nothing for systems other than Linux.
+def facts(system: GuestSystem) -> dict[str, Any]:
+    """What is set up, as JSON data; nothing for systems other than Linux.
 
     ``services`` (name → enabled, masked), ``ports`` (``tcp 22`` → who listens), ``users`` (name → ids, shell, password,
-    groups), ``files`` (``packed``). ``scratch`` is a private folder.
+    groups).
     """
     if system.identity.type != "linux":
         return {}
     services = _services(system)
-    found: dict[str, Any] = {"services": services, "ports": _ports(system, services), "users": _users(system)}
+    return {"services": services, "ports": _ports(system, services), "users": _users(system)}
+
+
+def files(system: GuestSystem, scratch: Path) -> str | None:
+    """Every file of a Linux system and what identifies it, packed. Reads them all: ``scratch`` is a private folder.
+
+    ``None`` where that cannot be told, and for other systems.
+    """
+    if system.identity.type != "linux":
+        return None
     try:
-        found["files"] = pack({node.path: _identity(node) for node in _nodes(system, scratch)})
+        nodes = manifest.nodes(system.handle, scratch, attributes=False)
     except RuntimeError as error:  # a file system that cannot be read whole is no reason to throw the image away
         system.log.write(f"the files cannot be listed: {error}\n".encode())
-    return found
+        return None
+    return pack({node.path: identity(node) for node in nodes if node.kind != "folder"})
 
 
 def pack(files: Mapping[str, str]) -> str:
@@ -62,13 +72,7 @@ def unpack(text: str) -> dict[str, str]:
     return found
 
 
-def _nodes(system: GuestSystem, scratch: Path) -> Iterator[Node]:
-    for node in manifest.nodes(system.handle, scratch, attributes=False):
-        if node.kind != "folder":
-            yield node
-
-
-def _identity(node: Node) -> str:
+def identity(node: Node) -> str:
     """Short text that is another one when the content, mode or owner is."""
     return hashlib.sha256(repr((node.kind, node.mode, node.owner, node.group, node.content)).encode()).hexdigest()[:12]
 

@@ -40,9 +40,13 @@ def write(target: Path, label: str, files: Mapping[str, bytes | Path]) -> None:
         iso.close()
 
 
-def nocloud_seed(target: Path, *, metadata: Mapping[str, Any], user_data: bytes) -> None:
+def nocloud_seed(
+    target: Path, *, metadata: Mapping[str, Any], user_data: bytes, vendor_data: bytes | None = None
+) -> None:
     """Write a NoCloud seed. Its meta-data is JSON, which cloud-init reads as YAML and cirros reads at all."""
     files = {"meta-data": json.dumps(dict(metadata), indent=1).encode(), "user-data": user_data}
+    if vendor_data is not None:
+        files["vendor-data"] = vendor_data
     write(target, "cidata", files)
 
 

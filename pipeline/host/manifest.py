@@ -109,14 +109,15 @@ def _collect(pipe: Path, found: list[Node]) -> None:
     with pipe.open("rb") as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
-                found.extend(_node(archive, member) for member in archive)
+                found.extend(node(member, _digest(archive, member)) for member in archive)
         except tarfile.TarError:
             pass  # cut off: the appliance says why
         while stream.read(1 << 20):
             pass  # lest the writer waits for ever
 
 
-def _node(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Node:
+def node(member: tarfile.TarInfo, digest: str = "") -> Node:
+    """What a member of a tar archive tells; ``digest`` is the SHA-256 of the bytes, if it is a file."""
     attributes = ((name, value) for name, value in member.pax_headers.items() if name.startswith(_XATTR))
     return Node(
         path="/" + member.name.removeprefix("./").strip("/"),
@@ -124,17 +125,19 @@ def _node(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Node:
         mode=member.mode,
         owner=member.uid,
         group=member.gid,
-        content=_content(archive, member),
+        content=_content(member) or digest,
         xattrs=tuple(sorted((name.removeprefix(_XATTR), value) for name, value in attributes)),
         time=int(member.mtime),
     )
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+def _content(member: tarfile.TarInfo) -> str:
     if member.issym() or member.islnk():
         return member.linkname
-    if member.isdev():
-        return f"{member.devmajor}:{member.devminor}"
+    return f"{member.devmajor}:{member.devminor}" if member.isdev() else ""
+
+
+def _digest(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     opened = archive.extractfile(member) if member.isfile() else None
     if opened is None:
         return ""

@@ -37,7 +37,7 @@ class Inventory:
         offline = build.facts.get("offline", {})
         inspection = offline.get("inspection", {})
         found = offline.get("contents", {})
-        packed = found.get("files")
+        packed = build.facts.get("scan", {}).get("files") or found.get("files")
         told = {
             "packages": inspection.get("packages"),
             "kernels": inspection.get("kernels"),

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import kernel, scrub, software
+from pipeline.host import contents, kernel, manifest, scrub, software
 from pipeline.host.appliance import Appliance
 from pipeline.recipes.kickstart import KickstartInstall
 from pipeline.recipes.model import Recipe
@@ -30,8 +30,8 @@ _SHOWN = 40
 class Scan:
     """Reads one product, which holds the same disk as all others.
 
-    Its facts: ``report`` (what was looked at and what was allowed) and ``packages`` (the installed software, from the
-    same reading). Findings that the recipe does not allow end the build.
+    Its facts: ``report`` (what was looked at and what was allowed), ``packages`` (the installed software) and ``files``
+    (what identifies each, packed), all from one reading. Findings that the recipe does not allow end the build.
     """
 
     name = "scan"
@@ -53,7 +53,11 @@ class Scan:
     def sources(self) -> Sequence[Path]:
         """The rules and everything that applies them."""
         folder = Path(str(scan.__file__)).parent
-        return [*sorted(folder.glob("*.py")), *sorted(folder.glob("*.yaml")), Path(software.__file__)]
+        return [
+            *sorted(folder.glob("*.py")),
+            *sorted(folder.glob("*.yaml")),
+            *(Path(str(module.__file__)) for module in (contents, manifest, software)),
+        ]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Scan; raise ``PipelineError`` with every finding that is not allowed."""
@@ -79,6 +83,7 @@ class Scan:
         return {
             "report": report.as_data(),
             "packages": [dataclasses.asdict(package) for package in examined.packages],
+            "files": contents.pack(examined.files) if examined.files else None,
         }
 
 

@@ -69,7 +69,7 @@ def test_from_the_network_to_a_booted_product(tiny_disk: Path, tmp_path: Path) -
     process.run(["qemu-img", "create", "-q", "-f", "qcow2", *names], cwd=changed.parent)
     facts = Offline().run(context_for(recipe, tmp_path / "offline", changed))
     assert facts["sealed"] is False
-    assert facts["scrub"]["/dev/sda1"] == "zerofree"
+    assert "free extents" in facts["scrub"]["/dev/sda1"]
     assert set(facts["scrub"]) == {"/dev/sda1", "/dev/sda2"}
     assert facts["inspection"]["distro"] == "cirros"
     assert "sysprep" not in facts

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import nothing
-from pipeline.host import contents, process
+from pipeline.host import process
 from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem, mount_all
 from pipeline.recipes.guest import SysprepOperation as Op
@@ -134,9 +134,7 @@ def test_what_the_image_is_set_up_to_do_is_told(finished: tuple[dict[str, Any], 
     assert found["users"]["root"].startswith("0:0, ")
     assert "network" in " ".join(found["services"]) and "sshd" not in found["services"]
     assert found["ports"] == {}
-    files = contents.unpack(found["files"])
-    assert {"/etc/motd", "/etc/passwd", "/boot/vmlinuz"} <= set(files)
-    assert "/etc" not in files and "/var/log/built.log" not in files
+    assert "files" not in found  # the scan reads them all anyway
 
 
 def test_doing_it_again_gives_the_same_bytes(

@@ -72,4 +72,4 @@ def test_deleted_files_leave_nothing_on_any_file_system(tmp_path: Path) -> None:
                 handle.umount("/")
     assert {f"{kind}-dead" for kind in [*SIZES, "swap"]} <= set(before)  # there was something to scrub
     assert canaries(disk) == {key: value for key, value in before.items() if key.endswith("-live")}
-    assert methods["/dev/sda1"] == "zerofree" and "free extents" in methods["/dev/sda2"]
+    assert "free extents" in methods["/dev/sda1"] and "free extents" in methods["/dev/sda2"]

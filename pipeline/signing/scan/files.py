@@ -40,6 +40,11 @@ class FileScan:
         self._hash.update(block)
         self._content.feed(block)
 
+    @property
+    def sha256(self) -> str:
+        """The digest of what was fed."""
+        return self._hash.hexdigest()
+
     def finish(self) -> list[Finding]:
         """Everything found, once the file has ended. ``hits`` then has what its content matched."""
         self._content.finish()
@@ -62,11 +67,11 @@ class FileScan:
         for rule in paths.matching(self.inside):
             detail = rule.condition(head)
             if detail:
-                yield Finding(self.path, rule.name, detail, rule.fix, self._hash.hexdigest())
+                yield Finding(self.path, rule.name, detail, rule.fix, self.sha256)
         strange = paths.unexpected_keys(self.inside, head, self._expected_keys)
         if strange:
             fix = "name them in the recipe (customize.ssh_keys), or remove them"
-            yield Finding(self.path, paths.AUTHORIZED_KEYS, strange, fix, self._hash.hexdigest())
+            yield Finding(self.path, paths.AUTHORIZED_KEYS, strange, fix, self.sha256)
 
 
 class _Content:

@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
+from pipeline.host import contents, manifest
 from pipeline.host.software import Package
 from pipeline.signing.scan import registry
 from pipeline.signing.scan.files import FileScan
@@ -40,7 +41,11 @@ _NO_FILES = ("swap", "", "unknown", "crypto_LUKS")
 
 @dataclass
 class Walked:
-    """What was seen on the way through all files. ``known`` are digests of everything their contents matched."""
+    """What was seen on the way through all files.
+
+    ``known`` are digests of everything their contents matched; ``listed`` tells each file of a Linux system by what
+    identifies it (``contents.identity``).
+    """
 
     findings: list[Finding] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
@@ -49,6 +54,7 @@ class Walked:
     filesystems: list[str] = field(default_factory=list)
     not_covered: list[str] = field(default_factory=list)
     programs: list[Package] = field(default_factory=list)
+    listed: dict[str, str] = field(default_factory=dict)
 
 
 class KeptFiles:
@@ -102,7 +108,7 @@ def walk(
         for place in sorted(places, key=len):
             if _mount(handle, places[place], place, seen):
                 mounted.add(places[place])
-        walker.read(handle, "")
+        walker.read(handle, "", listing=handle.inspect_get_type(root) == "linux")
         handle.umount_all()
     for device, kind in sorted(systems.items()):
         if device not in mounted and kind not in _NO_FILES and _mount(handle, device, "/", seen):
@@ -143,7 +149,7 @@ class _Walker:
         self.expected_keys = expected_keys
         self.progress = progress
 
-    def read(self, handle: Any, prefix: str) -> None:
+    def read(self, handle: Any, prefix: str, *, listing: bool = False) -> None:
         """Scan everything that is mounted."""
         hives = registry.read(handle, prefix)
         self.seen.findings += hives.findings
@@ -151,12 +157,14 @@ class _Walker:
         self.seen.not_covered += hives.not_covered
         with _tar_of(handle) as stream, tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as archive:
             for member in archive:
-                if member.isfile():
-                    self._file(archive, member, prefix)
+                content = self._file(archive, member, prefix) if member.isfile() else ""
+                if listing and not member.isdir():
+                    node = manifest.node(member, content)
+                    self.seen.listed[node.path] = contents.identity(node)
                 # In a stream, tarfile would keep every header it has read.
                 archive.members = []  # type: ignore[attr-defined]
 
-    def _file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, prefix: str) -> None:
+    def _file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, prefix: str) -> str:
         inside = "/" + member.name.removeprefix("./").lstrip("/")
         path = inside.encode(errors="surrogateescape").decode(errors="replace")
         scan = FileScan(path, self.needles, self.expected_keys, file_system=prefix)
@@ -171,6 +179,7 @@ class _Walker:
         self.seen.files += 1
         self.seen.bytes += member.size
         self.progress.advance(self.seen.files, None, "files")
+        return scan.sha256
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ that lay packed, or in pieces with the secret across two of them; passwords in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,11 @@ GENERAL_LIMITS = (
 
 @dataclass(frozen=True)
 class Examined:
-    """The report, and the software that the same reading found."""
+    """The report, and the software and the files (path → what identifies it) that the same reading found."""
 
     report: Report
     packages: Sequence[Package]
+    files: Mapping[str, str]
 
 
 def examine(
@@ -71,7 +72,7 @@ def examine(
         filesystems=walked.filesystems,
         not_covered=[*walked.not_covered, *GENERAL_LIMITS],
     )
-    return Examined(report, [*installed(kept), *walked.programs])
+    return Examined(report, [*installed(kept), *walked.programs], walked.listed)
 
 
 def _decoded(image: Path, disk_format: str, scratch: Path) -> Path:

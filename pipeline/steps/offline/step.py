@@ -21,9 +21,9 @@ _PACKAGES_LAST = 20 * 3600.0
 class Offline:
     """Changes the installed disk into the one that products are made from.
 
-    Its facts: ``inspection`` (what the system is), ``contents`` (its files, services, ports, users), ``properties``
-    (image properties that proves), ``sysprep`` (files changed by operation), ``keys`` (installed), ``relabel`` (by
-    SELinux, at the first start), ``scrub`` (file system → method), ``sealed``.
+    Its facts: ``inspection`` (what the system is), ``contents`` (its services, ports, users; its files, too, unless the
+    scan reads them), ``properties`` (image properties that proves), ``sysprep`` (files changed by operation), ``keys``
+    (installed), ``relabel`` (by SELinux, at the first start), ``scrub`` (file system → method), ``sealed``.
     """
 
     name = "offline"
@@ -40,6 +40,7 @@ class Offline:
             "sysprep": recipe.sysprep.model_dump(mode="json"),
             "admin_user": recipe.os.admin_user,
             "name": recipe.name,
+            "files": not recipe.scan.enabled,
             "appliance": kernel.newest().version,
         }
 
@@ -80,7 +81,9 @@ class Offline:
             facts["keys"] = accounts.install_keys(system, recipe)
             facts["relabel"] = selinux.relabel_at_start(system)
             facts["inspection"] = inspection.facts(system)
-            facts["contents"] = contents.facts(system, context.folder)
+            facts["contents"] = contents.facts(system)
+            if not recipe.scan.enabled:
+                facts["contents"]["files"] = contents.files(system, context.folder)
             archive = seal.take_out(system, context.folder) if seal.is_due(recipe) else None
             if archive is None and recipe.sysprep.scrub:
                 progress.say("scrubbing free space")

@@ -26,6 +26,8 @@ def test_a_nocloud_seed_is_what_cloud_init_and_cirros_look_for(tmp_path: Path) -
     assert json.loads(found["meta-data"]) == {"instance-id": "i-1"}
     assert found["user-data"] == b"#!/bin/sh\n"
     assert "vendor-data" not in found
+    iso.nocloud_seed(seed, metadata={"instance-id": "i-1"}, user_data=b"", vendor_data=b"#cloud-config\n")
+    assert iso.read(seed, ["vendor-data"])["vendor-data"] == b"#cloud-config\n"
 
 
 def test_a_config_drive_has_its_folders(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pipeline.base.errors import PipelineError
@@ -10,11 +12,25 @@ from pipeline.host import scrub
 GONE = "debug: /dev/sda2: No such file or directory\nfatal error -- couldn't initialize XFS library"
 
 
-class Appliance:
-    """Two devices, the first of which is not there for the first ``gone`` attempts."""
+LISTED = """Group 0: (Blocks 0-99) csum 0x1 [ITABLE_ZEROED]
+  Free blocks: 10-19, 30
+Group 1: (Blocks 100-199) [INODE_UNINIT]
+  Free blocks: 100-599
+  Free inodes: 1-8
+"""
+FIELDS = {"Filesystem features": "has_journal extent", "Free blocks": "511", "Block size": "4096"}
 
-    def __init__(self, gone: int, said: str = GONE) -> None:
+
+class Appliance:
+    """Two devices, the first of which is not there for the first ``gone`` attempts.
+
+    The first has what ``fields`` and ``listed`` say, as tune2fs and dumpe2fs would.
+    """
+
+    def __init__(self, gone: int, said: str = GONE, fields: dict[str, str] = FIELDS, listed: str = "") -> None:
         self.gone, self.said, self.scrubbed = gone, said, 0
+        self.fields, self.listed = fields, listed
+        self.written: list[tuple[int, int]] = []
 
     def list_filesystems(self) -> dict[str, str]:
         return {"/dev/sda1": "ext4", "/dev/sda2": "btrfs"}
@@ -22,6 +38,19 @@ class Appliance:
     def sync(self) -> None: ...
 
     def drop_caches(self, what: int) -> None: ...
+
+    def tune2fs_l(self, device: str) -> dict[str, str]:
+        return self.fields
+
+    def debug(self, name: str, words: list[str]) -> str:
+        pieces = re.findall(r"blkdiscard -z -o (\d+) -l (\d+) \S+a1", words[0])
+        self.written += [(int(at), int(length)) for at, length in pieces]
+        return self.listed if "dumpe2fs" in words[0] else ""
+
+    def pwrite_device(self, device: str, data: bytes, at: int) -> int:
+        assert not any(data)
+        self.written.append((at, len(data)))
+        return len(data)
 
     def zerofree(self, device: str) -> None:
         if self.gone:
@@ -52,3 +81,20 @@ def test_other_failures_are_not_repeated() -> None:
     with pytest.raises(RuntimeError, match="has errors"):
         scrub.scrub(appliance)
     assert appliance.scrubbed == 0 and appliance.gone == 0
+
+
+def test_free_extents_are_overwritten_without_being_read() -> None:
+    appliance = Appliance(0, listed=LISTED)
+    assert scrub.scrub(appliance)["/dev/sda1"] == "3 free extents"
+    assert sorted(appliance.written) == [(10 * 4096, 10 * 4096), (30 * 4096, 4096), (100 * 4096, 500 * 4096)]
+    assert not appliance.scrubbed
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("Free blocks", "512"), ("Free blocks", "31"), ("Filesystem features", "has_journal needs_recovery extent")],
+)
+def test_a_list_that_is_not_what_the_superblock_counts_is_not_believed(field: str, value: str) -> None:
+    appliance = Appliance(0, fields={**FIELDS, field: value}, listed=LISTED)
+    assert scrub.scrub(appliance)["/dev/sda1"] == "zerofree"
+    assert appliance.scrubbed == 1 and not appliance.written

@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.result import BuildResult, ProductResult
+from pipeline.host import contents
 from pipeline.publishing import inventory
 from pipeline.publishing.difference import compare
 from pipeline.publishing.gates import tripped
@@ -28,6 +31,17 @@ def reasons(made: BuildResult, before: int | None, packages: dict[str, str] | No
     if packages is not None:
         difference = compare(Inventory(packages=packages, known=("packages",)), Inventory.of(made))
     return list(tripped(Gates(**limits), made, made.products[0].size, before, difference))
+
+
+@pytest.mark.parametrize("where", ["scan", "offline"])
+def test_files_are_known_from_whoever_read_them(where: str) -> None:
+    packed = contents.pack({"/etc/motd": "0123"})
+    facts: dict[str, Any] = {"scan": {"files": packed}, "offline": {}}
+    if where == "offline":
+        facts = {"offline": {"contents": {"files": packed}}}
+    found = Inventory.of(build(**facts))
+    assert found.files == {"/etc/motd": "0123"} and "files" in found.known
+    assert "files" not in Inventory.of(build(offline={}, scan={"files": None})).known
 
 
 def test_an_image_within_its_limits_is_let_through() -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.progress import nothing
+from pipeline.host import contents
 from pipeline.recipes.model import Recipe
 from pipeline.signing.scan import scan as scanning
 from pipeline.signing.scan.findings import Finding, Report
@@ -62,7 +63,7 @@ def scanned(
 
     def examine(*words: Any, **options: Any) -> scanning.Examined:
         given.update(options)
-        return scanning.Examined(Report(findings, [], 1, 1, 1, [], ["a limit"]), [])
+        return scanning.Examined(Report(findings, [], 1, 1, 1, [], ["a limit"]), [], {"/etc/motd": "0123"})
 
     monkeypatch.setattr(scanning, "examine", examine)
     with (tmp_path / "log").open("wb") as log:
@@ -90,6 +91,7 @@ def test_what_the_recipe_was_given_is_looked_for(home: Home, tmp_path: Path, mon
     # What is too short is not looked for, and the report says so.
     assert found["facts"]["report"]["not_covered"] == ["the secret rhsm-user: too short to tell from chance", "a limit"]
     assert "hunter2" not in json.dumps(found["facts"])
+    assert contents.unpack(found["facts"]["files"]) == {"/etc/motd": "0123"}
 
 
 @pytest.mark.usefixtures("secrets")
