@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
+import sys
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +18,20 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.base.owner import Owner
 from pipeline.engine.build import build
+from pipeline.engine.events import Event, StepSaid
 from pipeline.engine.options import BuildOptions
-from pipeline.host import iso
+from pipeline.engine.result import BuildResult
+from pipeline.host import iso, process
 from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem
 from pipeline.host.stall import Policy
 from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.model import Disk, Recipe
+from pipeline.recipes.model import Recipe
 from pipeline.recipes.source import with_source
 from pipeline.recipes.windows import WindowsInstall, WindowsRelease
 from pipeline.steps.windows import check, lint, run
 from pipeline.steps.windows.step import InstallWindows
+from tests.environments.daemon import free_port
 from tests.environments.windows import media
 from tests.guest.conftest import context_for
 
@@ -62,17 +69,46 @@ UEFI = {
 }
 
 
+# A recipe of one's own: that of the release, as small as its stand-in. The kernel of that one, made for clouds, has no
+# AHCI: on a q35 it would not see its media.
+OWN = """extends: {name}
+disk: {{size: 1GiB}}
+install: {{memory: 2GiB, timeout: 40m}}
+boot_test: {{memory: 1GiB, timeout: 15m}}
+properties: {{hw_machine_type: pc}}
+"""
+
+
 @dataclass
 class Bench:
-    """Media and companions for one recipe."""
+    """Media and companions for one recipe, in a folder that is laid out as a checkout is."""
 
     recipe: Recipe
     home: Home
     folder: Path
+    media: Path
 
-    def changed(self, **changes: Any) -> Recipe:
-        install = self.recipe.install.model_copy(update=changes)
-        return self.recipe.model_copy(update={"install": install})
+    @classmethod
+    def make(
+        cls, folder: Path, name: str, *, starts: bool = True, without: tuple[str, ...] = (), extra: tuple[str, ...] = ()
+    ) -> Bench:
+        """``starts=False`` saves the time for media that no guest is to be started from."""
+        home = Home(folder / "home", folder / "home" / "cache")
+        (home.root / "media").mkdir(parents=True)
+        media.drivers_iso(home.root / "media" / "virtio-win.iso", CODES[name], without=without)
+        (home.root / "media" / "CloudbaseInitSetup_x64.msi").write_bytes(media.MSI)
+        iso_file, making = folder / f"{name}.iso", folder / "making"
+        if starts:
+            media.windows_iso(iso_file, making, RELEASES[name], extra=extra)
+        else:
+            making.mkdir()
+            wim = media.install_wim(making / "install.wim", making, RELEASES[name])
+            media.without_loader(iso_file, wim, entry=True)
+        recipes = folder / "recipes"
+        shutil.copytree(CHECKOUT / "recipes", recipes)
+        (recipes / f"own-{name}.yaml").write_text(OWN.format(name=name))
+        (recipe,) = RecipeFolder(recipes).load(f"own-{name}")
+        return cls(with_source(recipe, iso_file), home, folder, iso_file)
 
     def run(self, recipe: Recipe, patience: float = 600) -> dict[str, Any]:
         place = self.folder / f"run-{len(list(self.folder.iterdir()))}"
@@ -83,6 +119,69 @@ class Bench:
         finally:
             assert guests_of(place) == []
 
+    def inv(self, *words: str) -> str:
+        """What ``./inv`` says in this checkout."""
+        code = self.folder / "pipeline"
+        if not code.exists():
+            shutil.copytree(CHECKOUT / "pipeline", code, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(CHECKOUT / "requirements", self.folder / "requirements")
+            for name in ("tasks.py", "pyproject.toml"):
+                shutil.copy(CHECKOUT / name, self.folder)
+        environment = {"PYTHONPATH": str(self.folder), "PIPELINE_HOME": str(self.home.root), "HOME": str(self.folder)}
+        command = [sys.executable, "-m", "pipeline.face", *words]
+        return process.run(command, cwd=self.folder, env=environment, timeout=900).stdout
+
+    def openstack(self, *words: str) -> str:
+        """What the OpenStack client says of the bundled cloud."""
+        command = [sys.executable, "-m", "openstackclient.shell", "--os-cloud", "bundled", *words]
+        environment = {"OS_CLIENT_CONFIG_FILE": str(self.home.root / "clouds.yaml"), "HOME": str(self.folder)}
+        return process.run(command, cwd=self.folder, env=environment, timeout=120).stdout
+
+
+@dataclass
+class Told:
+    """A monitor that keeps what the steps say."""
+
+    said: Counter[str] = field(default_factory=Counter)
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, StepSaid):
+            self.said[event.text] += 1
+
+    def tick(self) -> None:
+        """It has no clock."""
+
+    def close(self) -> None:
+        """It has no terminal."""
+
+
+@dataclass(frozen=True)
+class Built:
+    bench: Bench
+    result: BuildResult
+    told: Told
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Built]:
+    """Builds an image of a release, once."""
+
+    @functools.cache
+    def make(name: str) -> Built:
+        ready, told = Bench.make(tmp_path_factory.mktemp(name), name), Told()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PIPELINE_HOME", str(ready.home.root))
+            (result,) = build([ready.recipe], BuildOptions(home=ready.home, monitors=(told,)))
+        return Built(ready, result, told)
+
+    return make
+
+
+def wanted_of(name: str) -> dict[str, str]:
+    """The properties that the image of a release has."""
+    machine = BIOS if name == "windows-2012-r2" else UEFI
+    return {**COMMON, **machine, "os_version": RELEASES[name].year, "hw_machine_type": "pc"}
+
 
 def guests_of(folder: Path) -> list[str]:
     """The running guests that this process started."""
@@ -92,32 +191,9 @@ def guests_of(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
-    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PIPELINE_CACHE", raising=False)
-
-    def make(name: str, *, starts: bool = True, without: tuple[str, ...] = (), extra: tuple[str, ...] = ()) -> Bench:
-        """``starts=False`` saves the time for media that no guest is to be started from."""
-        home = Home.default()
-        (home.root / "media").mkdir(parents=True)
-        media.drivers_iso(home.root / "media" / "virtio-win.iso", CODES[name], without=without)
-        (home.root / "media" / "CloudbaseInitSetup_x64.msi").write_bytes(media.MSI)
-        (recipe,) = RecipeFolder(CHECKOUT / "recipes").load(name)
-        iso_file, making = tmp_path / f"{name}.iso", tmp_path / "making"
-        if starts:
-            media.windows_iso(iso_file, making, RELEASES[name], extra=extra)
-        else:
-            making.mkdir()
-            wim = media.install_wim(making / "install.wim", making, RELEASES[name])
-            media.without_loader(iso_file, wim, entry=True)
-        boot_test = recipe.boot_test.model_copy(update={"memory": 1 << 30, "timeout": 900})
-        # The stand-in's kernel, made for clouds, has no AHCI: it would not see its media on a q35.
-        properties = {**recipe.properties, "hw_machine_type": "pc"}
-        changes = {"disk": Disk.model_validate({"size": "1GiB"}), "boot_test": boot_test, "properties": properties}
-        small = recipe.model_copy(update=changes)
-        return Bench(with_source(small, iso_file), home, tmp_path)
-
-    return make
+def bench(tmp_path: Path) -> Callable[..., Bench]:
+    """The media of a release, in the test's own home."""
+    return functools.partial(Bench.make, tmp_path)
 
 
 def wim_of(ready: Bench) -> Path:
@@ -129,36 +205,72 @@ def wim_of(ready: Bench) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["windows-2012-r2", "windows-2022"])
-def test_the_whole_way_to_a_signed_image(bench: Callable[..., Bench], name: str) -> None:
+@pytest.mark.parametrize("name", list(RELEASES))
+def test_the_whole_way_to_a_signed_image(built: Callable[[str], Built], name: str) -> None:
     """BIOS with virtio-blk, UEFI with virtio-scsi: the prompt, restarts, sysprep, the proof, a guest, a signature."""
-    ready = bench(name)
-    (result,) = build([ready.recipe], BuildOptions(home=ready.home))
+    ready, result, said = built(name).bench, built(name).result, built(name).told.said
     assert result.error is None, result.error
     facts = result.facts["install"]
     assert facts["image_state"] == check.GENERALIZED
     assert facts["build"] == str(RELEASES[name].build)
     assert facts["edition"] == ready.recipe.install.edition  # type: ignore[union-attr]
-    bios = name == "windows-2012-r2"
-    wanted = {**COMMON, **(BIOS if bios else UEFI), "os_version": RELEASES[name].year, "hw_machine_type": "pc"}
-    assert {key: result.properties.get(key) for key in wanted} == wanted
+    assert {key: result.properties.get(key) for key in wanted_of(name)} == wanted_of(name)
     (booted,) = result.facts["boot_test"]["firmware"].values()
     assert booted["powered_off"]
     (product,) = result.products
     assert product.signature
-    bill = json.loads(result.documents["cdx.json"].read_text())
-    programs = {each["name"]: each["version"] for each in bill["components"]}
-    assert {"QEMU guest agent", "Cloudbase-Init 1.1.6"} <= set(programs)
-    appliance = Appliance("tcg", ready.home.cache / "appliance", ready.folder, (ready.folder / "log").open("wb"))
-    with appliance.launched([Drive(product.path, "qcow2", read_only=True)]) as handle:
-        system = GuestSystem.open(handle, appliance.log)
-        conf = "/Program Files/Cloudbase Solutions/Cloudbase-Init/conf"
-        said = system.read(f"{conf}/cloudbase-init-unattend.conf")
-        assert "allow_reboot=false\r\n" in said and "NetworkConfigPlugin" not in said
-        assert "username=Administrator" in system.read(f"{conf}/cloudbase-init.conf")
-        assert "logging_serial_port_settings=COM1" in system.read(f"{conf}/cloudbase-init.conf")
-        assert "sc config cloudbase-init start= auto" in system.read("/Windows/Setup/Scripts/SetupComplete.cmd")
-        assert "AdministratorPassword" not in system.read("/Windows/Panther/unattend.xml")
+    bill = json.loads(result.documents["qcow2.cdx.json"].read_text())
+    assert {(each["name"], each["version"]) for each in bill["components"]} == {
+        ("QEMU guest agent", "107.0.1"),
+        ("Cloudbase-Init 1.1.6", "1.1.6.0"),
+    }
+    done = {text: count for text, count in said.items() if text.startswith("inside Windows: phase")}
+    assert any("sysprep" in text for text in done)
+    assert set(done.values()) == {1}, "what is done inside is told once"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["windows-2012-r2", "windows-2022"])
+def test_cloudbase_init_is_configured_in_the_finished_image(built: Callable[[str], Built], name: str) -> None:
+    ready, result = built(name).bench, built(name).result
+    disk = Drive(result.product("qcow2").path, "qcow2", read_only=True)
+    with (ready.folder / "log").open("wb") as log:
+        appliance = Appliance("tcg", ready.home.cache / "appliance", ready.folder, log)
+        with appliance.launched([disk]) as handle:
+            system = GuestSystem.open(handle, log)
+            conf = "/Program Files/Cloudbase Solutions/Cloudbase-Init/conf"
+            early, later = (system.read(f"{conf}/cloudbase-init{each}.conf") for each in ("-unattend", ""))
+            started = system.read("/Windows/Setup/Scripts/SetupComplete.cmd")
+            answers = system.read("/Windows/Panther/unattend.xml")
+    assert "allow_reboot=false\r\n" in early and "NetworkConfigPlugin" not in early
+    assert "username=Administrator\r\n" in later and "NetworkConfigPlugin" in later
+    assert all("logging_serial_port_settings=COM1,115200,N,8\r\n" in each for each in (early, later))
+    assert all("services.configdrive.ConfigDriveService," in each for each in (early, later))
+    assert "sc config cloudbase-init start= auto" in started
+    assert "cloudbase-init-unattend.conf" in answers and "AdministratorPassword" not in answers
+
+
+@pytest.mark.long
+@pytest.mark.server
+def test_it_is_published_as_a_user_does(built: Callable[[str], Built]) -> None:
+    """``./inv publish`` with ``--source``, to the bundled service, and what the OpenStack client says of it there."""
+    name, ready, result = "own-windows-2022", built("windows-2022").bench, built("windows-2022").result
+    assert result.error is None, result.error
+    ready.home.service.mkdir(parents=True)
+    (ready.home.service / "settings.yaml").write_text(f"listen: 127.0.0.1:{free_port()}\n")
+    try:
+        assert "nothing to do" in ready.inv("plan", name, "--source", str(ready.media))
+        told = ready.inv("publish", name, "--source", str(ready.media), "--ci")
+        assert name in told
+        shown = json.loads(ready.openstack("image", "show", name, "-f", "json"))
+    finally:
+        ready.inv("service.stop", "--now")
+    product = result.product("qcow2")
+    about = {key: shown[key] for key in ("status", "disk_format", "size", "min_disk", "min_ram")}
+    assert about == {"status": "active", "disk_format": "qcow2", "size": product.size, "min_disk": 40, "min_ram": 2048}
+    assert {"golden", "windows"} <= set(shown["tags"])
+    wanted = {**wanted_of("windows-2022"), **product.signature, "os_hash_value": product.digests["sha512"]}
+    assert {key: shown["properties"].get(key) for key in wanted} == wanted
 
 
 @pytest.mark.long
@@ -259,6 +371,9 @@ def test_missing_drivers_are_told_before_any_guest(bench: Callable[..., Bench]) 
 def test_missing_companions_are_named_with_their_place(bench: Callable[..., Bench]) -> None:
     ready = bench("windows-2022", starts=False)
     (ready.home.root / "media" / "virtio-win.iso").unlink()
-    with pytest.raises(PipelineError, match=r"virtio-win\.iso is missing: https://fedorapeople") as caught:
+    with pytest.raises(PipelineError, match=r"^virtio-win\.iso is missing: https://fedorapeople") as caught:
         InstallWindows().inputs(ready.recipe)
-    assert str(ready.home.root / "media") in str(caught.value.hint)
+    assert caught.value.hint == f"put it into {ready.home.root / 'media'}"
+    (ready.home.root / "media" / "CloudbaseInitSetup_x64.msi").unlink()
+    with pytest.raises(PipelineError, match=r"virtio-win\.iso is missing.*; CloudbaseInitSetup_x64\.msi is missing"):
+        InstallWindows().inputs(ready.recipe)
