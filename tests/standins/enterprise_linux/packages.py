@@ -68,6 +68,22 @@ def real_name(name: str, major: int) -> str:
     return "redhat-release-server" if name == "release" else "coreutils" if name == "busybox" else name
 
 
+def small_system(files: Files) -> None:
+    """Folders, accounts and busybox, in the layout of release 9; it has no kernel, and nothing starts in it."""
+    _filesystem(files, 9)
+    _setup(files)
+    _busybox(files)
+    rpm_configuration(files)
+
+
+def starting(files: Files, kernel: Kernel) -> None:
+    """What a system with a merged /usr starts and applies its seed by: kernel, initramfs, scripts of the tiny guest."""
+    _kernel(files, kernel)
+    _initscripts(files, 9, kernel)
+    _util_linux(files)
+    _cloud_init(files, 7)
+
+
 def _filesystem(files: Files, major: int) -> None:
     for path in (
         "/boot /dev /etc/sysconfig/network-scripts /etc/udev/rules.d /etc/yum.repos.d /home /mnt /proc /run /sys "
