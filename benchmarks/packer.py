@@ -240,6 +240,7 @@ class Figures:
         """Medians, side by side."""
         version = subprocess.run(["packer", "version"], capture_output=True, text=True, check=False).stdout.split()[1]
         kinds = next((list(measured[0]) for measured in self.known.values() if measured), [])
+        packers = self.known["packer"]
         rows = [
             f"| {kind} | {' | '.join(_median(self.known[column], kind) for column in COLUMNS)} | {self._ratio(kind)} |"
             for kind in kinds
@@ -253,8 +254,7 @@ class Figures:
                 "| build | pipeline, with proofs | pipeline, without | packer | packer / pipeline without proofs |",
                 "|---|---|---|---|---|",
                 *rows,
-                "",
-                f"After SIGKILL packer left {' and '.join(self.left) or 'nothing'}.",
+                *(["", f"After SIGKILL packer left {' and '.join(self.left) or 'nothing'}."] if packers else []),
             ]
         )
 

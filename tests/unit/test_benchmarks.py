@@ -20,6 +20,17 @@ def test_a_recipe_with_and_without_proofs() -> None:
         assert getattr(full, part).enabled and not getattr(bare, part).enabled
 
 
+def test_what_was_not_measured_is_not_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", lambda *words, **options: SimpleNamespace(stdout="Packer v1.6.6"))
+    monkeypatch.setattr("pipeline.host.kernel.newest", lambda: SimpleNamespace(version="6.1"))
+    figures = packer.Figures(tmp_path)
+    figures.known["full"].append({"cold": 165.0})
+    assert "| cold | 165.0 |  |  |  |" in figures.table("tcg")
+    assert "left" not in figures.table("tcg")
+    figures.known["packer"].append({"cold": 25.0})
+    assert "After SIGKILL packer left nothing." in figures.table("tcg")
+
+
 def test_each_kind_of_rebuild_changes_what_it_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     built: list[Sequence[Recipe]] = []
 
