@@ -65,8 +65,12 @@ def test_an_address_that_is_not_ours(home: Home) -> None:
     assert (verdict.level, "Cannot assign" in verdict.text) == (Level.FAILURE, True)
 
 
-def test_nobody_listens_on_a_port_that_is_free() -> None:
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
-        port = taken.getsockname()[1]
+def test_nobody_listens_on_a_port_that_is_only_held() -> None:
+    # Held in both families all the time, so that no neighbour can come to listen there.
+    with socket.socket(socket.AF_INET6) as held:
+        held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        held.bind(("::", 0))
+        port = held.getsockname()[1]
+        assert ports.listener(port) is None
+        held.listen()
         assert ports.listener(port) is not None
-    assert ports.listener(port) is None
