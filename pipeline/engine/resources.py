@@ -49,8 +49,11 @@ class Resources:
 
     @classmethod
     def of_this_machine(cls, folder: Path, slots: int | None = None) -> Resources:
-        """What there is now. Without ``slots``, one guest for each processor of this process."""
-        return cls(folder, slots or len(os.sched_getaffinity(0)), memory.available())
+        """What there is now. Without ``slots``, a guest for each processor of this process, and one more.
+
+        For some of its time every guest waits, and an appliance for us.
+        """
+        return cls(folder, slots or len(os.sched_getaffinity(0)) + 1, memory.available())
 
     def check(self, what: str, needs: Needs) -> None:
         """Raise ``PipelineError`` when ``needs`` can't be met here, however long one waits."""

@@ -27,8 +27,8 @@ from pipeline.base.progress import Progress, nothing
 from pipeline.host.appliance import own_name
 
 NOT_COVERED = "not covered"
-# A single message to the appliance carries less than 4 MiB; from here on the kernel writes the zeros itself.
-_LARGE = 1 << 20
+# Commands in a message. Each message costs a wait for udev, and libguestfs's own way to write to a device one a piece.
+_AT_ONCE = 1000
 _EXT_FREE = re.compile(r"(?m)^  Free blocks: ([\d, -]+)$")
 _XFS_FIELD = re.compile(r"(?m)^(\w+) = (\d+)$")
 _XFS_EXTENT = re.compile(r"(?m)^\s*(\d+)\s+(\d+)\s+(\d+)\s*$")
@@ -135,19 +135,11 @@ def _scrub_xfs(handle: Any, device: str) -> int:
 
 
 def _overwrite(handle: Any, device: str, pieces: Sequence[tuple[int, int]]) -> None:
-    """Make pieces of the bare device zeros; each is its first byte and its length."""
-    for at, length in pieces:
-        if length < _LARGE:
-            _zero(handle, device, at, length)
+    """Make pieces of the bare device zeros, by the kernel; each is its first byte and its length."""
     name = shlex.quote(own_name(device))
-    large = [f"blkdiscard -z -o {at} -l {length} {name}" for at, length in pieces if length >= _LARGE]
-    for at in range(0, len(large), 500):
-        _shell(handle, "; ".join(large[at : at + 500]))
-
-
-def _zero(handle: Any, device: str, start: int, length: int) -> None:
-    if handle.pwrite_device(device, bytes(length), start) != length:
-        raise PipelineError(f"{device} could not be overwritten at byte {start}")
+    commands = [f"blkdiscard -z -o {at} -l {length} {name}" for at, length in pieces]
+    for at in range(0, len(commands), _AT_ONCE):
+        _shell(handle, "; ".join(commands[at : at + _AT_ONCE]))
 
 
 def _fill(handle: Any, device: str) -> None:
