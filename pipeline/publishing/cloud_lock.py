@@ -54,7 +54,7 @@ class Place:
 
     def others(self) -> list[ImageRecord]:
         """The locks of other runners, dead or alive."""
-        return [each for each in self._locks() if each.properties.get(marks.RUNNER) != self.runner]
+        return [each for each in self.locks() if each.properties.get(marks.RUNNER) != self.runner]
 
     def is_free(self) -> bool:
         """Whether no other runner has it locked."""
@@ -62,7 +62,7 @@ class Place:
 
     def sweep(self) -> None:
         """Remove what earlier runs of this runner left. They are dead: this machine's own lock is ours."""
-        for record in self._locks():
+        for record in self.locks():
             if record.properties.get(marks.RUNNER) == self.runner:
                 self.api.delete(record.id)
 
@@ -79,7 +79,8 @@ class Place:
             _BEAT: "0",
         }
 
-    def _locks(self) -> list[ImageRecord]:
+    def locks(self) -> list[ImageRecord]:
+        """All locks, our own among them."""
         found = self.api.hidden(**self.filters)
         return [each for each in found if all(each.properties.get(key) == text for key, text in self.filters.items())]
 
@@ -116,10 +117,10 @@ def _acquired(place: Place, progress: Progress) -> ImageRecord:
 
 
 def _is_only(place: Place, mine: ImageRecord) -> bool:
-    """Whether nobody else has a lock beside ``mine``, which is taken away otherwise."""
+    """Whether ``mine`` is the only lock: who slept may find it gone. It is taken away otherwise."""
     alone = False
     try:
-        alone = place.is_free()
+        alone = [each.id for each in place.locks()] == [mine.id]
     finally:
         if not alone:
             place.api.delete(mine.id)
