@@ -33,8 +33,9 @@ KEPT = "appliance"
 def build_once(recipe: Recipe, home: Home) -> float:
     """Build everything but what the machine keeps; return the seconds, and print what each step took."""
     for path in home.cache.iterdir() if home.cache.is_dir() else ():
-        if path.is_dir() and path.name != KEPT:
-            shutil.rmtree(path)
+        if path.name == KEPT:
+            continue
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     begun = time.perf_counter()
     (result,) = build([recipe], BuildOptions(home=home, locks=home.root, accelerator="tcg"))
     seconds = time.perf_counter() - begun
