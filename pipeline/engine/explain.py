@@ -54,8 +54,8 @@ def find(home: Home, name: str) -> Image:
     """The image that ``name`` means: a file, or a recipe with products here. Raises ``PipelineError``."""
     path = Path(name)
     if not path.is_file():
-        folder = home.artifacts / name
-        files = [file for file in sorted(folder.glob(f"{name}.*")) if file.suffix[1:] in _FORMATS]
+        places = [home.artifacts / name / f"{name}.{suffix}" for suffix in sorted(_FORMATS)]
+        files = [place for place in places if "/" not in name and place.is_file()]
         if not files:
             raise PipelineError(f"{name!r} is neither an image file nor a recipe that was built here")
         path = files[0]

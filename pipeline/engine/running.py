@@ -24,7 +24,6 @@ PATIENCE = 5.0
 # Before its first step a worker may probe the accelerator, by booting a guest.
 _PREPARATION = 180.0
 _AGAIN = 1.0  # seconds between two requests to stop
-_STOPPED = "stopped before it was done"
 
 
 @dataclass
@@ -112,7 +111,7 @@ class Running:
 
     def _silent_end(self) -> PipelineError:
         if self._stopped is not None:
-            return PipelineError(_STOPPED)
+            return PipelineError(worker.STOPPED)
         if self.status is None or self.status >= 0:
             return PipelineError(f"its process ended with status {self.status} and no word")
         if time.monotonic() > self.deadline + GRACE:
@@ -150,7 +149,7 @@ class Running:
         elif kind == "failed":
             # What fails because its programs were ended has failed for that reason.
             because: dict[str, Any] = (
-                {"message": _STOPPED, "hint": None, "details": []} if self._stopped is not None else {}
+                {"message": worker.STOPPED, "hint": None, "details": []} if self._stopped is not None else {}
             )
             self.failure = {**report, **because}
         elif kind == "committed":

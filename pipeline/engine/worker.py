@@ -36,6 +36,7 @@ from pipeline.steps.step import Context, Stage
 OWNER = "PIPELINE_OWNER"
 _PR_SET_PDEATHSIG = 1
 _EVERY = 0.1  # seconds between two reports of progress
+STOPPED = "stopped before it was done"
 
 
 class Stopped(BaseException):
@@ -115,7 +116,7 @@ class _Worker:
             self._commit()
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         except Stopped:
-            self._failed(PipelineError("stopped before it was done"), begun)
+            self._failed(PipelineError(STOPPED), begun)
         except PipelineError as error:
             self._failed(error, begun)
         except OSError as error:

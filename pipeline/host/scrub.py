@@ -37,6 +37,8 @@ _ATTEMPTS = 30
 _PAUSE = 1.0  # seconds
 # No RPC message of libguestfs is longer than 4 MiB; a list of extents near that is cut, which must not go unseen.
 _MAX_LIST = 3 << 20
+# Some 15,000 free extents. A process for each of more would take longer than to read every block, as zerofree does.
+_MAX_EXT_LIST = 256 << 10
 
 
 def scrub(handle: Any, *, progress: Progress = nothing) -> dict[str, str]:
@@ -92,7 +94,8 @@ def _scrub_one(handle: Any, device: str, kind: str) -> str:
 
 def _scrub_ext(handle: Any, device: str) -> str:
     fields = handle.tune2fs_l(device)
-    listed = _shell(handle, f"dumpe2fs {shlex.quote(own_name(device))} 2>/dev/null | grep '^  Free blocks: ' || true")
+    free = f"dumpe2fs {shlex.quote(own_name(device))} 2>/dev/null | grep '^  Free blocks: ' | head -c {_MAX_EXT_LIST}"
+    listed = _shell(handle, free)
     extents = [
         (int(first), int(last or first) + 1 - int(first))
         for line in _EXT_FREE.findall(listed)

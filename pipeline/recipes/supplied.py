@@ -9,5 +9,5 @@ def missing(recipe: str, supplied: str | None) -> PipelineError:
     """The error for a recipe that was given none."""
     return PipelineError(
         f"recipe {recipe} needs a file that cannot be fetched: {supplied or 'its media'}",
-        hint=f"./inv build {recipe} --source FILE",
+        hint=f"./inv build {recipe} --source FILE, or ./inv publish {recipe} --source FILE",
     )

@@ -66,6 +66,9 @@ def test_images_are_found_by_path_or_recipe(home: Home, tmp_path: Path) -> None:
     assert find(home, str(folder / "tiny.qcow2")).sha256 == find(home, "tiny").sha256
     with pytest.raises(PipelineError, match="neither an image file nor a recipe"):
         find(home, "none")
+    for nowhere in ("/nowhere", "../tiny", "*", str(folder / "none.qcow2")):
+        with pytest.raises(PipelineError, match="neither an image file"):
+            find(home, nowhere)
     (tmp_path / "x.bin").write_bytes(b"x")
     with pytest.raises(PipelineError, match="unknown kind of image"):
         find(home, str(tmp_path / "x.bin"))

@@ -34,7 +34,7 @@ def test_what_cannot_be_fetched_is_asked_for(name: str, step: Any) -> None:
     with pytest.raises(PipelineError) as caught:
         step.inputs(found)
     assert "needs a file that cannot be fetched: rhel-" in caught.value.message
-    assert caught.value.hint == f"./inv build {name} --source FILE"
+    assert caught.value.hint == f"./inv build {name} --source FILE, or ./inv publish {name} --source FILE"
 
 
 def test_a_file_and_an_engine_from_the_command_line(tmp_path: Path) -> None:
