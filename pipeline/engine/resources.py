@@ -67,7 +67,7 @@ class Resources:
             raise PipelineError(
                 f"{what} needs {amount(needs.memory)} of memory (and {amount(SPARE_MEMORY)} for the rest), "
                 f"{amount(self.memory)} are available",
-                hint="end other programs, or lower the memory in the recipe",
+                hint="end other programs, raise the limit of the container or service, or lower the recipe's memory",
             )
 
     def take(self, owner: str, needs: Needs) -> bool:

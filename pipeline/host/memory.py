@@ -1,25 +1,56 @@
-"""How much memory programs can still have on this machine."""
+"""How much memory programs can still have: this machine's, or what a control group leaves of it.
+
+A service's limit (``MemoryMax=``) stands in its own group, a container's in the one that looks like the root; each
+group above may have a lower one. What a group uses includes the files it has read and written, which the kernel
+drops as soon as programs need the room.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 
-def available() -> int:
-    """Bytes that programs can still have without swapping: the machine's, or less if a control group says so."""
-    available = 0
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) << 10
-    return min([available, *_group_limits()])
+@dataclass(frozen=True)
+class _Version:
+    """How a version of control groups calls things."""
+
+    limit: str
+    used: str
+    cached: tuple[str, ...]
 
 
-def _group_limits() -> list[int]:
-    """What the control group (version 2) leaves, if it has a limit."""
-    folder = Path("/sys/fs/cgroup")
+_VERSIONS = {
+    "": _Version("memory.max", "memory.current", ("inactive_file", "active_file")),
+    "memory": _Version("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+}
+
+
+def available(root: Path = Path("/")) -> int:
+    """Bytes that programs can still have without swapping. ``root`` is where ``proc`` and ``sys`` are."""
+    lines = dict(line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines())
+    return min([int(lines["MemAvailable"].split()[0]) << 10, *_left_by_groups(root)])
+
+
+def _left_by_groups(root: Path) -> Iterator[int]:
+    """What each control group that this process is in leaves, and each above them, if it has a limit."""
+    for line in (root / "proc/self/cgroup").read_text().splitlines():
+        _, controller, path = line.split(":", 2)
+        if controller in _VERSIONS:
+            top = root / "sys/fs/cgroup" / controller
+            group = top / path.lstrip("/")
+            for folder in (group, *(above for above in group.parents if above.is_relative_to(top))):
+                yield from _left(folder, _VERSIONS[controller])
+
+
+def _left(group: Path, version: _Version) -> Iterator[int]:
+    """What one group leaves; nothing when it has no limit, or is not to be seen from inside a container."""
     try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
+        limit = (group / version.limit).read_text().strip()
+        used = int((group / version.used).read_text())
+        held = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
-        return []
-    return [int(limit) - used] if limit.isdigit() else []
+        return
+    if limit.isdigit():
+        yield max(0, int(limit) - used + sum(int(held[name]) for name in version.cached))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import accelerator, doctor, kernel, packages, process, sandbox
+from pipeline.host import accelerator, doctor, kernel, memory, packages, process, sandbox
 from pipeline.host.doctor import Verdict
 from pipeline.host.packages import Package
 
@@ -85,14 +85,15 @@ def disk_space(home: Home) -> Iterator[Verdict]:
 
 
 @doctor.rule("memory")
-def memory(home: Home) -> Iterator[Verdict]:
+def enough_memory(home: Home) -> Iterator[Verdict]:
     """A guest and the appliance fit."""
-    free = _available_memory()
+    free = memory.available()
     least, wanted = _MEMORY
     text = f"{_gib(free)} of memory available"
     if free < least:
         yield doctor.failure(
-            f"{text}: a guest needs {_gib(least)}", "end other programs, or raise the container's limit"
+            f"{text}: a guest needs {_gib(least)}",
+            "end other programs, or raise the container's or the service's limit",
         )
     elif free < wanted:
         yield doctor.warning(f"{text}: installations need {_gib(wanted)}", "end other programs, or build one at a time")
@@ -189,19 +190,6 @@ def _room(folders: list[Path], least: int, wanted: int) -> Verdict:
     if free < wanted:
         return doctor.warning(f"{text}: {_gib(wanted)} would be safe", fix)
     return doctor.good(text)
-
-
-def _available_memory() -> int:
-    """Bytes that new processes can have: what the kernel estimates, or the control group's limit if that is less."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    free = int(lines["MemAvailable"].split()[0]) * 1024
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return min(free, limit - used)
 
 
 def _gib(size: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import accelerator, kernel, packages, preflight, sandbox
+from pipeline.host import accelerator, kernel, memory, packages, preflight, sandbox
 from pipeline.host.accelerator import Accelerator
 from pipeline.host.doctor import Level, Verdict
 
@@ -73,13 +73,8 @@ def test_needs_of_one_file_system_add_up(home: Home, monkeypatch: pytest.MonkeyP
     ("free", "level"), [(1 * _GIB, Level.FAILURE), (2 * _GIB, Level.WARNING), (4 * _GIB, Level.GOOD)]
 )
 def test_memory(home: Home, monkeypatch: pytest.MonkeyPatch, free: int, level: Level) -> None:
-    monkeypatch.setattr(preflight, "_available_memory", lambda: free)
-    assert _levels(preflight.memory(home)) == [level]
-
-
-def test_memory_is_measured() -> None:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert 0 < preflight._available_memory() <= total
+    monkeypatch.setattr(memory, "available", lambda: free)
+    assert _levels(preflight.enough_memory(home)) == [level]
 
 
 def test_a_closed_kernel_beside_an_open_one(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
