@@ -17,6 +17,14 @@ from pipeline.base.home import Home
 from pipeline.base.owner import Owner
 
 _KEPT_RUNS = 200
+# What an event says of its step.
+_STATUS = {
+    "StepCached": "cached",
+    "StepWaiting": "waiting",
+    "StepStarted": "running",
+    "StepFinished": "ran",
+    "StepFailed": "failed",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,19 @@ class PastRun:
         found = [path for path in self.folder.glob("*/*.log") if path.is_file()]
         return sorted(found, key=lambda path: path.stat().st_mtime)
 
+    def so_far(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """How far each step came, by recipe, of a run that has written no results: its status and its seconds."""
+        now = time.time() if self.is_alive else None
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for event in self.events():
+            if event["event"] in _STATUS:
+                status, seconds = _STATUS[event["event"]], event.get("seconds", 0.0)
+                if status == "running":
+                    status, seconds = (status, now - event["at"]) if now else ("killed", 0.0)
+                steps = found.setdefault(event["recipe"], {})
+                steps[event["step"]] = {"status": status, "seconds": seconds}
+        return found
+
     def events(self) -> Iterator[dict[str, Any]]:
         """Everything that happened. A line that a killed run left half is left out."""
         with contextlib.suppress(OSError):
@@ -79,7 +100,9 @@ def find(home: Home, name: str) -> PastRun:
     matching = runs[:1] if name == "last" else [run for run in runs if run.name.startswith(name)]
     if len(matching) == 1:
         return matching[0]
-    shown = ", ".join(run.name for run in (matching or runs)[:5]) or "none"
+    if not runs:
+        raise PipelineError("there is no run yet", hint="./inv build RECIPE makes one")
+    shown = ", ".join(run.name for run in (matching or runs)[:5])
     raise PipelineError(
         f"{'several runs begin with' if matching else 'there is no run'} {name!r}", hint=f"the newest runs: {shown}"
     )

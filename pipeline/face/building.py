@@ -68,6 +68,9 @@ def build(
     offline: bool = False,
 ) -> None:
     """Build; end with status 1 when a recipe failed."""
+    for option, bound in (("jobs", jobs), ("guests", guests)):
+        if bound < 0:
+            raise PipelineError(f"--{option} {bound}: at least 1")
     recipes = load(names, settings, source)
     if engine:
         recipes = [with_engine(recipe, engine) for recipe in recipes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.engine import runs as past
 from pipeline.engine.monitors.words import duration
@@ -22,10 +24,14 @@ _STYLES = {"good": "green", "failed": "bold red", "killed": "red", "interrupted"
 
 def runs(*, count: int = 20, as_json: bool = False) -> None:
     """The newest runs."""
+    if count < 1:
+        raise PipelineError(f"--count {count}: at least 1")
     found = past.past_runs(Home.default())[:count]
     if as_json:
         print(json.dumps([{**run.head, "status": run.status} for run in found], indent=2))
         return
+    if not found:
+        print("no runs yet")
     table = Table.grid(padding=(0, 2))
     for run in found:
         took = duration(run.seconds) if run.seconds is not None else ""
@@ -33,7 +39,8 @@ def runs(*, count: int = 20, as_json: bool = False) -> None:
         style = _STYLES[run.status]
         names = ", ".join(run.head.get("recipes", ()))
         table.add_row(run.name, f"{began:%Y-%m-%d %H:%M}", Text(run.status, style=style), took, names)
-    Console(highlight=False).print(table)
+    if found:
+        Console(highlight=False).print(table)
 
 
 def show(name: str, *, as_json: bool = False) -> None:
@@ -45,8 +52,15 @@ def show(name: str, *, as_json: bool = False) -> None:
     console = Console(highlight=False)
     title = Text.assemble((run.name, "bold"), "  ", (run.status, _STYLES[run.status]), f"  {run.folder}")
     console.print(title, soft_wrap=True)
-    for recipe, result in run.head.get("results", {}).items():
-        _show_result(console, recipe, result)
+    results = run.head.get("results")
+    for recipe, result in (results or {}).items():
+        word = ("built" if result["changed"] else "nothing changed") if result["good"] else "failed"
+        if run.status == "interrupted" and not result["good"]:
+            word = "interrupted"
+        _show_steps(console, recipe, f"{word}  {duration(result['seconds'])}", result["steps"])
+        _show_products(console, result["products"])
+    for recipe, steps in (run.so_far() if results is None else {}).items():
+        _show_steps(console, recipe, "so far", steps)
     for event in run.events():
         if event["event"] == "StepFailed":
             _show_failure(console, event)
@@ -72,14 +86,16 @@ def reap() -> None:
     print("\n".join(removed) or "nothing was left by dead runs")
 
 
-def _show_result(console: Console, recipe: str, result: dict[str, Any]) -> None:
-    word = ("built" if result["changed"] else "nothing changed") if result["good"] else "failed"
-    console.print(Text.assemble((recipe, "bold"), f"  {word}  {duration(result['seconds'])}"))
+def _show_steps(console: Console, recipe: str, title: str, steps: Mapping[str, Mapping[str, Any]]) -> None:
+    console.print(Text.assemble((recipe, "bold"), f"  {title}"))
     table = Table.grid(padding=(0, 2))
-    for step, outcome in result["steps"].items():
-        table.add_row("", step, outcome["status"], duration(outcome["seconds"]))
+    for step, outcome in steps.items():
+        table.add_row("", step, outcome["status"], duration(outcome["seconds"]) if outcome["seconds"] else "")
     console.print(table)
-    for product in result["products"]:
+
+
+def _show_products(console: Console, products: Sequence[Mapping[str, Any]]) -> None:
+    for product in products:
         # A path is there to be copied: whole, on a line of its own.
         line = f"  {product['format']}  sha256 {product['digests']['sha256'][:16]}…  {product['path']}"
         console.print(Text(line), soft_wrap=True)

@@ -28,6 +28,7 @@ from pipeline.face import arguments, task
 
 _UNKNOWN = re.compile(r"No idea what '(?P<word>.*)' is!")
 _VALUELESS = re.compile(r"Flag <Argument: (?P<option>[\w-]+).*> needed value and was not given one!")
+_NUMBERLESS = re.compile(r"invalid literal for int\(\) with base 10: (?P<word>.*)")
 _USAGE = "Usage: ./inv TASK [ARGUMENTS] [--options]"
 
 
@@ -96,6 +97,17 @@ class Inv(Program):
                 raise
             task.show(PipelineError(error.message, hint="./inv --list shows all tasks"))
             raise SystemExit(task.Exit.USAGE) from None
+        except ValueError as error:
+            # invoke turns an option's value into a number, and leaves the error to whoever comes.
+            numberless = _NUMBERLESS.fullmatch(str(error))
+            if numberless is None:
+                raise
+            hint = f"./inv --help {(self._named() or ['TASK'])[-1]}"
+            task.show(PipelineError(f"{numberless['word']} is no whole number", hint=hint))
+            raise SystemExit(task.Exit.USAGE) from None
+
+    def _named(self) -> list[str]:
+        return [name for name in self.argv[1:] if name in self.collection.task_names]
 
     def _explain(self, error: ParseError) -> PipelineError:
         if valueless := _VALUELESS.fullmatch(str(error)):
@@ -105,7 +117,7 @@ class Inv(Program):
             return PipelineError(str(error), hint="./inv --help TASK shows what it takes")
         word = found["word"]
         # Options are those of the last task before the unknown word.
-        named = [name for name in self.argv[1:] if name in self.collection.task_names]
+        named = self._named()
         if word.startswith("-") and named:
             flags = [f"--{name}" for name in self.parser.contexts[named[-1]].args]
             return PipelineError(

@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pipeline.base.errors import PipelineError
 from pipeline.engine import events, pace
 from pipeline.engine.entry import Entry
 from pipeline.engine.history import History
 from pipeline.engine.junit import report
+from pipeline.engine.runs import past_runs
 from pipeline.face import history as face
 from pipeline.steps.step import Stage
 from tests.integration.engine import light
@@ -102,6 +104,52 @@ def test_earlier_runs_as_people_see_them(bench: Bench, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out)["status"] == "failed"
     face.logs("last")
     assert "light/boot" in capsys.readouterr().out
+
+
+def test_a_run_shows_how_far_it_is_and_how_far_it_came(
+    bench: Bench, wait_until: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.steer("sleep.boot", "60")
+    running = bench.start("one")
+    wait_until(lambda: any("boot" in run.so_far().get("one", {}) for run in past_runs(bench.home)))
+    face.show("last")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split()[1] == "running" and said[1] == "one  so far"
+    assert [line.split()[:2] for line in said[2:]] == [
+        ["install", "ran"],
+        ["customize", "ran"],
+        ["convert", "ran"],
+        ["boot", "running"],
+    ]
+    running.kill()
+    running.communicate()
+    face.show("last")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split()[1] == "killed" and said[-1].split() == ["boot", "killed"]
+    face.reap()
+
+
+def test_a_run_that_was_interrupted_is_not_called_failed(
+    bench: Bench, wait_until: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.steer("sleep.boot", "60")
+    running = bench.start("one")
+    wait_until(lambda: any(bench.home.runs.glob("*/one/boot.log")))
+    running.terminate()
+    running.communicate(timeout=20)
+    face.show("last")
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith("one  interrupted  ")
+    assert ["sign", "not", "run"] in [line.split() for line in said], "it took no time"
+
+
+def test_a_home_without_runs_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    face.runs()
+    assert capsys.readouterr().out == "no runs yet\n"
+    with pytest.raises(PipelineError, match="there is no run yet"):
+        face.show("last")
+    with pytest.raises(PipelineError, match="--count -1: at least 1"):
+        face.runs(count=-1)
 
 
 def test_a_log_is_followed_to_its_end(

@@ -26,6 +26,13 @@ def test_a_source_that_is_none_is_told(tmp_path: Path) -> None:
         building.load(["tiny"], source=str(tmp_path))
 
 
+@pytest.mark.parametrize("bound", ["jobs", "guests"])
+def test_bounds_below_nothing_are_refused(bound: str) -> None:
+    # With them, nothing could ever start.
+    with pytest.raises(PipelineError, match=f"--{bound} -1: at least 1"):
+        building.build(["tiny"], **{bound: -1})  # type: ignore[arg-type]
+
+
 def test_settings_are_names_and_values() -> None:
     with pytest.raises(PipelineError, match="--set nothing: write it as name=value"):
         building.load(["tiny"], ["nothing"])

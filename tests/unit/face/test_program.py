@@ -50,6 +50,8 @@ def test_help_explains_one_task() -> None:
         (["tset"], "error: there is no task tset (did you mean test?)\nhint: ./inv --list shows all tasks\n"),
         (["test", "--fsat"], "error: test has no option --fsat (did you mean --fast?)\nhint: ./inv --help test\n"),
         (["test", "--shard"], "error: the option --shard needs a value\n"),
+        (["runs", "--count", "many"], "error: 'many' is no whole number\nhint: ./inv --help runs\n"),
+        (["build", "tiny", "--jobs=2.5"], "error: '2.5' is no whole number\nhint: ./inv --help build\n"),
         (["--help", "tset"], "error: there is no task tset (did you mean test?)\nhint: ./inv --list shows all tasks\n"),
         (["--bogus"], "error: there is no option --bogus\nhint: ./inv --list shows all tasks\n"),
         (["--list", "nowhere"], "error: Sub-collection 'nowhere' not found!\nhint: ./inv --list shows all tasks\n"),
