@@ -13,7 +13,7 @@ MINUTE = 60.0
 HOUR = 60 * MINUTE
 
 
-def _few(recipe: Recipe, guests: int | None) -> Needs:
+def _few(recipe: Recipe) -> Needs:
     return Needs()
 
 
@@ -22,20 +22,16 @@ class Entry:
     """A step and how it is run.
 
     ``deadline``: seconds after which the step is ended, on an emulated processor. ``needs``: what has to be free on
-    this machine before it starts, by recipe and how many guests may run at once (``None``: as many as fit).
+    this machine before it starts.
     ``after``: the record steps that must have succeeded before this one. ``tools``: programs whose version changes
     the result, beside those that the step's own inputs name.
     """
 
     step: Step
     deadline: float = 30 * MINUTE
-    needs: Callable[[Recipe, int | None], Needs] = _few
+    needs: Callable[[Recipe], Needs] = _few
     after: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
-
-    def needs_of(self, recipe: Recipe, guests: int | None = None) -> Needs:
-        """What has to be free before the step starts on ``recipe``, when so many ``guests`` may run at once."""
-        return self.needs(recipe, guests)
 
     @property
     def name(self) -> str:

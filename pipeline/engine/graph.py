@@ -31,11 +31,12 @@ class Unit:
         """Recipe and name: "tiny/install"."""
         return f"{self.recipe.name}/{self.name}"
 
-    def resources(self, guests: int | None = None) -> Needs:
-        """What the most demanding of its steps needs, when so many ``guests`` may run at once."""
+    @property
+    def resources(self) -> Needs:
+        """What the most demanding of its steps needs."""
         needs = Needs(0, 0, 0)
         for entry in self.entries:
-            needs |= entry.needs_of(self.recipe, guests)
+            needs |= entry.needs(self.recipe)
         return needs
 
 

@@ -90,7 +90,7 @@ def plan(recipe: Recipe, steps: Sequence[Entry], store: Store, history: History,
         found = _plan_unit(build, state, store, history)
         planned += found
         if any(step.verdict is Verdict.RUN for step in found):
-            needs |= state.unit.resources()
+            needs |= state.unit.resources
     return Plan(recipe.name, tuple(planned), needs, tuple(_edges(parts)))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pipeline.engine.entry import HOUR, MINUTE, Entry
 from pipeline.engine.resources import MIB, Needs
 from pipeline.recipes.model import Recipe
-from pipeline.steps.boot_test import MEMORY_OF_QEMU, BootTest, at_once
+from pipeline.steps.boot_test.step import BootTest, FirmwareTest
 from pipeline.steps.claims import Claims
 from pipeline.steps.debian.step import InstallDebian
 from pipeline.steps.image import InstallImage
@@ -24,33 +24,34 @@ from pipeline.steps.windows.step import InstallWindows
 
 # What libguestfs gives its appliance.
 _APPLIANCE = 1280 * MIB
+# What QEMU needs beside its guest's memory.
+_MEMORY_OF_QEMU = 256 * MIB
 # Its version is that of the library and of what it puts into the appliance.
 _LIBGUESTFS = ("guestfish",)
 
 
-def _written(recipe: Recipe, guests: int | None) -> Needs:
+def _written(recipe: Recipe) -> Needs:
     """No installation fills its disk: two fifths of it are plenty."""
     return Needs(disk=recipe.disk.size * 2 // 5)
 
 
-def _appliance(recipe: Recipe, guests: int | None) -> Needs:
-    return Needs(memory=_APPLIANCE + MEMORY_OF_QEMU, disk=recipe.disk.size // 5, guests=1)
+def _appliance(recipe: Recipe) -> Needs:
+    return Needs(memory=_APPLIANCE + _MEMORY_OF_QEMU, disk=recipe.disk.size // 5, guests=1)
 
 
-def _produced(recipe: Recipe, guests: int | None) -> Needs:
+def _produced(recipe: Recipe) -> Needs:
     """Kernel and ramdisk are taken out of the disk in an appliance."""
     parts = any(each.format in PARTS for each in recipe.products)
-    return _written(recipe, guests) | _appliance(recipe, guests) if parts else _written(recipe, guests)
+    return _written(recipe) | _appliance(recipe) if parts else _written(recipe)
 
 
-def _installed(recipe: Recipe, guests: int | None) -> Needs:
+def _installed(recipe: Recipe) -> Needs:
     memory = getattr(recipe.install, "memory", _APPLIANCE)
-    return Needs(memory=memory + MEMORY_OF_QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
+    return Needs(memory=memory + _MEMORY_OF_QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
 
 
-def _booted(recipe: Recipe, guests: int | None) -> Needs:
-    booted = at_once(recipe, guests)
-    return Needs(memory=booted * (recipe.boot_test.memory + MEMORY_OF_QEMU), disk=64 * MIB, guests=booted)
+def _booted(recipe: Recipe) -> Needs:
+    return Needs(memory=recipe.boot_test.memory + _MEMORY_OF_QEMU, disk=64 * MIB, guests=1)
 
 
 STEPS: Sequence[Entry] = (
@@ -63,6 +64,7 @@ STEPS: Sequence[Entry] = (
     Entry(Products(), deadline=4 * HOUR, needs=_produced),
     Entry(Claims(), deadline=10 * MINUTE),
     Entry(BootTest(), deadline=2 * HOUR, needs=_booted),
+    Entry(FirmwareTest(), deadline=2 * HOUR, needs=_booted),
     Entry(Scan(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
-    Entry(Sign(), deadline=4 * HOUR, after=("claims", "boot_test", "scan")),
+    Entry(Sign(), deadline=4 * HOUR, after=("claims", "boot_test", "firmware_test", "scan")),
 )

@@ -159,7 +159,7 @@ class Run:
         return True
 
     def _start(self, build: BuildState, state: UnitState) -> bool:
-        unit, needs = state.unit, state.unit.resources(self.options.guests)
+        unit, needs = state.unit, state.unit.resources
         self.resources.check(unit.id, needs)
         lock = self.store.lock(state.key, f"building {unit.id}")
         if lock is None:
@@ -194,7 +194,6 @@ class Run:
             facts=build.facts(),
             locked={name: asdict(found) for name, found in build.locked.items()},
             offline=self.options.offline,
-            guests=self.options.guests,
             home=self.options.home,
             store=self.store,
             place=place,

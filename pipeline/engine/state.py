@@ -100,9 +100,15 @@ class BuildState:
             # What earlier records say may be part of a later one: an attestation tells of the boot test.
             records = [name for name in unit.needs if self.units[name].unit.stage is Stage.RECORD]
             stands_on = {"records": {name: self.units[name].key for name in records}} if records else {}
-            return {"products": {name: blob.sha256 for name, blob in self.products().items()}, **stands_on}
+            return {**self._spoken_of(unit), **stands_on}
         disk = self.disk()
         return {"disk": disk} if disk and unit.stage is not Stage.INSTALL else {}
+
+    def _spoken_of(self, unit: Unit) -> dict[str, Any]:
+        """The products that a record is about; or only a part of them, so that it holds for others with the same."""
+        speaks_of_part = getattr(unit.entries[0].step, "part", None)
+        part = speaks_of_part(self.recipe, self.facts()) if speaks_of_part else None
+        return {"part": part} if part else {"products": {name: blob.sha256 for name, blob in self.products().items()}}
 
     def disk(self) -> str | None:
         """The digest of the topmost frozen disk so far."""

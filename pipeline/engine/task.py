@@ -31,7 +31,6 @@ class Task:
     facts: Mapping[str, Mapping[str, Any]]
     locked: Mapping[str, Mapping[str, Any]]
     offline: bool
-    guests: int | None
     home: Home
     store: Store
     place: Workplace

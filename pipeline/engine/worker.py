@@ -203,7 +203,6 @@ class _Worker:
             origins=task.origins,
             locked=task.locked,
             offline=task.offline,
-            guests=task.guests,
             patience=patience(str(self._accelerator)),
         )
 

@@ -10,7 +10,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ from typing import Protocol
 from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
 from pipeline.base.progress import Progress, nothing
-from pipeline.host import privileges, process, qemu, triage, turns
+from pipeline.host import privileges, process, qemu, triage
 from pipeline.host.console import Console
 from pipeline.host.phases import phase
 from pipeline.host.qmp import Control, Monitor, MonitorError
@@ -27,6 +27,7 @@ from pipeline.host.vitals import Vitals
 
 # How long a lost guest may go on talking, so that the log has what followed.
 _GRACE = 3.0
+_BREAK = 0.1  # seconds between two looks
 
 
 class GuestFailed(PipelineError):
@@ -90,10 +91,10 @@ class Guest:
         """Whether QEMU still runs."""
         return self._child.poll() is None
 
-    def waiting(
+    def wait_until(
         self, reached: Callable[[], bool], timeout: float, what: str, *, progress: Progress = nothing
-    ) -> Generator[None, None, float]:
-        """Look at the guest, once between two ``yield``, until ``reached``; return the seconds since its start.
+    ) -> float:
+        """Wait until ``reached``; return the seconds since the guest's start.
 
         Raises ``GuestFailed`` as soon as that can't happen any more: the guest ended, panicked, found nothing to
         boot, is stuck; or when ``timeout`` seconds have passed since the start.
@@ -113,20 +114,14 @@ class Guest:
             if self.seconds > timeout:
                 raise self.failure(f"{what} did not happen within {timeout:.0f} s")
             progress.advance(int(self.seconds), int(timeout), "s")
-            yield
-
-    def wait_until(
-        self, reached: Callable[[], bool], timeout: float, what: str, *, progress: Progress = nothing
-    ) -> float:
-        """Do nothing but wait. As ``waiting``."""
-        return turns.alone(self.waiting(reached, timeout, what, progress=progress))
+            time.sleep(_BREAK)
 
     def wait_for_text(self, text: str, timeout: float, what: str, *, progress: Progress = nothing) -> float:
         """Wait until the guest says ``text`` on its serial line. As ``wait_until``."""
         return self.wait_until(lambda: text in self.console.text, timeout, what, progress=progress)
 
-    def powering_off(self, timeout: float) -> Generator[None, None, bool]:
-        """Press the power button and look until the guest has gone; end it by force otherwise.
+    def power_off(self, timeout: float) -> bool:
+        """Press the power button and wait until the guest has gone; end it by force otherwise.
 
         Returns whether the guest itself powered off (a SHUTDOWN event of reason ``guest-shutdown``) within ``timeout``.
         """
@@ -135,14 +130,10 @@ class Guest:
             self.monitor.power_down()
             deadline = time.monotonic() + timeout
             while (event := self.monitor.find_event(("SHUTDOWN",))) is None and time.monotonic() < deadline:
-                yield
+                time.sleep(_BREAK)
         self._poll()
         self.end()
         return event is not None and event.data.get("reason") == "guest-shutdown"
-
-    def power_off(self, timeout: float) -> bool:
-        """Do nothing else meanwhile. As ``powering_off``."""
-        return turns.alone(self.powering_off(timeout))
 
     def end(self) -> None:
         """End the guest now, by its monitor if that answers."""

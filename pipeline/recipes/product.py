@@ -90,7 +90,9 @@ class BootTest(Model):
     vcpus: Annotated[Count, Field(ge=1, le=64)] = 1
     """The guest's processors."""
     firmware: Annotated[tuple[Firmware, ...], Field(min_length=1, max_length=2)] = (Firmware.BIOS,)
-    """Every firmware the image must boot with."""
+    """Every firmware the image must boot with: the published one, and others."""
+    thorough: Flag = False
+    """Whether the others boot again whatever changed; else only when what they load up to the kernel did."""
 
 
 class Visibility(StrEnum):

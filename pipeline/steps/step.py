@@ -61,6 +61,16 @@ class TakesFromOutside(Protocol):
         """What it takes from. Before a nightly run the engine finds out what is there now and locks it."""
 
 
+class SpeaksOfPart(Protocol):
+    """What a record step has, beside everything else, when it speaks of a part of the products only.
+
+    Its result then holds for all products with the same part.
+    """
+
+    def part(self, recipe: Recipe, facts: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """A digest of that part, from what earlier steps found; ``None`` when it speaks of the whole this time."""
+
+
 class Prepares(Protocol):
     """What a step has, beside everything else, when its inputs name something that this machine has to make first."""
 
@@ -90,10 +100,9 @@ class Context:
     the step fails: serial log, screenshot, last events. ``facts`` holds what earlier steps of this recipe returned,
     by step name. ``layers`` is the folder under which ``disk`` and all its backing files lie. A record step may leave
     files in ``documents`` (an SBOM, an attestation, a screenshot): they are kept with the record, by their names.
-    ``locked`` says by the name of each ``Outside`` of this step what was found there (``url``, ``sha256`` if
-    its content was read); with ``offline`` the step must not touch the network. ``guests`` is how many guests it may
-    run at the same time, if somebody bounded that. ``origins`` are the units of this recipe that were done before, for
-    whoever has to tell how the product came about.
+    ``locked`` says by the name of each ``Outside`` of this step what was found there (``url``, ``sha256`` if its
+    content was read); with ``offline`` the step must not touch the network. ``origins`` are the units of this recipe
+    that were done before, for whoever has to tell how the product came about.
     """
 
     recipe: Recipe
@@ -111,7 +120,6 @@ class Context:
     origins: Sequence[Origin] = ()
     locked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     offline: bool = False
-    guests: int | None = None
     patience: Policy = field(default_factory=Policy)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.host import process
-from pipeline.steps.boot_test import BootTest
+from pipeline.steps.boot_test.step import BootTest, FirmwareTest
 from pipeline.steps.products import Products
 from pipeline.steps.step import Context
 from tests.guest.conftest import context_for, tiny_recipe
@@ -44,12 +44,12 @@ def test_both_firmwares_boot_and_the_products_stay_as_they_are(tiny_disk: Path, 
     boot_test = {"firmware": ["bios", "uefi"], "memory": "256MiB"}
     properties = {"hw_video_model": "vga", "hw_tpm_version": "2.0", "hw_tpm_model": "tpm-crb"}
     context = ready(tmp_path / "run", products, boot_test=boot_test, properties=properties)
-    facts = BootTest().run(context)
+    facts, others = BootTest().run(context), FirmwareTest().run(context)
     assert state(products) == before
     assert facts["product"] == "qcow2"
     assert facts["untested"] == ["hw_tpm_model", "hw_tpm_version"]
-    assert set(facts["firmware"]) == {"bios", "uefi"}
-    for result in facts["firmware"].values():
+    assert (set(facts["firmware"]), set(others["firmware"])) == ({"bios"}, {"uefi"})
+    for result in (facts["firmware"]["bios"], others["firmware"]["uefi"]):
         assert result["powered_off"] is True
         assert 0 < result["seconds"] < 300
     assert {file.name for file in context.documents.iterdir()} == {

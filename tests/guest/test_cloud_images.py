@@ -179,5 +179,6 @@ def test_a_recipe_from_the_makers_server_to_signed_products(
     for firmware in ("bios", "uefi"):
         said = result.documents[f"boot-{firmware}-serial.log"].read_text(errors="replace")
         assert f"standin: {wanted.name} {wanted.version}, host boot-test, datasource nocloud" in said
-        assert result.facts["boot_test"]["firmware"][firmware]["powered_off"]
+    boots = {**result.facts["boot_test"]["firmware"], **result.facts["firmware_test"]["firmware"]}
+    assert [boots[firmware]["powered_off"] for firmware in ("bios", "uefi")] == [True, True]
     assert not result.facts["scan"]["report"]["findings"]

@@ -14,7 +14,7 @@ import pytest
 from pipeline.base.home import CHECKOUT
 from pipeline.host import process
 from pipeline.recipes.load import RecipeFolder
-from pipeline.steps.boot_test import BootTest
+from pipeline.steps.boot_test.step import BootTest
 from pipeline.steps.image import InstallImage
 from pipeline.steps.offline.step import Offline
 from pipeline.steps.products import Products

@@ -17,7 +17,7 @@ from pipeline.host import guest, process, qemu
 from pipeline.host.hardware import Hardware
 from pipeline.image import formats
 from pipeline.recipes.product import ProductFormat
-from pipeline.steps.boot_test import BootTest
+from pipeline.steps.boot_test.step import BootTest
 from pipeline.steps.products import Products
 from tests.guest.conftest import context_for, tiny_recipe
 

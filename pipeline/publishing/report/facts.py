@@ -77,6 +77,7 @@ def _recipe(build: BuildResult, night: Night, home: Home) -> dict[str, Any]:
             for product in build.products
         ],
         "boot_test": dict(build.facts.get("boot_test", {})),
+        "firmware_test": dict(build.facts.get("firmware_test", {})),
         "clouds": [_cloud(each) for each in deliveries],
         "differences": [_difference(each) for each in deliveries if each.difference],
         "nights": {each.cloud: _nights(home, recipe.name, each.cloud) for each in deliveries},

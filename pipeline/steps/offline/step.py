@@ -11,7 +11,7 @@ from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem
 from pipeline.recipes.model import Recipe
 from pipeline.steps import small_disk
-from pipeline.steps.offline import accounts, customize, inspection, packages, seal, selinux, sysprep
+from pipeline.steps.offline import accounts, boot_chain, customize, inspection, packages, seal, selinux, sysprep
 from pipeline.steps.step import Context, Outside, Reading, Stage
 
 # Somewhat less than a day, in seconds, so that a run at the same time every night takes what is new.
@@ -23,7 +23,8 @@ class Offline:
 
     Its facts: ``inspection`` (what the system is), ``contents`` (its services, ports, users; its files, too, unless the
     scan reads them), ``properties`` (image properties that proves), ``sysprep`` (files changed by operation), ``keys``
-    (installed), ``relabel`` (by SELinux, at the first start), ``scrub`` (file system → method), ``sealed``.
+    (installed), ``relabel`` (by SELinux, at the first start), ``boot_chain`` (its digest, for recipes that boot by more
+    than one firmware), ``scrub`` (file system → method), ``sealed``.
     """
 
     name = "offline"
@@ -41,6 +42,7 @@ class Offline:
             "admin_user": recipe.os.admin_user,
             "name": recipe.name,
             "files": not recipe.scan.enabled,
+            "boot_chain": _boots_often(recipe),
             "appliance": kernel.newest().version,
         }
 
@@ -84,6 +86,8 @@ class Offline:
             facts["contents"] = contents.facts(system)
             if not recipe.scan.enabled:
                 facts["contents"]["files"] = contents.files(system, context.folder)
+            if _boots_often(recipe):
+                facts["boot_chain"] = boot_chain.digest(system)
             archive = seal.take_out(system, context.folder) if seal.is_due(recipe) else None
             if archive is None and recipe.sysprep.scrub:
                 progress.say("scrubbing free space")
@@ -95,3 +99,8 @@ class Offline:
             progress.say("writing the disk anew from its files")
             seal.write(recipe, archive, context.disk, context.folder)
         return facts
+
+
+def _boots_often(recipe: Recipe) -> bool:
+    """Whether it matters what all firmwares load. A disk that is written anew boots with each of them anyway."""
+    return len(set(recipe.boot_test.firmware)) > 1 and not seal.is_due(recipe)

@@ -51,10 +51,20 @@ def gather(context: Context) -> About:
         started=_utc(min((each.made for each in origins), default=finished.isoformat())),
         finished=_utc(finished.isoformat()),
         builder=os.environ.get(BUILDER) or DEFAULT_BUILDER,
-        boot_test=context.facts.get("boot_test"),
+        boot_test=_boots(context),
         scan=scan.get("report"),
         packages=scan.get("packages"),
     )
+
+
+def _boots(context: Context) -> dict[str, Any] | None:
+    """The boot tests' facts in one. Firmwares that booted an earlier image with the same boot chain say when."""
+    tested, others = context.facts.get("boot_test"), context.facts.get("firmware_test")
+    if tested is None or others is None:
+        return dict(tested) if tested else None
+    when = {each.unit: {"run": each.run, "made": each.made} for each in context.origins}["firmware_test"]
+    further = {kind: {**boot, "boot_chain": others["boot_chain"], **when} for kind, boot in others["firmware"].items()}
+    return {**tested, "firmware": {**tested["firmware"], **further}}
 
 
 def _system(found: Mapping[str, Any]) -> dict[str, str]:

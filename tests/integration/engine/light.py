@@ -175,6 +175,17 @@ class Boot(Light):
         return {"booted": sorted(context.products)}
 
 
+class Look(Light):
+    """Looks at a part of the products only: what the steering says it is."""
+
+    def part(self, recipe: Recipe, facts: Mapping[str, Mapping[str, Any]]) -> str | None:
+        part = self.steering / "part"
+        return part.read_text() if part.exists() else None
+
+    def work(self, context: Context) -> Mapping[str, Any]:
+        return {"looked_at": self.part(context.recipe, context.facts)}
+
+
 class Sign(Light):
     """Digests the products."""
 
@@ -198,7 +209,7 @@ def _write(disk: Path, pattern: int, offset: int) -> None:
 
 def steps(steering: Path, deadline: float = 60) -> list[Entry]:
     """The small steps as the engine wants them."""
-    guest = lambda recipe, guests: Needs(guests=1)  # noqa: E731
+    guest = lambda recipe: Needs(guests=1)  # noqa: E731
     return [
         Entry(Install(steering, "install", Stage.INSTALL), deadline),
         Entry(Customize(steering, "customize", Stage.OFFLINE), deadline),

@@ -17,6 +17,7 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.engine import events
+from pipeline.engine.entry import Entry
 from pipeline.engine.history import History
 from pipeline.engine.lock_file import LockFile
 from pipeline.engine.plan import plan
@@ -379,6 +380,30 @@ def test_jobs_bound_what_runs_at_once(bench: Bench) -> None:
             running -= 1
         most = max(most, running)
     assert most == 1
+
+
+def test_a_record_on_a_part_holds_for_other_products_with_the_same(bench: Bench) -> None:
+    *made, sign = light.steps(bench.steering)
+    steps = [*made, Entry(light.Look(bench.steering, "look", Stage.RECORD)), replace(sign, after=("boot", "look"))]
+    one, other = light.recipe(), light.recipe(customize={"hostname": "other"})
+    bench.steer("part", "boot sector one")
+    (first,) = bench.build(one, steps=steps)
+    bench.ran()
+    (second,) = bench.build(other, steps=steps)
+    assert names(bench.ran()) == ["customize", "convert", "boot", "sign"]
+    assert second.facts["look"] == first.facts["look"] == {"looked_at": "boot sector one"}
+    # A signature speaks of the products, whatever the records behind it speak of.
+    assert second.facts["sign"] != first.facts["sign"]
+
+    bench.steer("part", "boot sector two")
+    (third,) = bench.build(other, steps=steps)
+    assert names(bench.ran()) == ["look", "sign"]
+    assert third.facts["look"] == {"looked_at": "boot sector two"}
+    bench.unsteer("part")
+    bench.build(other, steps=steps)
+    assert names(bench.ran()) == ["look", "sign"], "of the whole now"
+    bench.build(one, steps=steps)
+    assert "look" in names(bench.ran())
 
 
 def test_guests_have_slots(bench: Bench) -> None:

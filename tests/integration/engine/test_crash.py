@@ -222,7 +222,7 @@ def test_a_disk_that_is_full_for_logs_too_is_an_explanation(bench: Bench, small_
 
 def test_too_little_memory_is_told_before_the_start(bench: Bench) -> None:
     steps = light.steps(bench.steering)
-    steps[3] = replace(steps[3], needs=lambda recipe, guests: Needs(memory=1 << 50))
+    steps[3] = replace(steps[3], needs=lambda recipe: Needs(memory=1 << 50))
     (result,) = bench.build(steps=steps)
     assert result.error is not None
     assert "light/boot needs 1024.0 TiB of memory" in result.error.message

@@ -80,17 +80,12 @@ def test_resources_are_handed_out_and_taken_back(tmp_path: Path) -> None:
     assert resources.take("c", Needs(memory=GIB, guests=1))
 
 
-def test_firmwares_that_take_turns_are_one_guest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 8 * GIB)
+def test_each_boot_is_a_guest_of_its_own() -> None:
     (tiny,) = RecipeFolder(CHECKOUT / "recipes").load("tiny")
-    boot = next(entry for entry in registry.STEPS if entry.name == "boot_test")
-    assert len(tiny.boot_test.firmware) == 2
-    alone, together = boot.needs_of(tiny, 1), boot.needs_of(tiny, 2)
-    assert (alone.guests, together.guests) == (1, 2)
-    assert together.memory == 2 * alone.memory
-    # Else the guests of another recipe would have to end before it starts.
-    unit = next(each for each in units(tiny, registry.STEPS) if each.name == "boot_test")
-    assert unit.resources(1) == alone
+    boots = [each for each in units(tiny, registry.STEPS) if each.name in ("boot_test", "firmware_test")]
+    assert [each.resources.guests for each in boots] == [1, 1]
+    # Side by side: neither waits for the other.
+    assert [each.needs for each in boots] == [("product",), ("product",)]
 
 
 def test_what_runs_alone_always_may(tmp_path: Path) -> None:
@@ -138,6 +133,27 @@ def test_history_remembers_what_was_made_from_what(home: Home) -> None:
     assert History(home).latest("tiny", "install") == {"a": 2}
 
 
+def test_a_history_does_not_grow_for_ever(home: Home) -> None:
+    history = History(home)
+    for number in range(250):
+        history.note("tiny", "boot", "tcg", float(number), "r", good=True)
+    history.note("tiny", "boot", "kvm", 1.0, "r", good=True)
+    rows = history._do("SELECT min(seconds), max(seconds), count(*) FROM steps WHERE accelerator = 'tcg'", ())
+    assert rows == [(150.0, 249.0, 100)], "the newest, of each accelerator"
+    assert history.usual("tiny", "boot", "kvm") is not None
+    history.close()
+
+
+def test_a_damaged_row_of_the_history_costs_only_itself(home: Home) -> None:
+    history = History(home)
+    history.remember("tiny", "install", "k", {"a": 1})
+    history._do("UPDATE latest SET document = ?", ('{"a": ',))
+    assert history.latest("tiny", "install") is None
+    history._do("UPDATE latest SET document = ?", ("[1]",))
+    assert history.latest("tiny", "install") is None
+    history.close()
+
+
 def test_a_damaged_history_costs_only_itself(home: Home) -> None:
     home.root.mkdir()
     (home.root / "history.sqlite").write_bytes(b"not a database at all, but long enough to look like one")
@@ -177,6 +193,15 @@ def test_runs_are_found_by_their_beginning(home: Home) -> None:
         runs.find(home, "20260102")
     with pytest.raises(PipelineError, match="there is no run 'x'"):
         runs.find(home, "x")
+
+
+def test_a_run_of_less_than_a_second_has_a_length(home: Home) -> None:
+    journal = Journal(home, ["tiny"], {})
+    time.sleep(0.05)
+    journal.finish("good", {})
+    journal.close()
+    seconds = runs.find(home, "last").seconds
+    assert seconds is not None and 0.04 < seconds < 10
 
 
 def test_a_run_whose_process_is_gone_was_killed(home: Home) -> None:

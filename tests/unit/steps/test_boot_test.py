@@ -1,41 +1,59 @@
-"""How many guests of a boot test run at the same time."""
+"""Which firmware each of the boot tests is for, and when an earlier boot speaks for an image."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from pipeline.base.home import CHECKOUT
-from pipeline.host import memory
 from pipeline.recipes.load import RecipeFolder
 from pipeline.recipes.model import Recipe
-from pipeline.recipes.product import BootTest
-from pipeline.steps.boot_test import at_once
+from pipeline.recipes.product import BootTest as Settings
+from pipeline.recipes.product import Product
+from pipeline.steps.boot_test.step import BootTest, FirmwareTest, published
+
+pytestmark = pytest.mark.subprocess  # asks QEMU for its version
+CHAIN = {"offline": {"boot_chain": "abc"}}
 
 
-def _recipe(*firmware: str) -> Recipe:
+def _recipe(firmware: list[str], properties: dict[str, str] | None = None, **settings: Any) -> Recipe:
     (tiny,) = RecipeFolder(CHECKOUT / "recipes").load("tiny")
-    boot_test = BootTest.model_validate({"firmware": firmware, "memory": "1GiB"})
-    return tiny.model_copy(update={"boot_test": boot_test})
+    boot_test = Settings.model_validate({"firmware": firmware, **settings})
+    return tiny.model_copy(update={"boot_test": boot_test, "properties": properties or {}})
 
 
 @pytest.mark.parametrize(
-    ("firmware", "guests", "available", "expected"),
+    ("firmware", "property_", "expected"),
     [
-        (["bios", "uefi"], 2, 16 << 30, 2),
-        (["bios", "uefi"], 4, 16 << 30, 2),
-        (["bios", "uefi"], 1, 16 << 30, 1),
-        (["bios", "uefi"], 2, 4 << 30, 1),
-        (["uefi"], 2, 16 << 30, 1),
+        (["bios", "uefi"], "uefi", "uefi"),
+        (["bios", "uefi"], "bios", "bios"),
+        (["uefi", "bios"], None, "bios"),  # what Nova takes when nothing is said
+        (["uefi"], "bios", "uefi"),
     ],
 )
-def test_as_many_as_there_is_room_for(
-    firmware: list[str], guests: int, available: int, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory, "available", lambda: available)
-    assert at_once(_recipe(*firmware), guests) == expected
+def test_the_boot_test_is_for_the_published_firmware(firmware: list[str], property_: str | None, expected: str) -> None:
+    recipe = _recipe(firmware, {"hw_firmware_type": property_} if property_ else {})
+    assert published(recipe) == expected
+    if len(firmware) > 1:
+        (other,) = set(firmware) - {expected}
+        assert FirmwareTest().inputs(recipe)["others"] == [other]
 
 
-def test_one_for_each_processor_when_nobody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 16 << 30)
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})
-    assert at_once(_recipe("bios", "uefi")) == 1
+def test_there_is_another_test_only_for_another_firmware() -> None:
+    both, one = _recipe(["bios", "uefi"]), _recipe(["uefi", "uefi"])
+    assert FirmwareTest().wanted(both) and BootTest().wanted(both)
+    assert not FirmwareTest().wanted(one) and BootTest().wanted(one)
+    off = _recipe(["bios", "uefi"], enabled=False)
+    assert not FirmwareTest().wanted(off) and not BootTest().wanted(off)
+    parts = tuple(Product.model_validate({"format": kind}) for kind in ("aki", "ari", "ami"))
+    assert not FirmwareTest().wanted(both.model_copy(update={"products": parts})), "no firmware starts these"
+
+
+def test_it_speaks_of_the_boot_chain_where_that_is_known() -> None:
+    both, thorough = _recipe(["bios", "uefi"]), _recipe(["bios", "uefi"], thorough=True)
+    assert FirmwareTest().part(both, CHAIN) == "abc"
+    assert FirmwareTest().part(both, {"offline": {"boot_chain": None}}) is None
+    assert FirmwareTest().part(both, {}) is None
+    assert FirmwareTest().part(thorough, CHAIN) is None
+    assert not hasattr(BootTest(), "part"), "the published one boots whatever changed"

@@ -17,9 +17,9 @@ from pipeline.signing import image_signature, seal
 from pipeline.signing.certificates import LocalCertificates
 from pipeline.signing.dsse import Envelope
 from pipeline.signing.keyring import Keyring
-from pipeline.signing.statement import Statement
+from pipeline.signing.statement import TEST_RESULT, Statement
 from pipeline.steps.sign.step import Sign
-from pipeline.steps.step import Context
+from pipeline.steps.step import Context, Origin
 from pipeline.steps.tiny.step import InstallTiny
 
 pytestmark = pytest.mark.subprocess
@@ -127,3 +127,24 @@ def test_the_bill_of_a_tiny_guest_lists_what_it_is_made_of(home: Home, tmp_path:
     for path, part in places.items():
         told = next(each for each in part["evidence"]["occurrences"] if each["location"] == path)
         assert told["additionalContext"].removeprefix("sha256:") in {each.get("sha256") for each in digests.values()}
+
+
+def test_a_boot_of_an_earlier_image_says_which_and_when(home: Home, tmp_path: Path) -> None:
+    booted = {"seconds": 12.0, "powered_off": True, "accelerator": "tcg"}
+    facts = {
+        "boot_test": {"product": "qcow2", "firmware": {"uefi": booted}},
+        "firmware_test": {"firmware": {"bios": booted}, "boot_chain": "abc"},
+    }
+    origins = [
+        Origin("boot_test", "k1", "run-2", "2026-11-21T01:00:00+00:00", 12.0, "tcg"),
+        Origin("firmware_test", "k2", "run-1", "2026-11-20T01:00:00+00:00", 12.0, "tcg"),
+    ]
+    work = dataclasses.replace(context(home, tmp_path, recipe()), facts=facts, origins=origins)
+    Sign().run(work)
+    lines = (tmp_path / f"qcow2.{seal.ATTESTATIONS}").read_bytes().splitlines()
+    statements = [Statement.parse(Envelope.parse(line).payload) for line in lines]
+    (said,) = [each.predicate for each in statements if each.predicate_type == TEST_RESULT]
+    assert said["configuration"][0]["annotations"]["firmware"] == {
+        "uefi": booted,
+        "bios": {**booted, "boot_chain": "abc", "run": "run-1", "made": "2026-11-20T01:00:00+00:00"},
+    }

@@ -1,0 +1,1 @@
+"""Boot tests: every product's proof that it starts."""
