@@ -13,7 +13,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.engine.entry import Entry
 from pipeline.engine.resources import Needs
 from pipeline.recipes.model import Recipe
-from pipeline.steps.step import Stage
+from pipeline.steps.step import SpeaksOfPart, Stage
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class Unit:
     def id(self) -> str:
         """Recipe and name: "tiny/install"."""
         return f"{self.recipe.name}/{self.name}"
+
+    @property
+    def about_a_part(self) -> SpeaksOfPart | None:
+        """Its step, if that is a record which speaks of a part of the products only."""
+        step = self.entries[-1].step
+        return step if isinstance(step, SpeaksOfPart) else None
 
     @property
     def resources(self) -> Needs:

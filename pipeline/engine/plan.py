@@ -133,6 +133,8 @@ def _plan_unit(build: BuildState, state: UnitState, store: Store, history: Histo
         document.pop("base")
     changed = tuple(changes(latest, document)) if latest else ()
     reason = _reason(latest is not None, missing, changed)
+    if latest and missing and not changed and unit.about_a_part:
+        reason = f"{reason}; not this, if the part it is about stays as it is"
     return [
         _step(unit, entry, Verdict.RUN, reason, _of(entry, changed), _usual(build, entry, history))
         for entry in unit.entries

@@ -106,8 +106,7 @@ class BuildState:
 
     def _spoken_of(self, unit: Unit) -> dict[str, Any]:
         """The products that a record is about; or only a part of them, so that it holds for others with the same."""
-        speaks_of_part = getattr(unit.entries[0].step, "part", None)
-        part = speaks_of_part(self.recipe, self.facts()) if speaks_of_part else None
+        part = unit.about_a_part.part(self.recipe, self.facts()) if unit.about_a_part else None
         return {"part": part} if part else {"products": {name: blob.sha256 for name, blob in self.products().items()}}
 
     def disk(self) -> str | None:

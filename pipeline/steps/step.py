@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, runtime_checkable
 
 from pipeline.base.home import Home
 from pipeline.base.progress import Progress
@@ -61,6 +61,7 @@ class TakesFromOutside(Protocol):
         """What it takes from. Before a nightly run the engine finds out what is there now and locks it."""
 
 
+@runtime_checkable
 class SpeaksOfPart(Protocol):
     """What a record step has, beside everything else, when it speaks of a part of the products only.
 

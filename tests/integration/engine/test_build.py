@@ -389,6 +389,10 @@ def test_a_record_on_a_part_holds_for_other_products_with_the_same(bench: Bench)
     bench.steer("part", "boot sector one")
     (first,) = bench.build(one, steps=steps)
     bench.ran()
+    with closing(History(bench.home)) as known:
+        planned = plan(other, steps, bench.store, known, LockFile(bench.home.root, "light"))
+    (look,) = [step for step in planned.steps if step.name == "look"]
+    assert look.reason == "product runs; not this, if the part it is about stays as it is"
     (second,) = bench.build(other, steps=steps)
     assert names(bench.ran()) == ["customize", "convert", "boot", "sign"]
     assert second.facts["look"] == first.facts["look"] == {"looked_at": "boot sector one"}
