@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS latest (
 );
 """
 _REMEMBERED = 20
+_KEPT = 100  # of a step on an accelerator
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,16 @@ class History:
         self._database: sqlite3.Connection | None = None
 
     def note(self, recipe: str, step: str, accelerator: str, seconds: float, run: str, *, good: bool) -> None:
-        """Remember how long a step took."""
+        """Remember how long a step took, and forget what was longest ago."""
         self._do(
             "INSERT INTO steps (recipe, step, accelerator, seconds, good, run) VALUES (?, ?, ?, ?, ?, ?)",
             (recipe, step, accelerator, seconds, good, run),
+        )
+        same = (recipe, step, accelerator)
+        self._do(
+            "DELETE FROM steps WHERE recipe = ? AND step = ? AND accelerator = ? AND rowid NOT IN (SELECT rowid FROM"
+            " steps WHERE recipe = ? AND step = ? AND accelerator = ? ORDER BY rowid DESC LIMIT ?)",
+            (*same, *same, _KEPT),
         )
 
     def usual(self, recipe: str, step: str, accelerator: str | None = None) -> Usual | None:
@@ -84,7 +91,9 @@ class History:
     def latest(self, recipe: str, unit: str) -> dict[str, Any] | None:
         """What the newest result of a unit was made from, or ``None`` when there never was one."""
         rows = self._do("SELECT document FROM latest WHERE recipe = ? AND unit = ?", (recipe, unit))
-        return dict(json.loads(rows[0][0])) if rows else None
+        with contextlib.suppress(ValueError, TypeError):
+            return dict(json.loads(rows[0][0])) if rows else None
+        return None
 
     def close(self) -> None:
         """Let go of the file."""

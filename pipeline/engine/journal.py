@@ -43,7 +43,7 @@ class Journal:
         self._head: dict[str, Any] = {
             "run": self.run,
             "owner": Owner.current().mark,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "recipes": list(recipes),
             "options": options,
             "status": "running",
@@ -91,7 +91,7 @@ class Journal:
         """Write how the run ended: ``good``, ``failed`` or ``interrupted``, and a summary for each recipe."""
         if junit is not None:
             atomic.write_text(self.folder / "junit.xml", junit)
-        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        ended = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._head |= {"status": status, "ended": ended, "results": results}
         self._write_head()
 

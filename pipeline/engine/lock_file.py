@@ -44,32 +44,42 @@ class Locked:
         return (datetime.now(UTC) - datetime.fromisoformat(self.resolved)).total_seconds()
 
 
-class LockFile:
-    """The lock file of one recipe."""
+class Damaged(PipelineError):
+    """What is no lock file, though it should be one."""
 
-    def __init__(self, folder: Path, recipe: str) -> None:
+
+class LockFile:
+    """The lock file of one recipe. To who came to ``mend`` it, a damaged one is as good as none."""
+
+    def __init__(self, folder: Path, recipe: str, *, mend: bool = False) -> None:
         self.path = folder / f"{recipe}.lock.json"
         self.recipe = recipe
+        self.mend = mend
 
     def read(self) -> dict[str, Locked]:
-        """What is locked, by name; nothing when there is no file. Raises ``PipelineError`` when it is damaged."""
+        """What is locked, by name; nothing when there is no file.
+
+        Raises ``PipelineError`` when it cannot be read, is of a newer version, or is damaged and not to be mended.
+        """
         try:
-            data = json.loads(self.path.read_text())
-            if data["format"] != FORMAT:
-                raise ValueError(f"format {data['format']!r}")
-            return {name: Locked(**entry) for name, entry in data["sources"].items()}
+            return self._read()
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PipelineError(
-                f"{self.path} is no lock file: {error}", hint=f"./inv lock {self.recipe} writes it anew"
-            ) from None
+        except OSError as error:
+            raise PipelineError(f"{self.path} cannot be read: {error.strerror}") from None
+        except Damaged:
+            if self.mend:
+                return {}
+            raise
 
     def write(self, sources: Mapping[str, Locked]) -> bool:
-        """Write ``sources`` down, or remove the file when there are none; say whether anything changed."""
+        """Write ``sources`` down, or remove the file when there are none; say whether anything changed.
+
+        Raises ``PipelineError`` when there is a file that cannot be read, or of a newer version.
+        """
         try:
             before = self.read()
-        except PipelineError:
+        except Damaged:
             before = {}
         if before == dict(sources) and (self.path.exists() or not sources):
             return False
@@ -83,3 +93,31 @@ class LockFile:
         text = json.dumps({"format": FORMAT, "recipe": self.recipe, "sources": entries}, indent=2)
         atomic.write_text(self.path, f"{text}\n")
         return True
+
+    def _read(self) -> dict[str, Locked]:
+        text = self.path.read_bytes()
+        try:
+            data = json.loads(text)
+            if isinstance(data["format"], int) and data["format"] > FORMAT:
+                raise PipelineError(
+                    f"{self.path} is of a newer version of the pipeline: it has format {data['format']}, and this one"
+                    f" knows {FORMAT}",
+                    hint="use that version",
+                )
+            if data["format"] != FORMAT:
+                raise ValueError(f"it has format {data['format']!r}")
+            return {name: _entry(fields) for name, fields in data["sources"].items()}
+        except ValueError as error:
+            raise self._damaged(str(error)) from None
+        except (KeyError, TypeError, AttributeError):
+            raise self._damaged("it does not say what a lock file says") from None
+
+    def _damaged(self, how: str) -> Damaged:
+        return Damaged(f"{self.path} is no lock file: {how}", hint=f"./inv lock {self.recipe} writes it anew")
+
+
+def _entry(fields: Mapping[str, Any]) -> Locked:
+    found = Locked(**fields)
+    if not isinstance(found.url, str) or datetime.fromisoformat(found.resolved).tzinfo is None:
+        raise ValueError(f"{found.url} was not resolved at a time in UTC")
+    return found

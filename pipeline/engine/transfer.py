@@ -33,7 +33,8 @@ _SMALL = 16 << 20
 def export(store: Store, keys: Iterable[str], target: Path) -> int:
     """Write the outcomes ``keys`` and all they need to ``target``, compressed if it ends in ``.gz``; their number.
 
-    Sparse files stay sparse. Raises ``PipelineError`` when there is nothing to write.
+    Sparse files stay sparse. Nobody else may read it: installed disks may hold secrets.
+    Raises ``PipelineError`` when there is nothing to write.
     """
     outcomes = [outcome for key in dict.fromkeys(keys) if (outcome := store.find(key)) is not None]
     if not outcomes:
@@ -41,7 +42,7 @@ def export(store: Store, keys: Iterable[str], target: Path) -> int:
     names = ["FORMAT", *(str(path.relative_to(store.root)) for path in sorted(files(store, outcomes)))]
     names += [f"outcomes/{outcome.key}.json" for outcome in outcomes]
     packed = ["--gzip"] if target.suffix in (".gz", ".tgz") else []
-    with atomic.new_file(target) as temporary:
+    with atomic.new_file(target, mode=0o600) as temporary:
         # GNU tar, since Python's tarfile writes holes as zeros.
         process.run(
             ["tar", "--directory", store.root, "--create", "--sparse", *packed, "--file", temporary, "--files-from=-"],
@@ -75,7 +76,9 @@ def _opened(source: Path) -> Iterator[tarfile.TarFile]:
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # the store's disk is full; the file may be good
-        raise PipelineError(f"{source} is not a cache that was exported: {error}") from None
+        # tarfile has a line for each compression that it tried.
+        why = str(error).partition("\n")[0].rstrip(":")
+        raise PipelineError(f"{source} is not a cache that was exported: {why}") from None
 
 
 @contextlib.contextmanager
@@ -130,6 +133,7 @@ def _settle_all(store: Store, folder: Path, members: dict[str, Path]) -> int:
             atomic.write_bytes(store.documents / parts[1], path.read_bytes(), mode=0o444)
         else:
             path.chmod(0o400 if parts[-1] == DISK else 0o444)
+            path.parent.chmod(0o700 if parts[-1] == DISK else 0o755)
             settle(path.parent, getattr(store, parts[0]) / parts[1], parts[-1])
     return sum(_commit(store, path) for name, path in members.items() if name.startswith("outcomes/"))
 

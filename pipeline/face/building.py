@@ -96,7 +96,7 @@ def _show_products(results: Sequence[BuildResult]) -> None:
 def lock(names: Sequence[str], settings: Sequence[str] = ()) -> None:
     """Look at what recipes take from outside, and write it to their lock files."""
     for recipe in load(names or nightly.names(RECIPES / "nightly.yaml"), settings):
-        file = LockFile(RECIPES, recipe.name)
+        file = LockFile(RECIPES, recipe.name, mend=True)
         found, news = current(recipe, registry.STEPS, file, Look.FRESH)
         known = f"{len(found)} sources are locked, none has changed" if found else "takes nothing from outside"
         print("\n".join(news) or f"{recipe.name}: {known}")

@@ -198,6 +198,56 @@ def test_a_lock_file_is_written_only_for_news(tmp_path: Path) -> None:
     assert lock.write({"repo": entry})
 
 
+ENTRY = '"url": "http://x", "resolved": "2026-01-01T00:00:00+00:00"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{",
+        b"<<<<<<< HEAD",
+        b"\xff\xfe",
+        b"[]",
+        b'{"format": 1, "sources": []}',
+        b'{"format": "2", "sources": {}}',
+        b'{"format": 1, "sources": {"x": {"url": "http://x"}}}',
+        b'{"format": 1, "sources": {"x": {"url": "http://x", "resolved": "yesterday"}}}',
+        b'{"format": 1, "sources": {"x": {"url": "http://x", "resolved": "2026-01-01T00:00:00"}}}',
+        b'{"format": 1, "sources": {"x": {"url": 5, "resolved": "2026-01-01T00:00:00+00:00"}}}',
+        b'{"format": 1, "sources": {"x": {%s, "more": 1}}}' % ENTRY.encode(),
+    ],
+)
+def test_a_damaged_lock_file_is_written_anew_when_asked_to(tmp_path: Path, server: Server, text: bytes) -> None:
+    server.answers["/repomd.xml"] = (200, {}, b"first")
+    step = FromOutside(tmp_path, "install", Stage.INSTALL)
+    step.url = server.url
+    lock = LockFile(tmp_path, "light")
+    lock.path.write_bytes(text)
+    with pytest.raises(PipelineError, match="is no lock file") as caught:
+        current(light.recipe(), [Entry(step)], lock, Look.FRESH)
+    assert caught.value.hint == "./inv lock light writes it anew"
+    assert lock.path.read_bytes() == text, "a night leaves it to a person"
+    found, _ = current(light.recipe(), [Entry(step)], LockFile(tmp_path, "light", mend=True), Look.FRESH)
+    assert lock.read() == found
+
+
+def test_a_lock_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    for lock in (LockFile(tmp_path, "tiny"), LockFile(tmp_path, "tiny", mend=True)):
+        lock.path.write_text('{"format": 2, "more": {}}')
+        with pytest.raises(PipelineError, match="is of a newer version of the pipeline: it has format 2, and this one"):
+            lock.read()
+        with pytest.raises(PipelineError, match="is of a newer version"):
+            lock.write({})
+        assert "more" in lock.path.read_text()
+
+
+def test_a_lock_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    lock = LockFile(tmp_path, "tiny")
+    lock.path.mkdir()
+    with pytest.raises(PipelineError, match="cannot be read: Is a directory"):
+        lock.read()
+
+
 class FromOutside(light.Install):
     """An installation from a repository."""
 
