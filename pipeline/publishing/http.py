@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import requests
 from keystoneauth1 import exceptions as identity
 
+from pipeline.host import unreachable
 from pipeline.publishing.cloud_errors import CloudError, Conflict, NotAllowed, NotThere, Refused, Unreachable
 from pipeline.publishing.patience import Pace, Patience
 
@@ -120,7 +121,7 @@ class Http:
             options["data"] = data
         if stream:
             options["stream"] = True
-        with self._translated(what):
+        with self._translated(what, timeout):
             response: Response = self._adapter.request(path, method, skip_cache=True, **options)
         if response.status_code >= 300:
             try:
@@ -153,18 +154,18 @@ class Http:
             yield from response.iter_content(BLOCK)
 
     @contextlib.contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
+    def _translated(self, what: str, timeout: float = _TIMEOUT) -> Iterator[None]:
         try:
             yield
-        except (identity.ConnectFailure, identity.ConnectTimeout, identity.UnknownConnectionError) as error:
-            raise Unreachable(f"cloud {self.cloud} does not answer ({what}): {_short(str(error))}") from None
+        except (identity.RetriableConnectionFailure, identity.UnknownConnectionError) as error:
+            why = unreachable.reason(error, timeout, timeout)
+            raise Unreachable(f"cloud {self.cloud} does not answer ({what}): {why}") from None
         except (requests.RequestException, ConnectionError, TimeoutError) as error:
-            raise Unreachable(f"the connection to cloud {self.cloud} broke ({what}): {_short(str(error))}") from None
-        except identity.RetriableConnectionFailure as error:
-            raise Unreachable(f"cloud {self.cloud} does not answer ({what}): {_short(str(error))}") from None
+            why = unreachable.reason(error, timeout, timeout)
+            raise Unreachable(f"the connection to cloud {self.cloud} failed ({what}): {why}") from None
         except identity.SSLError as error:
             raise CloudError(
-                f"cloud {self.cloud} shows a certificate that is not trusted: {_short(str(error))}",
+                f"cloud {self.cloud} cannot be spoken to safely: {unreachable.reason(error, timeout, timeout)}",
                 hint="set cacert in clouds.yaml to the authority that signed it",
             ) from None
         except identity.HttpError as error:
