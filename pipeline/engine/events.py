@@ -38,6 +38,23 @@ class RunNoted(Event):
     text: str
 
 
+@dataclass(frozen=True)
+class StepAhead:
+    """A step that a build may run: those it comes ``after``, and how many seconds it usually takes, or ``None``."""
+
+    name: str
+    after: tuple[str, ...]
+    expected: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildStarted(Event):
+    """A recipe's build began. ``steps`` are all of them, each behind those it comes after."""
+
+    recipe: str
+    steps: tuple[StepAhead, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepEvent(Event):
     """Something that concerns one step of one recipe."""

@@ -6,6 +6,7 @@ unit of its own, so that records can be made side by side.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -63,4 +64,15 @@ def units(recipe: Recipe, registry: Sequence[Entry]) -> list[Unit]:
     for entry in records:
         before = tuple(name for name in entry.after if name in names)
         found.append(Unit(recipe, Stage.RECORD, entry.name, (entry,), (str(Stage.PRODUCT), *before)))
+    return found
+
+
+def edges(parts: Sequence[Unit]) -> list[tuple[str, str]]:
+    """Which step follows which: within a unit in order, between units from the last to the first."""
+    last = {unit.name: unit.entries[-1].name for unit in parts}
+    found = []
+    for unit in parts:
+        found += [(last[name], unit.entries[0].name) for name in unit.needs]
+        names = [entry.name for entry in unit.entries]
+        found += itertools.pairwise(names)
     return found

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.engine import events
+from pipeline.engine.graph import edges
 from pipeline.engine.history import History
 from pipeline.engine.journal import Journal
 from pipeline.engine.monitors.words import duration
@@ -45,6 +46,18 @@ class Narrator:
         """Nothing more will be told."""
         for monitor in self._monitors:
             monitor.close()
+
+    def begun(self, build: BuildState) -> None:
+        """A recipe's build begins."""
+        name = build.recipe.name
+        units = [state.unit for state in build.units.values()]
+        pairs = edges(units)
+        steps = [entry.name for unit in units for entry in unit.entries]
+        ahead = tuple(
+            events.StepAhead(step, tuple(one for one, other in pairs if other == step), self.pace.expected(name, step))
+            for step in steps
+        )
+        self.tell(events.BuildStarted(recipe=name, steps=ahead))
 
     def waits(self, state: UnitState, reason: str) -> None:
         """The unit cannot start yet."""

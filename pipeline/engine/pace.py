@@ -53,6 +53,11 @@ class Pace:
         self._history = history
         self._steps: dict[tuple[str, str], _Step] = {}
 
+    def expected(self, recipe: str, step: str) -> float | None:
+        """How many seconds a step usually takes, or ``None`` if it never ran here."""
+        usual = self._history.usual(recipe, step)
+        return usual.median if usual else None
+
     def begin(self, recipe: str, step: str) -> float | None:
         """A step begins; return how many seconds it usually takes."""
         usual = self._history.usual(recipe, step)

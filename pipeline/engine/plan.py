@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -13,7 +12,7 @@ from pipeline.engine import keys
 from pipeline.engine.changes import changes
 from pipeline.engine.entry import Entry
 from pipeline.engine.freshness import known
-from pipeline.engine.graph import Unit, units
+from pipeline.engine.graph import Unit, edges, units
 from pipeline.engine.history import History
 from pipeline.engine.lock_file import LockFile
 from pipeline.engine.resources import Needs
@@ -91,7 +90,7 @@ def plan(recipe: Recipe, steps: Sequence[Entry], store: Store, history: History,
         planned += found
         if any(step.verdict is Verdict.RUN for step in found):
             needs |= state.unit.resources
-    return Plan(recipe.name, tuple(planned), needs, tuple(_edges(parts)))
+    return Plan(recipe.name, tuple(planned), needs, tuple(edges(parts)))
 
 
 def cached_keys(recipe: Recipe, steps: Sequence[Entry], store: Store, lock: LockFile) -> list[str]:
@@ -175,14 +174,3 @@ def _usual(build: BuildState, entry: Entry, history: History) -> float | None:
 def _usual_of(recipe: str, entry: Entry, history: History) -> float | None:
     usual = history.usual(recipe, entry.name)
     return usual.median if usual else None
-
-
-def _edges(parts: Sequence[Unit]) -> list[tuple[str, str]]:
-    """Which step follows which: within a unit in order, between units from the last to the first."""
-    last = {unit.name: unit.entries[-1].name for unit in parts}
-    found = []
-    for unit in parts:
-        found += [(last[name], unit.entries[0].name) for name in unit.needs]
-        names = [entry.name for entry in unit.entries]
-        found += itertools.pairwise(names)
-    return found

@@ -122,6 +122,7 @@ class Run:
             except PipelineError as error:
                 self.narrator.unprepared(build, error)
             else:
+                self.narrator.begun(build)
                 for text in news:
                     self.narrator.tell(events.RunNoted(text=text))
 

@@ -1,8 +1,9 @@
-"""A terminal: what is done scrolls by, what runs stands below with a bar for each step."""
+"""A terminal: what is done scrolls by; below stand a bar for each build and one for each of its steps that runs."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -12,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.engine import events
+from pipeline.engine.monitors.outlook import Outlook
 from pipeline.engine.monitors.plain import failure, finished
 from pipeline.engine.monitors.words import duration, measure
 
 _FRAMES = 8  # a second
+_WIDE = 100  # columns
 
 
 @dataclass
@@ -30,6 +33,12 @@ class _Row:
     text: str = ""
     waits: bool = False
 
+    def how_far(self, now: float) -> float | None:
+        """As the step says itself, else by the time it usually takes."""
+        if self.share is None and self.expected:
+            return min(0.99, (now - self.begun) / self.expected)
+        return self.share
+
 
 class Terminal:
     """Draws the run."""
@@ -37,6 +46,7 @@ class Terminal:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self._builds: dict[str, Outlook] = {}
         self._rows: dict[tuple[str, str], _Row] = {}
         self._drawn = 0.0
 
@@ -47,9 +57,12 @@ class Terminal:
         match event:
             case events.RunNoted(text=text):
                 self._print(Text(text, style="yellow"))
+            case events.BuildStarted(recipe=recipe, steps=steps):
+                self._builds[recipe] = Outlook(steps)
             case events.StepEvent():
                 self._step(event)
             case events.BuildFinished():
+                self._builds.pop(event.recipe, None)
                 self._print(Text(finished(event), style="bold green" if event.good else "bold red"))
 
     def tick(self) -> None:
@@ -61,6 +74,7 @@ class Terminal:
 
     def close(self) -> None:
         """Take the bars away."""
+        self._builds.clear()
         self._rows.clear()
         if self.live.is_started:
             self._draw()
@@ -70,21 +84,22 @@ class Terminal:
         key = (event.recipe, event.step)
         match event:
             case events.StepCached():
-                self._rows.pop(key, None)
+                self._over(key)
                 self._done(event, "·", "cached", "dim")
             case events.StepWaiting(reason=reason):
                 self._rows[key] = _Row(*key, text=reason, waits=True)
             case events.StepStarted(expected=expected):
                 self._rows[key] = _Row(*key, expected=expected)
-            case events.StepProgress(done=done, total=total):
+            case events.StepProgress(done=done, total=total, unit=unit):
                 row = self._row(key)
-                row.share = min(1.0, done / total) if total else None
-                row.text = measure(done, total, event.unit)
+                # Seconds are counted towards the end of somebody's patience.
+                row.share = min(1.0, done / total) if total and unit != "s" else None
+                row.text = measure(done, total, unit)
             case events.StepSaid(text=text):
                 row = self._row(key)
                 row.text, row.share = text, None
             case events.StepFinished(seconds=seconds):
-                self._rows.pop(key, None)
+                self._over(key)
                 self._done(event, "✓", duration(seconds), "green")
             case events.StepFailed():
                 self._rows.pop(key, None)
@@ -94,6 +109,12 @@ class Terminal:
     def _row(self, key: tuple[str, str]) -> _Row:
         return self._rows.setdefault(key, _Row(*key))
 
+    def _over(self, key: tuple[str, str]) -> None:
+        recipe, step = key
+        self._rows.pop(key, None)
+        if recipe in self._builds:
+            self._builds[recipe].done(step)
+
     def _done(self, event: events.StepEvent, sign: str, words: str, style: str) -> None:
         self._print(Text(f"{sign} {event.recipe}: {event.step} {words}", style=style))
 
@@ -102,26 +123,34 @@ class Terminal:
 
     def _draw(self) -> None:
         table = Table.grid(padding=(0, 1))
-        for _ in range(4):
+        for _ in range(3):
             table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, ratio=1)
+        # What a narrow terminal has no room for is cut off here, and not from names.
+        table.add_column()
         now = time.monotonic()
-        for row in self._rows.values():
-            spent = now - row.begun
-            table.add_row(
-                Text(row.recipe, style="bold"), row.step, _bar(row, spent), Text(_times(row, spent)), Text(row.text)
-            )
+        for recipe in dict.fromkeys([*self._builds, *(recipe for recipe, _ in self._rows)]):
+            for name, bar, times, text in self._lines(recipe, now):
+                table.add_row(name, bar, times, Text(text, no_wrap=True, overflow="ellipsis"))
         self.live.update(table, refresh=True)
 
+    def _lines(self, recipe: str, now: float) -> Iterator[tuple[Text, ProgressBar | Text, str, str]]:
+        """The build's line, and one for each step that runs; those that wait only when none does."""
+        rows = [row for row in self._rows.values() if row.recipe == recipe]
+        running = [row for row in rows if not row.waits]
+        build = self._builds.get(recipe)
+        if build is not None:
+            left = build.left({row.step: now - row.begun for row in running})
+            share = build.share({row.step: row.how_far(now) or 0.0 for row in running})
+            yield Text(recipe, style="bold"), self._bar(share), f"{duration(left)} left" if left else "", ""
+        for row in running or rows:
+            name = Text(f"  {row.step}") if build else Text.assemble((row.recipe, "bold"), f" {row.step}")
+            bar = Text("waiting", style="yellow") if row.waits else self._bar(row.how_far(now))
+            yield name, bar, _times(row, now - row.begun), row.text
 
-def _bar(row: _Row, spent: float) -> ProgressBar | Text:
-    """How far the step is: as it says itself, else by the time it usually takes, else only that it moves."""
-    if row.waits:
-        return Text("waiting", style="yellow")
-    share = row.share
-    if share is None and row.expected:
-        share = min(0.99, spent / row.expected)
-    return ProgressBar(total=1.0, completed=share or 0.0, width=24, pulse=share is None)
+    def _bar(self, share: float | None) -> ProgressBar:
+        """A bar that is filled so far, or one that only moves."""
+        width = 24 if self.console.width >= _WIDE else 16
+        return ProgressBar(total=1.0, completed=share or 0.0, width=width, pulse=share is None)
 
 
 def _times(row: _Row, spent: float) -> str:

@@ -59,6 +59,14 @@ def test_a_slow_step_is_told_once(bench: Bench) -> None:
     assert said == ["slower than usual (0.0 s)"]
     started = [event for event in bench.of(events.StepStarted) if event.step == "boot"]
     assert started[0].expected == 0.01
+    (begun,) = bench.of(events.BuildStarted)
+    assert [(step.name, step.after, step.expected) for step in begun.steps] == [
+        ("install", (), None),
+        ("customize", ("install",), None),
+        ("convert", ("customize",), None),
+        ("boot", ("convert",), 0.01),
+        ("sign", ("convert", "boot"), None),
+    ]
 
 
 def test_deadlines_fit_accelerator_and_history(bench: Bench) -> None:

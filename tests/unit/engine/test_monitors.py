@@ -14,6 +14,7 @@ from pipeline.engine.events import Event
 from pipeline.engine.monitors import choice, ci
 from pipeline.engine.monitors.ci import Ci
 from pipeline.engine.monitors.json_lines import JsonLines
+from pipeline.engine.monitors.outlook import Outlook
 from pipeline.engine.monitors.plain import Plain
 from pipeline.engine.monitors.terminal import Terminal
 from pipeline.engine.monitors.words import duration, measure
@@ -21,6 +22,7 @@ from pipeline.engine.monitors.words import duration, measure
 A_RUN: list[Event] = [
     events.RunStarted(run="r1", folder="/runs/r1", recipes=("tiny",)),
     events.RunNoted(text="removed a leftover"),
+    events.BuildStarted(recipe="tiny", steps=(events.StepAhead("install", (), 9.0),)),
     events.StepCached(recipe="tiny", step="install", seconds=9.0),
     events.StepWaiting(recipe="tiny", step="convert", reason="process 7 makes it already"),
     events.StepStarted(recipe="tiny", step="convert", log="/l", expected=3.0),
@@ -71,7 +73,7 @@ def test_plain_lines_show_that_long_steps_go_on(monkeypatch: pytest.MonkeyPatch)
     stream = io.StringIO()
     monitor = Plain(stream)
     monkeypatch.setattr("pipeline.engine.monitors.plain._EVERY", 0.0)
-    started, progress = A_RUN[4:6]
+    started, progress = A_RUN[5:7]
     monitor.event(started)
     monitor.tick()
     assert re.search(r"tiny: convert: … for \d\.\d s now\n$", stream.getvalue()), "it does not say how far it is"
@@ -87,7 +89,8 @@ def test_json_lines() -> None:
         monitor.event(event)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["event"] for line in lines] == [type(event).__name__ for event in A_RUN]
-    assert lines[9]["details"] == ["a detail"]
+    assert lines[2]["steps"] == [{"name": "install", "after": [], "expected": 9.0}]
+    assert lines[10]["details"] == ["a detail"]
     assert all(line["at"] > 1.7e9 for line in lines)
 
 
@@ -110,6 +113,69 @@ def test_a_terminal() -> None:
     ):
         assert words in said
     assert "━" in said, "a bar"
+
+
+def _ahead(**expected: float | None) -> tuple[events.StepAhead, ...]:
+    """install, then boot and scan side by side, then sign."""
+    after = {"boot": ("install",), "scan": ("install",), "sign": ("boot", "scan")}
+    return tuple(events.StepAhead(name, after.get(name, ()), seconds) for name, seconds in expected.items())
+
+
+def _frame(terminal: Terminal) -> list[str]:
+    """What stands below, as a terminal of 80 columns shows it."""
+    terminal._draw()
+    paper = Console(file=io.StringIO(), width=80, color_system=None)
+    with paper.capture() as captured:
+        paper.print(terminal.live.get_renderable())
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_a_terminal_has_a_bar_for_each_build_and_cuts_no_name() -> None:
+    monitor = Terminal(Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None, highlight=False))
+    names = ("rhel7-guest-image", "tiny-a", "tiny-b")
+    for name in names:
+        monitor.event(events.BuildStarted(recipe=name, steps=_ahead(install=10, boot=20, scan=40, sign=1)))
+        monitor.event(events.StepFinished(recipe=name, step="install", seconds=9.0))
+    reason = "waits for memory, disk or a guest's end"
+    for name in names[:2]:
+        monitor.event(events.StepStarted(recipe=name, step="boot", log="", expected=20.0))
+        monitor.event(events.StepProgress(recipe=name, step="boot", done=1, total=180, unit="s"))
+        monitor.event(events.StepWaiting(recipe=name, step="scan", reason=reason))
+    monitor.event(events.StepWaiting(recipe="tiny-b", step="boot", reason=reason))
+    for row in monitor._rows.values():
+        row.begun -= 10
+    lines = _frame(monitor)
+    assert [line.split()[0] for line in lines] == ["rhel7-guest-image", "boot", "tiny-a", "boot", "tiny-b", "boot"]
+    assert all(len(line) <= 80 for line in lines)
+    assert all("41 s left" in line for line in lines[::2])
+    assert lines[1].count("━") == 8, "half of what is usual, not a little of the patience"
+    assert "waiting" in lines[5] and lines[5].endswith("…")
+    monitor.event(events.BuildFinished(recipe="tiny-a", good=True, changed=True, seconds=9.0, products=()))
+    monitor._rows.clear()
+    assert [line.split()[0] for line in _frame(monitor)] == ["rhel7-guest-image", "tiny-b"]
+    monitor.close()
+
+
+def test_an_outlook_follows_the_longest_way() -> None:
+    outlook = Outlook(_ahead(install=10.0, boot=20.0, scan=40.0, sign=1.0))
+    assert (outlook.left({}), outlook.share({})) == (51.0, 0.0)
+    assert outlook.left({"install": 4.0}) == 47.0
+    outlook.done("install")
+    assert outlook.left({"boot": 5.0, "scan": 5.0}) == 36.0
+    assert outlook.left({"boot": 0.0, "scan": 100.0}) == 21.0, "what is slower than usual ends any moment"
+    assert outlook.share({"boot": 0.5}) == pytest.approx(20 / 71)
+    for step in ("boot", "scan", "sign"):
+        outlook.done(step)
+    assert (outlook.left({}), outlook.share({})) == (0.0, 1.0)
+
+
+def test_an_outlook_knows_what_it_does_not_know() -> None:
+    outlook = Outlook(_ahead(install=None, boot=20.0, scan=40.0, sign=1.0))
+    assert outlook.left({}) is None
+    assert outlook.share({"install": 0.5}) == pytest.approx(1 / 8), "each step counts the same"
+    outlook.done("install")
+    assert outlook.left({}) == 41.0
+    assert Outlook(()).share({}) == 0.0
 
 
 @pytest.mark.parametrize(
