@@ -101,8 +101,12 @@ class Narrator:
         self.pace.end(name, step)
         log, evidence = self.journal.log(name, step), self.journal.evidence(name, step)
         has_log, has_evidence = log.is_file(), evidence.is_dir()
+        places = [f"log: {log}"] * has_log + [f"evidence: {evidence}"] * has_evidence
+        told = PipelineError(
+            f"{name}: {step} failed: {error.message}", hint=error.hint, details=[*error.details, *places]
+        )
         state.steps[step] = StepResult(
-            step, str(state.unit.stage), StepStatus.FAILED, seconds, log if has_log else None
+            step, str(state.unit.stage), StepStatus.FAILED, seconds, log if has_log else None, told
         )
         self.tell(
             events.StepFailed(
@@ -117,10 +121,7 @@ class Narrator:
             )
         )
         if build.error is None:
-            places = [f"log: {log}"] * has_log + [f"evidence: {evidence}"] * has_evidence
-            build.error = PipelineError(
-                f"{name}: {step} failed: {error.message}", hint=error.hint, details=[*error.details, *places]
-            )
+            build.error = told
             build.evidence = evidence if has_evidence else None
 
     def unprepared(self, build: BuildState, error: PipelineError) -> None:

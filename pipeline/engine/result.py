@@ -28,13 +28,17 @@ class StepStatus(StrEnum):
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step of one build. ``seconds`` is the time it took when it last ran, also if that was an earlier build."""
+    """One step of one build. ``seconds`` is the time it took when it last ran, also if that was an earlier build.
+
+    ``error`` says why it failed.
+    """
 
     name: str
     stage: str
     status: StepStatus
     seconds: float
     log: Path | None = None
+    error: PipelineError | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pipeline.base.home import Home
 from pipeline.engine.build import build as build_all
 from pipeline.engine.monitors.choice import choose
 from pipeline.engine.options import BuildOptions
-from pipeline.face import building, task
+from pipeline.face import building, results, task
 from pipeline.face.task import Exit
 from pipeline.publishing import campaign, delivery, nightly, release, rivals, tables
 from pipeline.publishing.carrier import METHODS
@@ -142,6 +142,7 @@ def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
     rivals.require_distinct(recipes)
     options = BuildOptions(monitors=(choose(ci=ci),), fresh=not locked, locked=locked)
     night = nightly.run(recipes, settings, options)
+    results.write(night, options.home)
     folder, told = reports.write(night, options.home, keep=settings.report.keep)
     tables.show(night.deliveries)
     console = Console(highlight=False)

@@ -1,0 +1,34 @@
+"""How a night ended, for CI systems: what was built, and what became of it on each cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.base import atomic
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import Home
+from pipeline.engine.junit import Case, report
+from pipeline.publishing.delivery import Delivery
+from pipeline.publishing.nightly import Night
+from pipeline.publishing.publication import Outcome
+
+
+def write(night: Night, home: Home) -> None:
+    """Add what was published to the ``junit.xml`` of the run that built it."""
+    for run in {build.run for build in night.builds}:
+        atomic.write_text(home.runs / run / "junit.xml", report(night.builds, list(_cases(night))))
+
+
+def _cases(night: Night) -> Iterator[Case]:
+    for each in night.deliveries:
+        not_built = each.outcome is Outcome.NOT_BUILT
+        yield Case(each.recipe, f"publish to {each.cloud}", each.seconds, _failure(each), skipped=not_built)
+    for rotation in night.rotations:
+        if rotation.error is not None:
+            yield Case(rotation.recipe, f"rotate on {rotation.cloud}", 0.0, rotation.error)
+
+
+def _failure(delivery: Delivery) -> PipelineError | None:
+    if delivery.outcome.is_good or delivery.outcome is Outcome.NOT_BUILT:
+        return None
+    return delivery.error or PipelineError(f"it is {delivery.outcome}", details=delivery.held)
