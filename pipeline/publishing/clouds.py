@@ -7,6 +7,7 @@ name goes first.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from openstack.config import OpenStackConfig
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.publishing.http import Http
+from pipeline.publishing.http import Deferred, Http
 from pipeline.publishing.image_api import ImageApi
 from pipeline.publishing.patience import Patience
 
 BUNDLED = "bundled"
+# It warns of what then fails, and without a handler Python prints that between our lines.
+logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
 
 
 def entry_file(home: Home) -> Path:
@@ -52,12 +55,12 @@ def connect(home: Home, cloud: str, *, patience: Patience | None = None) -> Imag
     region = _region(home, cloud)
     try:
         connection = openstack.connection.Connection(config=region)
-        adapter = connection.image
+        http = Http(Deferred(lambda: connection.image), cloud, patience or Patience()).reached()
     except (openstack.exceptions.SDKException, ValueError, TypeError) as error:
         raise PipelineError(
             f"cloud {cloud} cannot be used: {_first_line(error)}", hint=f"check its entry: {_where(home)}"
         ) from None
-    return ImageApi(Http(adapter, cloud, patience or Patience()))
+    return ImageApi(http)
 
 
 def session(home: Home, cloud: str) -> tuple[Any, str | None]:

@@ -7,6 +7,7 @@ not used, because they hide what a transaction must know: whether a request that
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -56,6 +57,25 @@ class Adapter(Protocol):
         """The endpoint's own URL."""
 
 
+class Deferred:
+    """An adapter that the cloud itself has to be asked for (a token, its catalog): when it is first needed."""
+
+    def __init__(self, ask: Callable[[], Adapter]) -> None:
+        self._ask = ask
+
+    @functools.cached_property
+    def _adapter(self) -> Adapter:
+        return self._ask()
+
+    def request(self, url: str, method: str, **options: Any) -> Any:
+        """Send a request to the endpoint's ``url``."""
+        return self._adapter.request(url, method, **options)
+
+    def get_endpoint(self) -> str | None:
+        """The endpoint's own URL."""
+        return self._adapter.get_endpoint()
+
+
 class Http:
     """Requests to one cloud, called ``cloud`` in messages."""
 
@@ -81,6 +101,18 @@ class Http:
         if not found:
             raise CloudError(f"cloud {self.cloud} has no image service")
         return found
+
+    def reached(self) -> Http:
+        """This, once the cloud has told where its image service is. Raises ``CloudError`` when it does not."""
+        for attempt in self.tries():
+            try:
+                _ = self.url
+            except Unreachable:
+                if attempt == self.patience.attempts:
+                    raise
+            else:
+                break
+        return self
 
     def guarded(self, guard: Callable[[], None]) -> Http:
         """The same, with ``guard`` asked before each request that changes anything; it raises to prevent that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import threading
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from pipeline.base.home import Home
+from pipeline.publishing import clouds
 from pipeline.publishing.cloud_errors import CloudError, Unreachable
 from pipeline.publishing.http import Http
 from tests.integration.publishing.world import hurried
@@ -42,6 +45,19 @@ def test_nobody_listens() -> None:
         with pytest.raises(Unreachable) as caught:
             http.once("GET", "/images", "list images")
     said = "cloud test does not answer (list images): nothing listens there (connection refused)"
+    assert caught.value.message == said
+
+
+def test_no_identity_service_listens(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        auth = {"auth_url": f"http://127.0.0.1:{port}/v3", "username": "u", "password": "p", "project_name": "x"}
+        (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": {"far": {"auth": auth}}}))
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
+        with pytest.raises(Unreachable) as caught:
+            clouds.connect(home, "far", patience=hurried())
+    said = "cloud far does not answer (find the image service): nothing listens there (connection refused)"
     assert caught.value.message == said
 
 
