@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
+from pipeline.host import answers
+from pipeline.host.accelerator import emulator
 
 # In the order of precedence of QEMU's docs/interop/firmware.json.
 _FOLDERS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
+_BIOS = "bios-256k.bin"  # SeaBIOS, of all machine types since QEMU 2.0
 _HINT = "install the UEFI firmware for guests: Debian and Ubuntu: apt install ovmf; Fedora, EL: dnf install edk2-ovmf"
 
 
@@ -40,6 +44,23 @@ def find(machine: str, *, secure_boot: bool = False, folders: tuple[Path, ...] =
                 return found
     wanted = f"UEFI firmware{' with Secure Boot' if secure_boot else ''} for machine type {machine}"
     raise PipelineError(f"there is no {wanted} on this machine", hint=_HINT)
+
+
+def digests(
+    machine: str, *, uefi: bool, secure_boot: bool = False, folders: tuple[Path, ...] = _FOLDERS
+) -> dict[str, str]:
+    """The SHA-256 of the files that are a guest's firmware on this machine, by name.
+
+    Raises ``PipelineError`` when there is no UEFI firmware for it.
+    """
+    if uefi:
+        found = find(machine, secure_boot=secure_boot, folders=folders)
+        files = [found.code, found.variables]
+    else:
+        # QEMU's own, where it looks; without it no guest starts, and QEMU says so.
+        places = answers.said([emulator(), "-L", "help"]).stdout.splitlines()
+        files = [file for place in places if (file := Path(place) / _BIOS).is_file()][:1]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def _descriptions(folders: tuple[Path, ...]) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import answers, hardware, process
+from pipeline.host import answers, firmware, hardware, process
 from pipeline.host.accelerator import emulator
 from pipeline.image import convert
 from pipeline.recipes.model import Recipe
@@ -42,7 +42,7 @@ class BootTest:
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
         """The hardware that is asked for, and the versions of what plays it. Other properties change no boot."""
-        return _inputs(recipe)
+        return {**_inputs(recipe), "firmware": _firmware(recipe, [published(recipe)])}
 
     def sources(self) -> Sequence[Path]:
         """What starts and judges guests."""
@@ -81,7 +81,8 @@ class FirmwareTest:
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
         """The same hardware, and the firmwares."""
-        return {**_inputs(recipe), "others": _others(recipe)}
+        others = _others(recipe)
+        return {**_inputs(recipe), "others": others, "firmware": _firmware(recipe, others)}
 
     def sources(self) -> Sequence[Path]:
         """What starts and judges guests."""
@@ -121,6 +122,16 @@ def _inputs(recipe: Recipe) -> dict[str, Any]:
         "products": [product.model_dump(mode="json") for product in recipe.products],
         "qemu": answers.version(emulator()),
     }
+
+
+def _firmware(recipe: Recipe, kinds: Sequence[str]) -> dict[str, str]:
+    """The firmware itself, by its bytes: a newer package of it may boot differently."""
+    found: dict[str, str] = {}
+    for kind in kinds:
+        machine = hardware.Hardware.from_properties(recipe.image_properties, firmware=kind)
+        uefi = kind == Firmware.UEFI
+        found |= firmware.digests(machine.machine, uefi=uefi, secure_boot=uefi and machine.secure_boot)
+    return found
 
 
 def _sources() -> list[Path]:

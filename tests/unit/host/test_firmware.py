@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,17 @@ def test_a_descriptor_whose_files_are_gone_is_passed_over(tmp_path: Path) -> Non
     describe(tmp_path, "50-gone").unlink()
     plain = describe(tmp_path, "60-plain")
     assert firmware.find("pc", folders=(tmp_path,)).code == plain
+
+
+def test_a_firmware_is_known_by_its_bytes(tmp_path: Path) -> None:
+    code = describe(tmp_path, "one")
+    empty = hashlib.sha256(b"").hexdigest()
+    assert firmware.digests("pc", uefi=True, folders=(tmp_path,)) == {"one.code": empty, "one.vars": empty}
+    code.write_bytes(b"newer")
+    assert firmware.digests("pc", uefi=True, folders=(tmp_path,))["one.code"] == hashlib.sha256(b"newer").hexdigest()
+
+
+@pytest.mark.subprocess
+def test_the_bios_is_qemus_own() -> None:
+    ((name, digest),) = firmware.digests("q35", uefi=False).items()
+    assert name == "bios-256k.bin" and len(digest) == 64

@@ -40,6 +40,16 @@ def test_the_boot_test_is_for_the_published_firmware(firmware: list[str], proper
         assert FirmwareTest().inputs(recipe)["others"] == [other]
 
 
+def test_another_firmware_on_this_machine_is_booted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's key holds the digests of the firmware that it boots with, and of no other."""
+    recipe = _recipe(["bios", "uefi"], {"hw_firmware_type": "bios"})
+    with_bios, with_uefi = BootTest().inputs(recipe)["firmware"], FirmwareTest().inputs(recipe)["firmware"]
+    assert list(with_bios) == ["bios-256k.bin"] and len(with_bios["bios-256k.bin"]) == 64
+    assert len(with_uefi) == 2 and not set(with_uefi) & set(with_bios)
+    elsewhere = FirmwareTest().inputs(_recipe(["bios", "uefi"], {"hw_firmware_type": "uefi"}))["firmware"]
+    assert elsewhere == with_bios, "the same files for whichever step"
+
+
 def test_there_is_another_test_only_for_another_firmware() -> None:
     both, one = _recipe(["bios", "uefi"]), _recipe(["uefi", "uefi"])
     assert FirmwareTest().wanted(both) and BootTest().wanted(both)
