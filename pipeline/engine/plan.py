@@ -119,11 +119,13 @@ def _plan_unit(build: BuildState, state: UnitState, store: Store, history: Histo
                 state.outcome = None
     except keys.NotLooked as error:
         # A build looks first; what it will find nobody knows.
-        return [
-            _step(unit, each, Verdict.RUN, error.message, (), _usual(build, each, history)) for each in unit.entries
-        ]
+        return _all(build, unit, Verdict.RUN, error.message, history)
     except keys.InputMissing as error:
+        state.failed = True
         return [_blocked(unit, entry, error, history) for entry in unit.entries]
+    if blocked := [name for name in unit.needs if build.units[name].failed]:
+        state.failed = True
+        return _all(build, unit, Verdict.BLOCKED, f"{blocked[0]} is blocked", history)
     if state.outcome is not None:
         outcome = state.outcome
         return [_step(unit, entry, Verdict.CACHED, "", (), outcome.seconds.get(entry.name)) for entry in unit.entries]
@@ -138,6 +140,10 @@ def _plan_unit(build: BuildState, state: UnitState, store: Store, history: Histo
         _step(unit, entry, Verdict.RUN, reason, _of(entry, changed), _usual(build, entry, history))
         for entry in unit.entries
     ]
+
+
+def _all(build: BuildState, unit: Unit, verdict: Verdict, reason: str, history: History) -> list[PlannedStep]:
+    return [_step(unit, entry, verdict, reason, (), _usual(build, entry, history)) for entry in unit.entries]
 
 
 def _reason(known: bool, missing: list[str], changed: tuple[str, ...]) -> str:

@@ -76,9 +76,15 @@ def test_a_lost_result_is_told(bench: Bench) -> None:
 def test_a_missing_input_blocks(bench: Bench) -> None:
     bench.steer("blocked.convert")
     found = _plan(bench)
-    (step,) = [step for step in found.steps if step.verdict is Verdict.BLOCKED]
-    assert (step.name, step.reason) == ("convert", "the medium is missing (get it)")
+    assert [(step.name, step.verdict, step.reason) for step in found.steps[1:]] == [
+        ("customize", Verdict.RUN, "never built here"),
+        ("convert", Verdict.BLOCKED, "the medium is missing (get it)"),
+        ("boot", Verdict.BLOCKED, "product is blocked"),
+        ("sign", Verdict.BLOCKED, "product is blocked"),
+    ]
     assert found.is_blocked
+    bench.steer("blocked.sign")
+    assert _plan(bench).steps[-1].reason == "the medium is missing (get it)", "its own reason goes first"
 
 
 def test_a_recipe_without_steps_is_an_error(bench: Bench) -> None:
