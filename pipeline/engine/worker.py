@@ -30,7 +30,7 @@ from pipeline.engine.freshness import outside
 from pipeline.engine.pace import patience
 from pipeline.engine.store import Outcome
 from pipeline.engine.task import Task
-from pipeline.host import accelerator
+from pipeline.host import accelerator, room
 from pipeline.steps.step import Context, Stage
 
 OWNER = "PIPELINE_OWNER"
@@ -243,6 +243,7 @@ class _Worker:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self._accelerator == "kvm":
             accelerator.forget(self.task.home)
+        error = self._for_want_of_room(error)
         self._report(
             "failed",
             message=error.message,
@@ -250,6 +251,14 @@ class _Worker:
             details=list(error.details),
             seconds=round(time.monotonic() - begun, 3),
         )
+
+    def _for_want_of_room(self, error: PipelineError) -> PipelineError:
+        """The error itself, or, when a disk is full, that: what programs say then may be anything."""
+        if room.MESSAGE in error.message:
+            return error
+        places = (self.task.store.root, self.task.temporary, self.task.logs[self._step])
+        full = next((place for place in places if room.is_full(place)), None)
+        return error if full is None else room.no_room(full, error.message, error.details)
 
     def _report(self, kind: str, **facts: Any) -> None:
         # The engine may be gone; then so are we, in a moment.

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
-from pipeline.host import kernel
+from pipeline.host import kernel, room
 from pipeline.host.accelerator import Accelerator
 
 _HINT = "install libguestfs: Debian and Ubuntu: apt install libguestfs-tools python3-guestfs; then ./inv doctor"
@@ -70,26 +70,39 @@ class Appliance:
         sweep(self.cache)
         with contextlib.ExitStack() as stack:
             stack.enter_context(_launch_noted(self.cache))
-            handle = self._launched(drives, network, stack)
+            handle, watch = self._launched(drives, network, stack)
             try:
                 yield handle
                 handle.umount_all()
                 handle.shutdown()
-            except RuntimeError as error:
+            except (RuntimeError, PipelineError) as error:
+                if watch.found or room.is_full(self.scratch):
+                    raise room.no_room(self.scratch, "the appliance's disk could not grow") from error
+                if isinstance(error, PipelineError):
+                    raise
                 raise PipelineError(f"libguestfs: {_plain(error)}", hint="the step's log has the details") from error
 
-    def _launched(self, drives: Sequence[Drive], network: bool, stack: contextlib.ExitStack) -> Any:
+    def _launched(
+        self, drives: Sequence[Drive], network: bool, stack: contextlib.ExitStack
+    ) -> tuple[Any, room.RoomWatch]:
+        before = self.log.seek(0, os.SEEK_END)
         try:
             return self._launch(drives, network, stack, verbose=False)
         except RuntimeError as error:
+            if room.SAID in self._said_since(before):
+                raise room.no_room(self.cache, "the libguestfs appliance could not be made there") from error
             self.log.write(f"the appliance did not start ({_plain(error)}); once more, with all it says\n".encode())
         try:
             return self._launch(drives, network, stack, verbose=True)
         except RuntimeError as error:
             raise PipelineError(f"the libguestfs appliance did not start: {_plain(error)}", hint=_LOOK) from error
 
-    def _launch(self, drives: Sequence[Drive], network: bool, stack: contextlib.ExitStack, *, verbose: bool) -> Any:
+    def _launch(
+        self, drives: Sequence[Drive], network: bool, stack: contextlib.ExitStack, *, verbose: bool
+    ) -> tuple[Any, room.RoomWatch]:
         handle = _new_handle()
+        # It stays until the handle is closed, which waits for the appliance to write what it holds.
+        watch = stack.enter_context(room.RoomWatch())
         stack.callback(handle.close)
         handle.set_event_callback(self._note, _TOLD)
         handle.set_verbose(verbose)
@@ -105,8 +118,10 @@ class Appliance:
                 label=f"{_LABEL}{letter}",
                 **discard,
             )
+        handle.config("-qmp", watch.option)
         handle.launch()
-        return handle
+        watch.begin()
+        return handle, watch
 
     def _configure(self, handle: Any) -> None:
         newest = kernel.newest()
@@ -126,6 +141,13 @@ class Appliance:
         handle.set_smp(_PROCESSORS[self.accelerator])
         if self.accelerator == "tcg":
             handle.set_append(_EMULATED)
+
+    def _said_since(self, position: int) -> str:
+        """What is in the log behind ``position``: programs below libguestfs write there, too."""
+        self.log.flush()
+        with Path(self.log.name).open("rb") as log:
+            log.seek(position)
+            return log.read().decode(errors="replace")
 
     def _note(self, event: int, number: int, text: str, array: list[int]) -> None:
         self.log.write(text.encode(errors="replace") + (b"" if text.endswith("\n") else b"\n"))

@@ -18,7 +18,7 @@ from typing import Protocol
 from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
 from pipeline.base.progress import Progress, nothing
-from pipeline.host import privileges, process, qemu, triage
+from pipeline.host import privileges, process, qemu, room, triage
 from pipeline.host.console import Console
 from pipeline.host.phases import phase
 from pipeline.host.qmp import Control, Monitor, MonitorError
@@ -107,6 +107,8 @@ class Guest:
                 return self.seconds
             if not self.is_running() or self.monitor.find_event(("GUEST_PANICKED",)):
                 raise self.failure(f"the guest ended before {what}")
+            if room.is_stopped(self.monitor):
+                raise room.no_room(self.machine.disks[0].path, f"the guest's disk could not grow before {what}")
             if lost_since is not None and time.monotonic() - lost_since > _GRACE:
                 raise self.failure(f"the guest failed before {what}")
             if (stuck := self._stuck()) is not None:

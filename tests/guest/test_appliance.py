@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
+from pipeline.engine.around import outputs_to
 from pipeline.host import appliance, process
 from pipeline.host.appliance import Appliance, Drive
 from tests.conftest import OrdinaryUser
@@ -40,6 +42,39 @@ def test_a_missing_image_is_told(tmp_path: Path, appliance_cache: Path) -> None:
     with (
         pytest.raises(PipelineError, match=r"did not start: .*absent"),
         made.launched([Drive(tmp_path / "absent", "raw")]),
+    ):
+        pass
+
+
+def test_a_disk_that_cannot_grow_ends_the_appliance(
+    tmp_path: Path, appliance_cache: Path, small_disk: Callable[[int], Path]
+) -> None:
+    folder = small_disk(8 << 20)
+    disk = folder / "disk.qcow2"
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "64M"])
+    log = (tmp_path / "log").open("wb")
+    with (
+        pytest.raises(PipelineError, match=f"no space left on {folder}: the appliance's disk could not grow"),
+        Appliance("tcg", appliance_cache, folder, log).launched([Drive(disk, "qcow2")]) as handle,
+    ):
+        pid = handle.get_pid()
+        handle.mkfs("ext2", "/dev/sda")
+        handle.mount("/dev/sda", "/")
+        handle.fill(1, 32 << 20, "/file")
+        handle.sync()
+    assert wait_gone(pid)
+
+
+def test_no_room_for_the_appliance_itself(tmp_path: Path, small_disk: Callable[[int], Path]) -> None:
+    folder = small_disk(64 << 20)
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    log = (tmp_path / "log").open("wb")
+    words = f"no space left on {folder}: the libguestfs appliance could not be made there"
+    with (
+        pytest.raises(PipelineError, match=words),
+        outputs_to(log),
+        Appliance("tcg", folder / "cache", tmp_path, log).launched([Drive(disk, "raw")]),
     ):
         pass
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pipeline.base.errors import PipelineError
 from pipeline.host import guest, iso, process, qemu
 from pipeline.host.hardware import Hardware
 from pipeline.host.stall import Policy
@@ -33,6 +34,21 @@ def test_a_guest_that_does_nothing_is_stuck_and_leaves_its_evidence(tmp_path: Pa
     assert (tmp_path / "guest-screen.png").read_bytes().startswith(b"\x89PNG")
     known = json.loads((tmp_path / "guest-triage.json").read_text())
     assert known["signals"]["samples"] and known["signals"]["patience"] == 15
+
+
+def test_a_guest_whose_disk_cannot_grow_is_ended(
+    tiny_disk: Path, tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    folder, seed = small_disk(4 << 20), tmp_path / "seed.iso"
+    overlay = folder / "overlay.qcow2"
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", overlay, "64M"])
+    script = "#!/bin/sh\ndd if=/dev/urandom of=/var/full bs=1024k count=16; sync; echo written > /dev/ttyS0\n"
+    iso.nocloud_seed(seed, metadata={"instance-id": "i"}, user_data=script.encode())
+    disk = qemu.Disk(overlay, "qcow2", base=qemu.Disk(tiny_disk, "qcow2", read_only=True))
+    machine = qemu.Machine("full", "tcg", Hardware(), disks=[disk], cdroms=[qemu.Disk(seed, "raw", read_only=True)])
+    words = f"no space left on {folder}: the guest's disk could not grow before the end of user-data"
+    with guest.running(machine, tmp_path) as running, pytest.raises(PipelineError, match=words):
+        running.wait_for_text("written", 240, "the end of user-data")
 
 
 @pytest.fixture

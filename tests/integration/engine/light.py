@@ -28,7 +28,7 @@ from pipeline.image.digests import digest_file
 from pipeline.recipes.model import Recipe
 from pipeline.steps.step import Context, Stage
 
-_VERBS = "reveal spawn stubborn swallow library deaf fill hog sleep crash fail bug".split()
+_VERBS = "reveal spawn stubborn swallow library deaf fill brim hog sleep crash fail bug".split()
 
 
 class Light:
@@ -108,6 +108,12 @@ class Light:
         with (context.folder / "ballast").open("wb", buffering=0) as ballast:
             for _ in range(int(text) >> 20):
                 ballast.write(bytes(1 << 20))
+
+    def _brim(self, context: Context, text: str) -> None:
+        # As a library that has its own word for it.
+        with contextlib.suppress(OSError):
+            self._fill(context, str(1 << 40))
+        self._fail(context, text)
 
     def _hog(self, context: Context, text: str) -> None:
         # As on a machine that has no more than what is in use now.

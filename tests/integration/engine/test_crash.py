@@ -192,6 +192,21 @@ def test_a_full_disk_is_an_explanation_and_loses_nothing(bench: Bench, small_dis
     assert verify(full.store) == []
 
 
+def test_what_a_program_says_of_a_full_disk_does_not_hide_it(bench: Bench, small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(300 << 20)
+    full = Bench(bench.steering, Home(bench.home.root, disk / "cache"))
+    bench.steer("brim.customize", "file receive cancelled by daemon")
+    (result,) = full.build()
+    assert result.error is not None
+    assert result.error.message == f"light: customize failed: no space left on {disk}: file receive cancelled by daemon"
+    assert "./inv cache.gc" in str(result.error.hint)
+    assert result.error.details[0] == "one detail"
+    bench.unsteer("brim.customize")
+    bench.steer("fail.customize", "file receive cancelled by daemon")
+    (result,) = full.build()
+    assert result.error is not None and "no space" not in result.error.message
+
+
 def test_too_little_disk_is_told_before_the_start(bench: Bench, small_disk: Callable[[int], Path]) -> None:
     full = Bench(bench.steering, Home(bench.home.root, small_disk(100 << 20) / "cache"))
     (result,) = full.build()

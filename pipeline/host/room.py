@@ -1,0 +1,85 @@
+"""What to say when a disk has become full, and a watch over a guest that QEMU stopped for that reason.
+
+QEMU stops a guest whose disk cannot grow, until somebody makes room and lets it go on (``werror=enospc``). That is
+better than an error that the guest might not pass on; but whoever waits for the guest would wait for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.base.errors import PipelineError
+from pipeline.host.qmp import Control, Monitor
+
+_LOOK_EVERY = 1.0  # seconds
+_NOTHING = 1 << 20  # bytes; what still fits into that helps nobody
+MESSAGE = "no space left"
+SAID = "No space left on device"  # by every program
+
+
+def is_full(path: Path) -> bool:
+    """Whether next to nothing can be written any more to the file system of ``path``, or of its nearest parent."""
+    system = os.statvfs(next(folder for folder in (path, *path.parents) if folder.exists()))
+    free = system.f_bfree if os.geteuid() == 0 else system.f_bavail
+    return free * system.f_frsize < _NOTHING or (system.f_files > 0 and system.f_ffree == 0)
+
+
+def no_room(path: Path, what: str, details: Sequence[str] = ()) -> PipelineError:
+    """The error for ``what`` that could not be done, since the file system of ``path`` is full."""
+    place = path.absolute()
+    disk = next(folder for folder in (place, *place.parents) if folder.is_mount())
+    hint = (
+        "free some there (./inv cache.gc removes what old builds left), or set PIPELINE_CACHE (TMPDIR) to another disk"
+    )
+    return PipelineError(f"{MESSAGE} on {disk}: {what}", details=details, hint=hint)
+
+
+def is_stopped(monitor: Control) -> bool:
+    """Whether QEMU has stopped its guest, since what it wrote to a disk found no room."""
+    event = monitor.find_event(("BLOCK_IO_ERROR",))
+    return event is not None and event.data.get("action") == "stop"
+
+
+class RoomWatch:
+    """Ends a QEMU that has stopped for want of room, until the block ends. ``found`` says that it has."""
+
+    def __init__(self) -> None:
+        self.found = False
+        self._stack = contextlib.ExitStack()
+        self._over = threading.Event()
+
+    @property
+    def option(self) -> str:
+        """What QEMU's option ``-qmp`` has to be."""
+        return f"unix:{self._socket},server=on,wait=off"
+
+    def begin(self) -> None:
+        """QEMU has been started."""
+        connection = self._stack.enter_context(socket.socket(socket.AF_UNIX))
+        connection.connect(str(self._socket))
+        monitor = Monitor(connection, "appliance")
+        self._stack.callback(monitor.close)
+        thread = threading.Thread(target=self._watch, args=[monitor], name="room-watch", daemon=True)
+        thread.start()
+        self._stack.callback(thread.join)
+        self._stack.callback(self._over.set)
+
+    def __enter__(self) -> RoomWatch:
+        self._socket = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="qmp-"))) / "qmp"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _watch(self, monitor: Monitor) -> None:
+        while not self._over.wait(_LOOK_EVERY):
+            if is_stopped(monitor):
+                self.found = True
+                monitor.quit()
+                return
