@@ -19,7 +19,6 @@ content come twice, the first one stays.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -33,6 +32,7 @@ from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
 from pipeline.engine import locks
+from pipeline.image.digests import digest_file
 
 FORMAT = "1"
 DISK = "disk.qcow2"
@@ -226,9 +226,8 @@ class Store:
 
 def digest(file: Path) -> Blob:
     """The SHA-256 and size of a file."""
-    with file.open("rb") as opened:
-        value = hashlib.file_digest(opened, "sha256").hexdigest()
-    return Blob(value, file.stat().st_size)
+    found = digest_file(file, ("sha256",))
+    return Blob(found.sha256, found.size)
 
 
 def settle(made: Path, target: Path, name: str) -> None:

@@ -16,7 +16,7 @@ from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.face.task import Exit
-from pipeline.image.digests import read_blocks
+from pipeline.image.sparse import read_blocks
 from pipeline.signing import proof, seal
 from pipeline.signing.certificates import CertificateMissing, LocalCertificates
 from pipeline.signing.evidence import Evidence

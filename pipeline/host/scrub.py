@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.base.errors import PipelineError
@@ -41,8 +41,8 @@ _MAX_LIST = 3 << 20
 _MAX_EXT_LIST = 256 << 10
 
 
-def scrub(handle: Any, *, progress: Progress = nothing) -> dict[str, str]:
-    """Scrub every file system of a launched appliance; return device → method.
+def scrub(handle: Any, systems: Mapping[str, str], *, progress: Progress = nothing) -> dict[str, str]:
+    """Scrub the file systems of a launched appliance (device → kind, as libguestfs lists them); return device → method.
 
     Nothing may be mounted. Raises ``PipelineError`` when a method fails: then the image is not clean.
     """
@@ -50,7 +50,7 @@ def scrub(handle: Any, *, progress: Progress = nothing) -> dict[str, str]:
     handle.sync()
     handle.drop_caches(3)
     done = {}
-    for device, kind in sorted(handle.list_filesystems().items()):
+    for device, kind in sorted(systems.items()):
         progress.say(f"scrubbing the free space of {device} ({kind})")
         done[device] = _scrub_steadily(handle, device, kind)
     return done

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pipeline.base.progress import Progress, nothing
+from pipeline.image.sparse import read_blocks
 
-BLOCK = 1 << 20
 DEPTH = 4
 # What every product of the pipeline carries: Glance's checksum, what people compare, Glance's multihash.
 USUAL = ("md5", "sha256", "sha512")
@@ -126,10 +126,3 @@ def digest_file(
                 watch(block)
             progress.advance(hasher.size, total)
         return hasher.finish()
-
-
-def read_blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
-    """The bytes of a file, ``size`` at a time."""
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(size):
-            yield block

@@ -64,7 +64,7 @@ def test_deleted_files_leave_nothing_on_any_file_system(tmp_path: Path) -> None:
             for number, kind in enumerate(SIZES, 1):
                 own = own_name(f"/dev/sda{number}")
                 assert handle.debug("sh", [f"blkid -o value -s TYPE {own}"]).strip() == kind
-            methods = scrub.scrub(handle)
+            methods = scrub.scrub(handle, handle.list_filesystems())
             assert handle.vfs_uuid("/dev/sda5") == SWAP_ID and handle.vfs_label("/dev/sda5") == "s"
             for number, kind in enumerate(SIZES, 1):
                 handle.mount_ro(f"/dev/sda{number}", "/")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.base.progress import Progress, nothing
+from pipeline.image.sparse import extents
 from pipeline.signing.scan.findings import FREE_SPACE, Finding, digest
 from pipeline.signing.scan.needles import Hit, Needle, Searcher
 
@@ -35,7 +34,7 @@ def scan(
 
     with raw.open("rb", buffering=0) as file:
         at = 0
-        for start, end in _extents(file.fileno(), total):
+        for start, end in extents(file.fileno(), total):
             note(searcher.skip(start - at))
             file.seek(start)
             at = start
@@ -46,17 +45,3 @@ def scan(
                 progress.advance(at, total)
     note(searcher.finish())
     return list(found.values()), data
-
-
-def _extents(descriptor: int, total: int) -> Iterator[tuple[int, int]]:
-    """Where a sparse file has data, as (start, end)."""
-    at = 0
-    while at < total:
-        try:
-            start = os.lseek(descriptor, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        at = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, at

@@ -25,9 +25,11 @@ _FAT = ("vfat", "msdos")
 _WITHOUT_BOOT_SECTOR = ("xfs", "btrfs", "swap")
 
 
-def digest(system: GuestSystem) -> str | None:
-    """The SHA-256 of the boot chain of the system that is open; ``None`` where it cannot be told."""
-    kinds = dict(system.handle.list_filesystems())
+def digest(system: GuestSystem, kinds: Mapping[str, str]) -> str | None:
+    """The SHA-256 of the boot chain of the system that is open; ``None`` where it cannot be told.
+
+    ``kinds``: the disk's file systems, device → kind.
+    """
     mounts = system.identity.mounts
     folders = _outermost(["/boot", *(place for place, device in mounts.items() if kinds.get(device) in _FAT)])
     if system.identity.type != "linux" or not _knows(system, kinds, folders):

@@ -86,13 +86,15 @@ class Offline:
             facts["contents"] = contents.facts(system)
             if not recipe.scan.enabled:
                 facts["contents"]["files"] = contents.files(system, context.folder)
+            # Listing them takes an emulated appliance some seconds.
+            systems = handle.list_filesystems()
             if _boots_often(recipe):
-                facts["boot_chain"] = boot_chain.digest(system)
+                facts["boot_chain"] = boot_chain.digest(system, systems)
             archive = seal.take_out(system, context.folder) if seal.is_due(recipe) else None
             if archive is None and recipe.sysprep.scrub:
                 progress.say("scrubbing free space")
                 handle.umount_all()
-                facts["scrub"] = scrub.scrub(handle, progress=progress)
+                facts["scrub"] = scrub.scrub(handle, systems, progress=progress)
         facts["properties"] = inspection.derived(facts["inspection"])
         facts["sealed"] = archive is not None
         if archive is not None:

@@ -55,6 +55,10 @@ class Appliance:
         self.scrubbed += 1
 
 
+def scrubbed(appliance: Appliance) -> dict[str, str]:
+    return scrub.scrub(appliance, appliance.list_filesystems())
+
+
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scrub, "_PAUSE", 0.0)
@@ -63,25 +67,28 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("gone", [0, 1, 5])
 def test_a_device_that_comes_back_is_scrubbed(gone: int) -> None:
     appliance = Appliance(gone)
-    assert scrub.scrub(appliance) == {"/dev/sda1": "zerofree", "/dev/sda2": scrub.NOT_COVERED}
+    assert scrubbed(appliance) == {
+        "/dev/sda1": "zerofree",
+        "/dev/sda2": scrub.NOT_COVERED,
+    }
     assert appliance.scrubbed == 1
 
 
 def test_a_device_that_stays_away_is_an_error_never_silence() -> None:
     with pytest.raises(PipelineError, match="/dev/sda1 does not stay"):
-        scrub.scrub(Appliance(1000))
+        scrubbed(Appliance(1000))
 
 
 def test_other_failures_are_not_repeated() -> None:
     appliance = Appliance(1, "zerofree: /dev/sda1: the file system has errors")
     with pytest.raises(RuntimeError, match="has errors"):
-        scrub.scrub(appliance)
+        scrubbed(appliance)
     assert appliance.scrubbed == 0 and appliance.gone == 0
 
 
 def test_free_extents_are_overwritten_without_being_read() -> None:
     appliance = Appliance(0, listed=LISTED)
-    assert scrub.scrub(appliance)["/dev/sda1"] == "3 free extents"
+    assert scrubbed(appliance)["/dev/sda1"] == "3 free extents"
     assert sorted(appliance.written) == [(10 * 4096, 10 * 4096), (30 * 4096, 4096), (100 * 4096, 500 * 4096)]
     assert not appliance.scrubbed
 
@@ -92,12 +99,12 @@ def test_free_extents_are_overwritten_without_being_read() -> None:
 )
 def test_a_list_that_is_not_what_the_superblock_counts_is_not_believed(field: str, value: str) -> None:
     appliance = Appliance(0, fields={**FIELDS, field: value}, listed=LISTED)
-    assert scrub.scrub(appliance)["/dev/sda1"] == "zerofree"
+    assert scrubbed(appliance)["/dev/sda1"] == "zerofree"
     assert appliance.scrubbed == 1 and not appliance.written
 
 
 def test_where_free_space_is_in_very_many_pieces_each_block_is_read() -> None:
     pieces = ", ".join(str(number) for number in range(100_000, 200_000, 2))
     appliance = Appliance(0, fields={**FIELDS, "Free blocks": "50000"}, listed=f"  Free blocks: {pieces}\n")
-    assert scrub.scrub(appliance)["/dev/sda1"] == "zerofree"
+    assert scrubbed(appliance)["/dev/sda1"] == "zerofree"
     assert not appliance.written
