@@ -78,6 +78,34 @@ def test_gitlab_keeps_the_cache_of_a_night_that_failed(tmp_path: Path, status: i
     assert (tmp_path / "called").read_text() == "nightly --ci\ncache.export cache.tar.gz\n"
 
 
+@pytest.mark.subprocess
+@pytest.mark.parametrize("system", ["github", "gitlab"])
+def test_keys_and_clouds_are_given_to_the_runner(tmp_path: Path, system: str) -> None:
+    made = tmp_path / "elsewhere" / "keys" / "default"
+    made.mkdir(parents=True, mode=0o700)
+    (made / "1.pem").write_text("a key")
+    (command,) = re.findall(r"  (tar --create .*)\n", (CHECKOUT / "docs" / "ci.md").read_text())
+    packed = process.run(["sh", "-c", command.replace(".pipeline", "elsewhere")], cwd=tmp_path).stdout
+    runner = tmp_path / "runner"
+    runner.mkdir()
+    clouds = tmp_path / "clouds.yaml"
+    if system == "github":
+        steps = yaml.safe_load(_text("github.yaml"))["jobs"]["nightly"]["steps"]
+        (script,) = [step["run"] for step in steps if "KEYS" in step.get("env", {})]
+        given = {"KEYS": packed, "CLOUDS": "clouds: {}", "OS_CLIENT_CONFIG_FILE": str(clouds)}
+    else:
+        (tmp_path / "keys.txt").write_text(packed)
+        lines = yaml.safe_load(_text("gitlab.yaml"))["nightly"]["script"]
+        script = "\n".join(line for line in lines if "inv" not in line and "exit" not in line)
+        given = {"GOLDEN_IMAGES_KEYS": str(tmp_path / "keys.txt")}
+    for variables in (dict.fromkeys(given, ""), given):
+        process.run(["sh", "-ec", script], cwd=runner, env=variables)
+    assert (runner / ".pipeline" / "keys" / "default" / "1.pem").read_text() == "a key"
+    assert (runner / ".pipeline").stat().st_mode & 0o077 == 0
+    if system == "github":
+        assert clouds.read_text() == "clouds: {}" and clouds.stat().st_mode & 0o077 == 0
+
+
 def test_zuul_brings_the_logs_of_a_night_that_failed_home() -> None:
     ((play,),) = (yaml.safe_load(_text("zuul-nightly.yaml")),)
     (night,) = play["tasks"]
