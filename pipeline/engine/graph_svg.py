@@ -34,7 +34,7 @@ def picture(plans: Sequence[Plan]) -> str:
         width = max([width, *(x + _WIDTH + 10 for x, _ in places.values())])
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{top}" viewBox="0 0 {width} {top}">'
-        f'<style>{_STYLE}</style><rect width="100%" height="100%" fill="white" stroke="none"/>'
+        f'<style>{_STYLE}</style><rect width="100%" height="100%" style="fill:white;stroke:none;rx:0"/>'
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" style="fill:#666;stroke:none;marker-end:none"/></marker></defs>'
     )
