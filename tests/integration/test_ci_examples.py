@@ -109,6 +109,9 @@ def test_keys_and_clouds_are_given_to_the_runner(tmp_path: Path, system: str) ->
 def test_zuul_brings_the_logs_of_a_night_that_failed_home() -> None:
     ((play,),) = (yaml.safe_load(_text("zuul-nightly.yaml")),)
     (night,) = play["tasks"]
+    # The checkout, and a home in it, would be new each night: new keys, and nothing known.
+    (build,) = night["block"]
+    assert build["environment"]["PIPELINE_HOME"] == "{{ home }}" and "checkout" not in play["vars"]["home"]
     assert "nightly" in str(night["block"]) and "last-run" in str(night["always"])
 
 
