@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
-from pipeline.host import kernel, room
+from pipeline.host import kernel, room, tar_stream
 from pipeline.host.accelerator import Accelerator
 
 _HINT = "install libguestfs: Debian and Ubuntu: apt install libguestfs-tools python3-guestfs; then ./inv doctor"
@@ -52,7 +52,8 @@ class Drive:
 class Appliance:
     """How appliances run on this machine.
 
-    ``cache`` keeps the built appliance between runs; ``scratch`` is private to this run. ``memory`` is in bytes.
+    ``cache`` keeps the built appliance between runs; ``scratch`` is private to this run, for one appliance at
+    a time. ``memory`` is in bytes.
     """
 
     accelerator: str
@@ -118,8 +119,12 @@ class Appliance:
                 label=f"{_LABEL}{letter}",
                 **discard,
             )
-        handle.config("-qmp", watch.option)
-        handle.launch()
+        stack.callback(tar_stream.remove, self.scratch)
+        with tar_stream.port(self.scratch) as options:
+            for name, value in options:
+                handle.config(name, value)
+            handle.config("-qmp", watch.option)
+            handle.launch()
         watch.begin()
         return handle, watch
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.base.errors import PipelineError
 from pipeline.host import manifest
 from pipeline.host.guest_system import GuestFiles, GuestSystem
 from pipeline.host.manifest import Node
@@ -45,7 +46,7 @@ def facts(system: GuestSystem) -> dict[str, Any]:
 
 
 def files(system: GuestSystem, scratch: Path) -> str | None:
-    """Every file of a Linux system and what identifies it, packed. Reads them all: ``scratch`` is a private folder.
+    """Every file of a Linux system and what identifies it, packed. Reads them all; ``scratch`` is the appliance's.
 
     ``None`` where that cannot be told, and for other systems.
     """
@@ -53,7 +54,7 @@ def files(system: GuestSystem, scratch: Path) -> str | None:
         return None
     try:
         nodes = manifest.nodes(system.handle, scratch, attributes=False)
-    except RuntimeError as error:  # a file system that cannot be read whole is no reason to throw the image away
+    except (RuntimeError, PipelineError) as error:  # what cannot be read whole is no reason to throw the image away
         system.log.write(f"the files cannot be listed: {error}\n".encode())
         return None
     return pack({node.path: identity(node) for node in nodes if node.kind != "folder"})

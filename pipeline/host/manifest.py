@@ -6,14 +6,13 @@ Read in the appliance in one stream, without keeping a byte of the contents.
 from __future__ import annotations
 
 import hashlib
-import os
 import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.host import tar_stream
 from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem
 
@@ -88,32 +87,10 @@ def _disk(handle: Any) -> Iterator[tuple[str, str]]:
 def nodes(handle: Any, scratch: Path, *, attributes: bool = True) -> list[Node]:
     """All paths of the mounted file systems, unsorted, with or without extended attributes and access lists.
 
-    They come from a tar archive that is read while the appliance writes it; ``scratch`` is a private folder.
+    ``scratch`` is the folder the appliance was launched with. Raises ``PipelineError`` when not all can be read.
     """
-    pipe = scratch / "contents.tar"
-    os.mkfifo(pipe)
-    found: list[Node] = []
-    reader = threading.Thread(target=_collect, args=(pipe, found), daemon=True)
-    reader.start()
-    try:
-        handle.tar_out("/", str(pipe), numericowner=True, xattrs=attributes, acls=attributes)
-    finally:
-        # When the appliance never opened it, the reader still waits for somebody who does.
-        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
-        reader.join(60)
-        pipe.unlink()
-    return found
-
-
-def _collect(pipe: Path, found: list[Node]) -> None:
-    with pipe.open("rb") as stream:
-        try:
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
-                found.extend(node(member, _digest(archive, member)) for member in archive)
-        except tarfile.TarError:
-            pass  # cut off: the appliance says why
-        while stream.read(1 << 20):
-            pass  # lest the writer waits for ever
+    with tar_stream.opened(handle, scratch, attributes=attributes) as archive:
+        return [node(member, _digest(archive, member)) for member in tar_stream.members(archive)]
 
 
 def node(member: tarfile.TarInfo, digest: str = "") -> Node:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import answers, boot_parts, initramfs, kernel, live_iso
+from pipeline.host import answers, boot_parts, initramfs, kernel, live_iso, tar_stream
 from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.boot_parts import BootParts, command_line
 from pipeline.host.guest_system import GuestSystem
@@ -51,7 +51,7 @@ class Products:
 
     def sources(self) -> Sequence[Path]:
         """What converts."""
-        return [Path(str(module.__file__)) for module in (convert, ova, boot_parts, live_iso, initramfs)]
+        return [Path(str(module.__file__)) for module in (convert, ova, boot_parts, live_iso, initramfs, tar_stream)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Write one product after the other."""
@@ -118,7 +118,7 @@ def _take_out(context: Context) -> BootParts:
         parts.save(system, _kernel(context), made.get(Format.ARI))
         if Format.ISO in made:
             context.progress.say("reading the root file system")
-            handle.tar_out("/", str(_root(context)), numericowner=True)
+            tar_stream.save(handle, context.folder, _root(context))
     return parts
 
 

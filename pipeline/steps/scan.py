@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import contents, kernel, manifest, scrub, software
+from pipeline.host import contents, kernel, manifest, scrub, software, tar_stream
 from pipeline.host.appliance import Appliance
 from pipeline.recipes.kickstart import KickstartInstall
 from pipeline.recipes.model import Recipe
@@ -56,7 +56,7 @@ class Scan:
         return [
             *sorted(folder.glob("*.py")),
             *sorted(folder.glob("*.yaml")),
-            *(Path(str(module.__file__)) for module in (contents, manifest, software)),
+            *(Path(str(module.__file__)) for module in (contents, manifest, software, tar_stream)),
         ]
 
     def run(self, context: Context) -> Mapping[str, Any]:

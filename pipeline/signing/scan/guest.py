@@ -6,19 +6,16 @@ databases that the bill of materials needs.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import posixpath
 import tarfile
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
-from pipeline.host import contents, manifest
+from pipeline.host import contents, manifest, tar_stream
 from pipeline.host.software import Package
 from pipeline.signing.scan import registry
 from pipeline.signing.scan.files import FileScan
@@ -91,15 +88,16 @@ class KeptFiles:
 
 def walk(
     handle: Any,
+    scratch: Path,
     needles: Sequence[Needle],
     kept: KeptFiles,
     *,
     expected_keys: frozenset[str] = frozenset(),
     progress: Progress = nothing,
 ) -> Walked:
-    """Scan every file of every file system of a launched appliance; nothing may be mounted."""
+    """Scan every file of every file system of an appliance launched with ``scratch``; nothing may be mounted."""
     seen = Walked()
-    walker = _Walker(seen, needles, kept, expected_keys, progress)
+    walker = _Walker(scratch, seen, needles, kept, expected_keys, progress)
     systems = dict(handle.list_filesystems())
     mounted: set[str] = set()
     roots = handle.inspect_os()
@@ -137,12 +135,14 @@ def _mount(handle: Any, device: str, place: str, seen: Walked) -> bool:
 class _Walker:
     def __init__(
         self,
+        scratch: Path,
         seen: Walked,
         needles: Sequence[Needle],
         kept: KeptFiles,
         expected_keys: frozenset[str],
         progress: Progress,
     ) -> None:
+        self.scratch = scratch
         self.seen = seen
         self.needles = needles
         self.kept = kept
@@ -155,14 +155,12 @@ class _Walker:
         self.seen.findings += hives.findings
         self.seen.programs += hives.programs
         self.seen.not_covered += hives.not_covered
-        with _tar_of(handle) as stream, tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as archive:
-            for member in archive:
+        with tar_stream.opened(handle, self.scratch) as archive:
+            for member in tar_stream.members(archive):
                 content = self._file(archive, member, prefix) if member.isfile() else ""
                 if listing and not member.isdir():
                     node = manifest.node(member, content)
                     self.seen.listed[node.path] = contents.identity(node)
-                # In a stream, tarfile would keep every header it has read.
-                archive.members = []  # type: ignore[attr-defined]
 
     def _file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, prefix: str) -> str:
         inside = "/" + member.name.removeprefix("./").lstrip("/")
@@ -180,34 +178,3 @@ class _Walker:
         self.seen.bytes += member.size
         self.progress.advance(self.seen.files, None, "files")
         return scan.sha256
-
-
-@contextlib.contextmanager
-def _tar_of(handle: Any) -> Iterator[Any]:
-    """The mounted tree as a stream of tar. libguestfs writes it in a thread, into a pipe."""
-    reader, writer = os.pipe()
-    failures: list[RuntimeError] = []
-
-    def write() -> None:
-        try:
-            handle.tar_out("/", f"/dev/fd/{writer}")
-        except RuntimeError as error:
-            failures.append(error)
-        finally:
-            os.close(writer)
-
-    thread = threading.Thread(target=write, name="tar-out")
-    thread.start()
-    finished = False
-    try:
-        with os.fdopen(reader, "rb", buffering=1 << 20) as stream:
-            yield stream
-            while stream.read(1 << 20):  # tar's padding at the end
-                pass
-            finished = True
-    except tarfile.TarError as error:
-        raise PipelineError(f"the files of the image could not be read to their end: {error}") from None
-    finally:
-        thread.join()
-        if failures and finished:
-            raise PipelineError(f"libguestfs: {str(failures[0]).splitlines()[0]}")

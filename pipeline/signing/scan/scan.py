@@ -54,7 +54,7 @@ def examine(
     kept = guest.KeptFiles(appliance.scratch)
     progress.say("reading all files of the image")
     with appliance.launched([Drive(image, disk_format, read_only=True)]) as handle:
-        walked = guest.walk(handle, wanted, kept, expected_keys=expected_keys, progress=progress)
+        walked = guest.walk(handle, appliance.scratch, wanted, kept, expected_keys=expected_keys, progress=progress)
     progress.say("reading the disk, free space too")
     raw = image if disk_format == "raw" else _decoded(image, disk_format, appliance.scratch)
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import process
+from pipeline.host import process, tar_stream
 from pipeline.host.guest_system import GuestSystem
 from pipeline.host.tree import Tree
 from pipeline.recipes.install import TinyInstall
@@ -30,9 +30,9 @@ def is_due(recipe: Recipe) -> bool:
 
 
 def take_out(system: GuestSystem, folder: Path) -> Path:
-    """Copy the guest's files, boot partition included, out of the appliance."""
+    """Copy the guest's files, boot partition included, out of the appliance, which was launched with ``folder``."""
     archive = folder / "guest.tar"
-    system.handle.tar_out("/", str(archive), numericowner=True)
+    tar_stream.save(system.handle, folder, archive)
     return archive
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shlex
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,9 @@ import pytest
 
 from pipeline.host import contents
 from pipeline.signing.scan.guest import KeptFiles, walk
+from tests.standins.tree_port import PIECE, TreePort
+
+pytestmark = pytest.mark.subprocess
 
 MEMBERS = {
     "./etc": (tarfile.DIRTYPE, ""),
@@ -24,10 +29,11 @@ MEMBERS = {
 }
 
 
-class Appliance:
-    """Of libguestfs's calls those that a walk through one file system takes."""
+class Appliance(TreePort):
+    """Of libguestfs's calls those that a walk through one file system takes; all but the archive is told, not read."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, scratch: Path, archive: Path) -> None:
+        super().__init__(scratch, scratch, f"cat {shlex.quote(str(archive))}")
         self.kind = kind
 
     def list_filesystems(self) -> dict[str, str]:
@@ -52,20 +58,26 @@ class Appliance:
     def is_dir(self, path: str) -> bool:
         return False
 
-    def tar_out(self, folder: str, target: str, **options: Any) -> None:
-        with open(target, "wb") as file, tarfile.open(fileobj=file, mode="w|") as archive:
-            for number, (name, (kind, content)) in enumerate(MEMBERS.items()):
-                member = tarfile.TarInfo(name)
-                member.type, member.uid, member.mode = kind, 1000 + number, 0o640
-                if kind in (tarfile.LNKTYPE, tarfile.SYMTYPE):
-                    member.linkname = content
-                member.size = len(content) if kind == tarfile.REGTYPE else 0
-                archive.addfile(member, io.BytesIO(content.encode()))
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """What tar writes of a tree that only root could make."""
+    path = tmp_path / "archive"
+    with tarfile.open(path, mode="w") as archive:
+        for number, (name, (kind, content)) in enumerate(MEMBERS.items()):
+            member = tarfile.TarInfo(name)
+            member.type, member.uid, member.mode = kind, 1000 + number, 0o640
+            if kind in (tarfile.LNKTYPE, tarfile.SYMTYPE):
+                member.linkname = content
+            member.size = len(content) if kind == tarfile.REGTYPE else 0
+            archive.addfile(member, io.BytesIO(content.encode()))
+    os.truncate(path, PIECE)
+    return path
 
 
-def test_the_walk_lists_what_the_list_alone_would(tmp_path: Path) -> None:
-    handle = Appliance("linux")
-    walked = walk(handle, [], KeptFiles(tmp_path))
+def test_the_walk_lists_what_the_list_alone_would(archive: Path, tmp_path: Path) -> None:
+    handle = Appliance("linux", tmp_path, archive)
+    walked = walk(handle, tmp_path, [], KeptFiles(tmp_path))
     system: Any = SimpleNamespace(handle=handle, identity=SimpleNamespace(type="linux"), log=io.BytesIO())
     alone = contents.files(system, tmp_path)
     assert alone is not None and walked.listed == contents.unpack(alone)
@@ -74,6 +86,6 @@ def test_the_walk_lists_what_the_list_alone_would(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["windows", "unknown"])
-def test_files_of_other_systems_are_not_listed(kind: str, tmp_path: Path) -> None:
-    walked = walk(Appliance(kind), [], KeptFiles(tmp_path))
+def test_files_of_other_systems_are_not_listed(kind: str, archive: Path, tmp_path: Path) -> None:
+    walked = walk(Appliance(kind, tmp_path, archive), tmp_path, [], KeptFiles(tmp_path))
     assert walked.files == 2 and not walked.listed
