@@ -5,12 +5,12 @@ Mirrors are tried in order, each a few times. Hosts are asked gently: no more th
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pipeline.base.errors import PipelineError
+from pipeline.engine.asking import Wait, ask
 from pipeline.engine.entry import Entry
 from pipeline.engine.lock_file import Locked, LockFile
 from pipeline.host import unreachable
@@ -31,7 +32,7 @@ LARGEST = 64 << 20  # of what is fetched for a look
 _CONNECT, _READ = 10, 60  # seconds
 _TRIES = 3
 _PAUSE = 0.5
-_AT_ONCE = 8
+_NO_WAIT = Wait()
 _NEVER = "1970-01-01T00:00:00+00:00"
 _WITHOUT = "; --locked builds from what was locked before"
 _VALIDATORS = ("ETag", "Last-Modified", "Content-Length")
@@ -48,7 +49,12 @@ def outside(recipe: Recipe, entries: Iterable[Entry]) -> dict[str, Outside]:
 
 
 def resolve(
-    sources: Sequence[Outside], known: Mapping[str, Locked], *, lasting: bool = True, recipe: str = ""
+    sources: Sequence[Outside],
+    known: Mapping[str, Locked],
+    *,
+    lasting: bool = True,
+    recipe: str = "",
+    meanwhile: Wait = _NO_WAIT,
 ) -> dict[str, Locked]:
     """What is there now. What only time can tell, or has not changed, keeps its entry in ``known``.
 
@@ -58,14 +64,14 @@ def resolve(
     if not sources:
         return {}
     looker = _Looker(_now() if lasting else _NEVER)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(lambda source: looker.look(source, known.get(source.name)), sources))
-    found = {source.name: answer for source, answer in zip(sources, answers, strict=True) if isinstance(answer, Locked)}
+    questions = {each.name: functools.partial(looker.look, each, known.get(each.name)) for each in sources}
+    answers = ask(questions, meanwhile)
+    found = {name: answer for name, answer in answers.items() if isinstance(answer, Locked)}
     failed = [source.name for source in sources if source.name not in found]
     if failed:
         raise PipelineError(
             f"what recipe {recipe} is made from cannot be reached: {', '.join(failed)}",
-            details=[line for answer in answers if not isinstance(answer, Locked) for line in answer],
+            details=[line for answer in answers.values() if not isinstance(answer, Locked) for line in answer],
             hint=f"check the network and the mirrors in recipes/{recipe}.yaml{_WITHOUT if known else ''}",
         )
     return found
@@ -85,7 +91,7 @@ class Look(StrEnum):
 
 
 def current(
-    recipe: Recipe, entries: Sequence[Entry], lock: LockFile, look: Look
+    recipe: Recipe, entries: Sequence[Entry], lock: LockFile, look: Look, meanwhile: Wait = _NO_WAIT
 ) -> tuple[dict[str, Locked], list[str]]:
     """What the recipe is to be built from, and what of it is new since it was locked, in words.
 
@@ -104,8 +110,8 @@ def current(
             hint=f"./inv lock {recipe.name} needs the network once",
         )
     if look is not Look.FRESH:
-        return {**held, **resolve(missing, {}, lasting=False, recipe=recipe.name)}, []
-    found = resolve(list(sources.values()), held, recipe=recipe.name)
+        return {**held, **resolve(missing, {}, lasting=False, recipe=recipe.name, meanwhile=meanwhile)}, []
+    found = resolve(list(sources.values()), held, recipe=recipe.name, meanwhile=meanwhile)
     lock.write(found)
     news = [name for name in found if name in held and found[name].identity != held[name].identity]
     return found, [f"{recipe.name}: {name} has changed" for name in news]

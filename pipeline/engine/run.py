@@ -7,6 +7,7 @@ whose key is being made by another process waits for it and takes over its outco
 from __future__ import annotations
 
 import contextlib
+import functools
 import selectors
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from dataclasses import asdict
 
 from pipeline.base.errors import PipelineError
 from pipeline.engine import events, keys
+from pipeline.engine.asking import BrokenOff, PatientWait
 from pipeline.engine.assemble import assemble, summary
 from pipeline.engine.changes import why
 from pipeline.engine.entry import Entry
@@ -118,13 +120,19 @@ class Run:
                     raise build.error
                 self._prepare(build.recipe)
                 lock = LockFile(options.locks, build.recipe.name)
-                build.locked, news = current(build.recipe, self.steps, lock, options.look)
+                wait = PatientWait(functools.partial(self._note, build), lambda: bool(self.interrupts))
+                build.locked, news = current(build.recipe, self.steps, lock, options.look, wait)
+            except BrokenOff:
+                return
             except PipelineError as error:
                 self.narrator.unprepared(build, error)
             else:
                 self.narrator.begun(build)
                 for text in news:
                     self.narrator.tell(events.RunNoted(text=text))
+
+    def _note(self, build: BuildState, text: str) -> None:
+        self.narrator.tell(events.RunNoted(text=f"{build.recipe.name}: {text}"))
 
     def _prepare(self, recipe: Recipe) -> None:
         for entry in self.steps:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +17,7 @@ from rich.text import Text
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine import graph_svg, registry
+from pipeline.engine.asking import PatientWait
 from pipeline.engine.build import build as build_all
 from pipeline.engine.freshness import Look, current
 from pipeline.engine.history import History
@@ -97,9 +100,15 @@ def lock(names: Sequence[str], settings: Sequence[str] = ()) -> None:
     """Look at what recipes take from outside, and write it to their lock files."""
     for recipe in load(names or nightly.names(RECIPES / "nightly.yaml"), settings):
         file = LockFile(RECIPES, recipe.name, mend=True)
-        found, news = current(recipe, registry.STEPS, file, Look.FRESH)
+        found, news = current(
+            recipe, registry.STEPS, file, Look.FRESH, PatientWait(functools.partial(_tell, recipe.name))
+        )
         known = f"{len(found)} sources are locked, none has changed" if found else "takes nothing from outside"
         print("\n".join(news) or f"{recipe.name}: {known}")
+
+
+def _tell(recipe: str, text: str) -> None:
+    print(f"{recipe}: {text}", file=sys.stderr, flush=True)
 
 
 def plan(

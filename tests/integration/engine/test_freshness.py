@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -19,7 +21,7 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
-from pipeline.engine import events, freshness, keys, registry
+from pipeline.engine import asking, events, freshness, keys, registry
 from pipeline.engine.build import build
 from pipeline.engine.entry import Entry
 from pipeline.engine.freshness import Look, current, outside, resolve
@@ -351,6 +353,30 @@ def test_a_dead_mirror_is_told_in_plain_words(nights: Nights, bench: Bench) -> N
     (nights.folder / "light.lock.json").unlink()
     unlocked = nights.build().error
     assert unlocked is not None and "--locked" not in str(unlocked.hint), "nothing was locked before"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A mirror that accepts and says nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_silent_mirror_is_named_and_does_not_hold_who_wants_to_go(
+    nights: Nights, bench: Bench, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_LONG", 0.3)
+    nights.steps[0].step.url = silent  # type: ignore[attr-defined]
+    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        nights.build(fresh=True)
+    assert time.monotonic() - begun < 10
+    assert [event.text for event in bench.of(events.RunNoted)] == ["light: no answer yet, going on asking: repo"]
+    assert bench.of(events.BuildFinished)[0].interrupted
+    assert bench.ran() == []
 
 
 def test_every_mirror_has_its_own_line(server: Server) -> None:
