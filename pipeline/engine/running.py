@@ -47,7 +47,7 @@ class Running:
     _begun: float = field(default_factory=time.monotonic)
     _stopped: float | None = None
     _asked: float = 0.0
-    _alone: bool = False
+    _relieved: float = -PATIENCE
 
     @classmethod
     def start(cls, task: Task, lock: Lock) -> Running:
@@ -95,8 +95,9 @@ class Running:
         over = now - (self.deadline if self._stopped is None else min(self.deadline, self._stopped))
         if over > GRACE:
             self.kill()
-        elif over > PATIENCE and not self._alone:
-            self._alone = True
+        elif over > PATIENCE and now - self._relieved > PATIENCE:
+            # More than once: a library may try again what has failed.
+            self._relieved = now
             strays.end(lambda mark: mark == self.task.place.mark)
         if self._stopped is not None and now - self._asked > _AGAIN:
             self._asked = now

@@ -97,7 +97,9 @@ class Light:
     def _library(self, context: Context, text: str) -> None:
         # A library in C that waits for a program of its own, and lets nobody interrupt it.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))
-        subprocess.run(["sleep", text], env=process.environment(), check=False)
+        for seconds in text.split():
+            subprocess.run(["sleep", seconds], env=process.environment(), check=False)
+            time.sleep(0.5)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGALRM))
 
     def _deaf(self, context: Context, text: str) -> None:
