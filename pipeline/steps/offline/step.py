@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import contents, guest_system, kernel, manifest, scrub
+from pipeline.host import contents, guest_system, kernel, manifest, scrub, tar_stream
 from pipeline.host.appliance import Appliance, Drive
 from pipeline.host.guest_system import GuestSystem
 from pipeline.recipes.model import Recipe
@@ -55,10 +55,8 @@ class Offline:
     def sources(self) -> Sequence[Path]:
         """All of this package, and what works in the guest for it."""
         ours = sorted(Path(__file__).parent.glob("*.py"))
-        return [
-            *ours,
-            *(Path(str(module.__file__)) for module in (contents, guest_system, manifest, scrub, small_disk)),
-        ]
+        theirs = (contents, guest_system, manifest, scrub, small_disk, tar_stream)
+        return [*ours, *(Path(str(module.__file__)) for module in theirs)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Launch the appliance once and do it all."""
