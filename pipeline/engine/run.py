@@ -172,7 +172,7 @@ class Run:
         self.resources.check(unit.id, needs)
         lock = self.store.lock(state.key, f"building {unit.id}")
         if lock is None:
-            self.narrator.waits(state, f"{self.store.maker(state.key)} makes it already")
+            self.narrator.waits(state, f"waits for {self.store.maker(state.key)}")
             return False
         if (outcome := self.store.find(state.key)) is not None:
             # Made by another process between our look and our lock.

@@ -24,7 +24,7 @@ A_RUN: list[Event] = [
     events.RunNoted(text="removed a leftover"),
     events.BuildStarted(recipe="tiny", steps=(events.StepAhead("install", (), 9.0),)),
     events.StepCached(recipe="tiny", step="install", seconds=9.0),
-    events.StepWaiting(recipe="tiny", step="convert", reason="process 7 makes it already"),
+    events.StepWaiting(recipe="tiny", step="convert", reason="waits for process 7 (building tiny)"),
     events.StepStarted(recipe="tiny", step="convert", log="/l", expected=3.0),
     events.StepProgress(recipe="tiny", step="convert", done=1 << 20, total=2 << 20, unit="B"),
     events.StepSaid(recipe="tiny", step="convert", text="writing raw"),
@@ -55,7 +55,7 @@ def test_plain_lines() -> None:
     assert stream.getvalue().splitlines() == [
         "removed a leftover",
         "tiny: install: cached",
-        "tiny: convert: process 7 makes it already",
+        "tiny: convert: waits for process 7 (building tiny)",
         "tiny: convert: started (usually 3.0 s)",
         "tiny: convert: writing raw",
         "tiny: convert: done in 2.5 s",
