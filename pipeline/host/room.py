@@ -59,10 +59,16 @@ class RoomWatch:
         """What QEMU's option ``-qmp`` has to be."""
         return f"unix:{self._socket},server=on,wait=off"
 
+    @property
+    def _socket(self) -> Path:
+        return Path(self._folder.name) / "qmp"
+
     def begin(self) -> None:
         """QEMU has been started."""
         connection = self._stack.enter_context(socket.socket(socket.AF_UNIX))
         connection.connect(str(self._socket))
+        # Not needed any more; so nothing stays when we are killed.
+        self._folder.cleanup()
         monitor = Monitor(connection, "appliance")
         self._stack.callback(monitor.close)
         thread = threading.Thread(target=self._watch, args=[monitor], name="room-watch", daemon=True)
@@ -71,7 +77,8 @@ class RoomWatch:
         self._stack.callback(self._over.set)
 
     def __enter__(self) -> RoomWatch:
-        self._socket = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="qmp-"))) / "qmp"
+        self._folder = tempfile.TemporaryDirectory(prefix="qmp-")
+        self._stack.enter_context(self._folder)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -84,7 +84,8 @@ def test_sigkill_leaves_no_appliance(who: str, ordinary_user: OrdinaryUser, appl
     prefix = list(ordinary_user.prefix) if who == "ordinary user" else []
     cache = appliance_cache if who == "caller" else ordinary_user.folder / "cache"
     words = [*prefix, sys.executable, "-m", "tests.guest.hold_appliance", str(ordinary_user.folder), str(cache)]
-    environment = {**process.environment(), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(ordinary_user.folder)}
+    environment = {**process.environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= dict.fromkeys(("HOME", "TMPDIR"), str(ordinary_user.folder))
     before = set(Path("/tmp").glob("libguestfs*"))
     with subprocess.Popen(words, cwd=CHECKOUT, stdout=subprocess.PIPE, env=environment) as holder:
         assert holder.stdout is not None
@@ -98,6 +99,7 @@ def test_sigkill_leaves_no_appliance(who: str, ordinary_user: OrdinaryUser, appl
             if is_running(pid):
                 os.kill(pid, signal.SIGKILL)
     left = {folder for folder in set(Path("/tmp").glob("libguestfs*")) - before if folder.stat().st_uid == os.geteuid()}
+    assert not list(ordinary_user.folder.glob("qmp-*"))
     removed = appliance.sweep(cache)
     assert not {folder for folder in left if folder.exists() and not _is_used(folder)}
     if who == "caller" and os.geteuid() == 0:
