@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import threading
 import time
 from collections import defaultdict
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 LARGEST = 64 << 20  # of what is fetched for a look
 _CONNECT, _READ = 10, 60  # seconds
 _TRIES = 3
+_HEAD = 1 << 10  # bytes that show what kind of thing the content is
 _PAUSE = 0.5
 _NO_WAIT = Wait()
 _NEVER = "1970-01-01T00:00:00+00:00"
@@ -160,7 +162,7 @@ class _Looker:
         problems = []
         for url in source.urls:
             try:
-                found = self._read(url, source.reading)
+                found = self._read(url, source)
             except (OSError, ValueError) as error:
                 problems.append(f"{source.name}: {_public(url)}: {_short(error)}")
             else:
@@ -168,7 +170,7 @@ class _Looker:
                 return known if known and known.identity == found.identity else found
         return problems
 
-    def _read(self, url: str, reading: Reading) -> Locked:
+    def _read(self, url: str, source: Outside) -> Locked:
         parts = urlsplit(url)
         if parts.scheme == "file":
             return _of_file(Path(unquote(parts.path)), url)
@@ -177,7 +179,7 @@ class _Looker:
         with self._guard:
             place = self._places[parts.netloc]
         with place:
-            return _patiently(lambda: _ask(url, reading))
+            return _patiently(lambda: _ask(url, source))
 
 
 def _patiently(ask: Callable[[], Locked]) -> Locked:
@@ -195,33 +197,36 @@ class _ServerTrouble(OSError):
     """The server is there but does not work now."""
 
 
-def _ask(url: str, reading: Reading) -> Locked:
+def _ask(url: str, source: Outside) -> Locked:
     import requests
 
-    method = "GET" if reading is Reading.CONTENT else "HEAD"
+    method = "GET" if source.reading is Reading.CONTENT else "HEAD"
     with requests.request(method, url, stream=True, timeout=(_CONNECT, _READ), allow_redirects=True) as answer:
         if answer.status_code >= 500 or answer.status_code == 429:
             raise _ServerTrouble(f"the server answered {answer.status_code} {answer.reason}")
         if answer.status_code != 200:
             raise ValueError(f"the server answered {answer.status_code} {answer.reason}")
-        if reading is Reading.CONTENT:
-            return Locked(_final(url, answer), _now(), sha256=_digest(answer))
+        if source.reading is Reading.CONTENT:
+            return Locked(_final(url, answer), _now(), sha256=_digest(answer, source.form))
         validators = {name: answer.headers[name] for name in _VALIDATORS if name in answer.headers}
         if not {"ETag", "Last-Modified"} & set(validators):
             raise ValueError("the server tells neither ETag nor Last-Modified")
         return Locked(_final(url, answer), _now(), validators=validators)
 
 
-def _digest(answer: requests.Response) -> str:
-    digest, size = hashlib.sha256(), 0
+def _digest(answer: requests.Response, form: bytes) -> str:
+    digest, size, head = hashlib.sha256(), 0, b""
     for block in answer.iter_content(1 << 16):
         digest.update(block)
         size += len(block)
+        head += block[: _HEAD - len(head)]
         if size > LARGEST:
             raise ValueError(f"more than {LARGEST >> 20} MiB; this is no metadata")
     expected = answer.headers.get("Content-Length")
     if expected and expected.isdigit() and "Content-Encoding" not in answer.headers and int(expected) != size:
         raise ValueError(f"cut off after {size} of {expected} bytes")
+    if not re.match(form, head):
+        raise ValueError("the server answered with something else, such as a page for people")
     return digest.hexdigest()
 
 

@@ -38,7 +38,9 @@ class Narrator:
     def tick(self) -> None:
         """Time has passed: what is slower than usual is said, and clocks move on."""
         for recipe, step, usual in self.pace.slow():
-            self.tell(events.StepSaid(recipe=recipe, step=step, text=f"slower than usual ({duration(usual)})"))
+            self.tell(
+                events.StepSaid(recipe=recipe, step=step, text=f"slower than usual ({duration(usual)} are usual)")
+            )
         for monitor in self._monitors:
             monitor.tick()
 

@@ -86,7 +86,7 @@ def bring(source: str) -> None:
         raise PipelineError(f"there is no file {source}")
     with Bars(console=Console(stderr=True), transient=True) as bars, store.lease():
         count = transfer.bring(store, Path(source), progress=_Bar(bars, "reading"))
-    print(f"{count} results are now in {store.root}")
+    print(f"{count} {'result is' if count == 1 else 'results are'} now in {store.root}")
 
 
 class _Bar:

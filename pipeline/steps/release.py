@@ -126,7 +126,8 @@ def _names(release: Release) -> Sequence[str]:
 
 
 def _outside(release: Release, name: str) -> Outside:
-    return Outside(f"{name} for {release.file}", tuple(f"{folder}{name}" for folder in release.folders))
+    places = tuple(f"{folder}{name}" for folder in release.folders)
+    return Outside(f"{name} for {release.file}", places, form=rb"(?!\s*<)")
 
 
 def _pin(kind: str, digest: str) -> download.Pin:

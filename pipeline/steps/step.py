@@ -45,13 +45,15 @@ class Reading(StrEnum):
 class Outside:
     """Something outside this machine that a step takes from.
 
-    ``urls`` are equal places, tried in order. ``max_age`` is in seconds, for what only time can tell.
+    ``urls`` are equal places, tried in order. ``max_age`` is in seconds, for what only time can tell. ``form`` is a
+    regular expression for how the content begins, so that a login page or an error told as a success is no content.
     """
 
     name: str
     urls: tuple[str, ...]
     reading: Reading = Reading.CONTENT
     max_age: float = 7 * 86400
+    form: bytes = b""
 
 
 class TakesFromOutside(Protocol):

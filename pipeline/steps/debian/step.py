@@ -86,7 +86,8 @@ def _options(recipe: Recipe) -> DebianInstall:
 
 
 def _index(archive: str, mirrors: Sequence[str], suite: str) -> Outside:
-    return Outside(f"{archive} {suite}", tuple(f"{mirror}/dists/{suite}/InRelease" for mirror in mirrors))
+    places = tuple(f"{mirror}/dists/{suite}/InRelease" for mirror in mirrors)
+    return Outside(f"{archive} {suite}", places, form=b"-----BEGIN PGP SIGNED MESSAGE-----")
 
 
 def _place(context: Context, name: str, mirrors: Sequence[str]) -> str:

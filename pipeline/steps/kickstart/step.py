@@ -20,6 +20,8 @@ from pipeline.steps.kickstart import lint, render, repositories, syntax
 from pipeline.steps.kickstart import run as installer
 from pipeline.steps.step import Context, Outside, Reading, Stage
 
+_REPOMD = rb"\s*<(\?xml|repomd)"
+
 
 class InstallKickstart:
     """Makes the disk of a recipe by its media's own installer.
@@ -60,7 +62,7 @@ class InstallKickstart:
         """The repositories: what they offer decides what is installed. That of subscribers only they can read."""
         install = _options(recipe)
         found = [
-            Outside(f"repository {each.name}", (f"{each.url.rstrip('/')}/repodata/repomd.xml",))
+            Outside(f"repository {each.name}", (f"{each.url.rstrip('/')}/repodata/repomd.xml",), form=_REPOMD)
             for each in install.repositories
         ]
         network = Outside("packages of the subscription", ("urn:content-delivery-network",), Reading.TIME)

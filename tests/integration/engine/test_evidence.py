@@ -56,7 +56,7 @@ def test_a_slow_step_is_told_once(bench: Bench) -> None:
     bench.steer("sleep.boot", "6")
     bench.build()
     said = [event.text for event in bench.of(events.StepSaid) if "usual" in event.text]
-    assert said == ["slower than usual (0.0 s)"]
+    assert said == ["slower than usual (0.0 s are usual)"]
     started = [event for event in bench.of(events.StepStarted) if event.step == "boot"]
     assert started[0].expected == 0.01
     (begun,) = bench.of(events.BuildStarted)

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -88,6 +89,33 @@ def test_content_is_digested(server: Server) -> None:
     found = one(Outside("repo", (f"{server.url}/repomd.xml",)))
     assert found.sha256 == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
     assert found.url == f"{server.url}/repomd.xml"
+
+
+def test_a_page_for_people_is_no_content(server: Server) -> None:
+    """Login pages of networks, and servers that tell of their errors by 200."""
+    server.answers["/page"] = (200, {}, b"<!DOCTYPE html><title>Please log in</title>")
+    server.answers["/InRelease"] = (200, {}, b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n")
+    form = b"-----BEGIN PGP SIGNED MESSAGE-----"
+    found = one(Outside("index", (f"{server.url}/page", f"{server.url}/InRelease"), form=form))
+    assert found.url == f"{server.url}/InRelease", "the next place is asked"
+    with pytest.raises(PipelineError) as caught:
+        one(Outside("index", (f"{server.url}/page",), form=form))
+    assert "the server answered with something else, such as a page for people" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "good"),
+    [
+        ("debian-12", b"-----BEGIN PGP SIGNED MESSAGE-----\n"),
+        ("almalinux-9", b"# AlmaLinux-9.qcow2: 1 bytes\nSHA256 (AlmaLinux-9.qcow2) = 00\n"),
+        ("ubuntu-24.04", b"0123 *noble-server-cloudimg-amd64.img\n"),
+    ],
+)
+def test_recipes_know_what_they_will_find(recipe: str, good: bytes) -> None:
+    (loaded,) = RecipeFolder(CHECKOUT / "recipes").load(recipe)
+    forms = [each.form for each in outside(loaded, registry.STEPS).values() if each.reading is Reading.CONTENT]
+    assert forms and all(re.match(form, good) for form in forms)
+    assert not any(re.match(form, b"<html>\n") for form in forms)
 
 
 def test_what_has_not_changed_keeps_its_date(server: Server) -> None:
@@ -519,8 +547,9 @@ def test_shipped_recipes_notice_what_changes_outside(
     if text.get("release"):
         text["release"]["folders"] = (f"{server.url}/noble/current/",)
     here = recipe.model_copy(update={"install": type(recipe.install).model_validate(text)})
+    signed = b"-----BEGIN PGP SIGNED MESSAGE-----\n"
     for source in outside(here, registry.STEPS).values():
-        server.answers[source.urls[0].removeprefix(server.url)] = (200, {}, b"yesterday")
+        server.answers[source.urls[0].removeprefix(server.url)] = (200, {}, signed + b"yesterday")
     assert path in server.answers
     lock = LockFile(tmp_path, name)
     current(here, registry.STEPS, lock, Look.FRESH)
@@ -533,7 +562,7 @@ def test_shipped_recipes_notice_what_changes_outside(
         assert (
             plan(here, registry.STEPS, store, history, lock).steps[0].reason == "its result is no longer in the cache"
         )
-        server.answers[path] = (200, {}, b"updates")
+        server.answers[path] = (200, {}, signed + b"updates")
         _, news = current(here, registry.STEPS, lock, Look.FRESH)
         assert news == [f"{name}: {changed} has changed"]
         after = plan(here, registry.STEPS, store, history, lock).steps[0]
