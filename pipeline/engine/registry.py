@@ -13,6 +13,7 @@ from pipeline.recipes.model import Recipe
 from pipeline.steps.boot_test.step import BootTest, FirmwareTest
 from pipeline.steps.claims import Claims
 from pipeline.steps.debian.step import InstallDebian
+from pipeline.steps.digest import Digest
 from pipeline.steps.image import InstallImage
 from pipeline.steps.kickstart.step import InstallKickstart
 from pipeline.steps.offline.step import Offline
@@ -63,8 +64,9 @@ STEPS: Sequence[Entry] = (
     Entry(Offline(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
     Entry(Products(), deadline=4 * HOUR, needs=_produced),
     Entry(Claims(), deadline=10 * MINUTE),
+    Entry(Digest(), deadline=4 * HOUR),
     Entry(BootTest(), deadline=2 * HOUR, needs=_booted),
     Entry(FirmwareTest(), deadline=2 * HOUR, needs=_booted),
     Entry(Scan(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
-    Entry(Sign(), deadline=4 * HOUR, after=("claims", "boot_test", "firmware_test", "scan")),
+    Entry(Sign(), after=("claims", "digest", "boot_test", "firmware_test", "scan")),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
+from pipeline.image.digests import USUAL, digest_file
 from pipeline.image.formats import FormatTap
 from pipeline.signing import proof, seal
 from pipeline.signing.keyring import Keyring
@@ -52,8 +53,9 @@ def run(home: Home, folder: str, keys: Keys, *, method: str) -> None:
     done = []
     for path, disk_format in images:
         tap = FormatTap()
+        digests = digest_file(path, {*USUAL, _method(method).algorithm}, taps=[tap.feed])
         sealed = seal.seal(
-            path,
+            digests,
             path.name,
             about,
             signer,
@@ -61,7 +63,6 @@ def run(home: Home, folder: str, keys: Keys, *, method: str) -> None:
             keyring.certificates,
             attester=attester,
             bundler=bundler,
-            taps=[tap.feed],
         )
         tap.finish(disk_format)
         about.require(disk_format, sealed.digests.sha256, name=str(path))

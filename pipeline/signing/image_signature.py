@@ -171,10 +171,17 @@ def sign(
 
     ``taps`` see every block on the way through. Raises ``PipelineError`` when images are not signed with such keys.
     """
+    if signer.kind.image_key_type is None:
+        raise not_for_images(signer.kind)
+    digests = digest_file(path, {*algorithms, method.algorithm}, taps=taps, progress=progress)
+    return sign_digests(digests, signer, method)
+
+
+def sign_digests(digests: Digests, signer: Signer, method: HashMethod) -> Signed:
+    """Sign a file of which these are the digests, the one of ``method`` among them. Raises as ``sign`` does."""
     key_type = signer.kind.image_key_type
     if key_type is None:
         raise not_for_images(signer.kind)
-    digests = digest_file(path, {*algorithms, method.algorithm}, taps=taps, progress=progress)
     signature = signer.sign_digest(bytes.fromhex(digests[method.algorithm]), method)
     properties = {
         SIGNATURE: base64.b64encode(signature).decode(),

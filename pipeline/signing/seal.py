@@ -2,7 +2,8 @@
 
 The documents stand beside the file and travel with it: ``FILE.signature.json`` (digests, signature properties,
 certificate), ``FILE.cdx.json`` (bill of materials), ``FILE.intoto.jsonl`` (attestations: one signed envelope a line).
-Whoever seals computes every digest from the bytes; what the build says of itself is taken over as its word.
+Digests are computed from the bytes by whoever seals, or beside the tests of the same bytes; what the build says of
+itself is taken over as its word.
 """
 
 from __future__ import annotations
@@ -11,15 +12,13 @@ import dataclasses
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
 from pipeline.base.errors import PipelineError
-from pipeline.base.progress import Progress, nothing
 from pipeline.host.software import Package
 from pipeline.image.digests import Digests
 from pipeline.signing import bundle, image_signature, sbom
@@ -127,7 +126,7 @@ class Sealed:
 
 
 def seal(
-    path: Path,
+    digests: Digests,
     name: str,
     about: About,
     signer: Signer,
@@ -136,16 +135,13 @@ def seal(
     *,
     attester: Signer | None = None,
     bundler: Signer | None = None,
-    taps: Iterable[Callable[[bytes], object]] = (),
-    progress: Progress = nothing,
 ) -> Sealed:
-    """Read ``path`` once; return everything that seals it. ``name`` is what attestations call it.
+    """Return everything that seals the file of which these are the digests. ``name`` is what attestations call it.
 
     ``attester`` signs the attestations, if not ``signer`` does. ``bundler`` is a P-256 key that also signs the file and
     its provenance, both as sigstore bundles.
     """
-    signed = image_signature.sign(path, signer, method, taps=taps, progress=progress)
-    digests = signed.digests
+    signed = image_signature.sign_digests(digests, signer, method)
     subject = Subject(name, {each: digests[each] for each in _SUBJECT_DIGESTS})
     documents = {SIGNATURE: _signature_document(name, digests, signed.properties, certificates)}
     bill = about.bill(digests.values)

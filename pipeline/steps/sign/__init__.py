@@ -1,1 +1,1 @@
-"""The last record over the products: digests, signature, attestations, bill of materials."""
+"""The last record over the products: signature, attestations, bill of materials."""

@@ -61,7 +61,7 @@ def _boots(context: Context) -> dict[str, Any] | None:
     """The boot tests' facts in one. Firmwares that booted an earlier image with the same boot chain say when."""
     tested, others = context.facts.get("boot_test"), context.facts.get("firmware_test")
     if tested is None or others is None:
-        return dict(tested) if tested else None
+        return None if tested is None else dict(tested)
     when = {each.unit: {"run": each.run, "made": each.made} for each in context.origins}["firmware_test"]
     further = {kind: {**boot, "boot_chain": others["boot_chain"], **when} for kind, boot in others["firmware"].items()}
     return {**tested, "firmware": {**tested["firmware"], **further}}

@@ -1,4 +1,4 @@
-"""The last record over the products: their digests, the signature over exactly these bytes, and the attestations."""
+"""The last record over the products: the signature over exactly their bytes, by their digests, and the attestations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.base import atomic
 from pipeline.base.home import Home
-from pipeline.image.digests import USUAL, Digests, digest_file
+from pipeline.image.digests import Digests
 from pipeline.recipes.model import Recipe
 from pipeline.signing import dsse, image_signature, proof, provenance, sbom, seal, signer, statement
 from pipeline.signing.keyring import Keyring
@@ -24,9 +24,9 @@ ABOUT = "build.json"
 
 
 class Sign:
-    """Reads each product once, for all digests and the signature together.
+    """Signs each product by the digests that were computed from its bytes.
 
-    It also runs for recipes that are not signed, since publishing needs the digests. Its facts:
+    It also runs for recipes that are not signed, since what the build says of itself is wanted anyway. Its facts:
     ``{"products": {FORMAT: {"size": …, "digests": {…}, "signature": {…}}}}``, where ``signature`` are the properties
     that go with exactly these bytes: the four of the image signature, and the documents' digests. Its documents:
     ``FORMAT.signature.json``, ``FORMAT.intoto.jsonl``, ``FORMAT.cdx.json``, all three as ``FORMAT.proof.tar``, and
@@ -64,34 +64,37 @@ class Sign:
         return [Path(str(module.__file__)) for module in modules]
 
     def run(self, context: Context) -> Mapping[str, Any]:
-        """Digest and sign every product, and write its documents."""
+        """Sign every product, and write its documents."""
         told = about.gather(context)
-        found = self._signed(context, told) if context.recipe.signing.enabled else self._digested(context)
+        digests = _digests(context)
+        if context.recipe.signing.enabled:
+            found = self._signed(context, told, digests)
+        else:
+            found = {name: _facts(each, {}) for name, each in digests.items()}
         told = dataclasses.replace(told, products={name: each["digests"]["sha256"] for name, each in found.items()})
         text = json.dumps(dataclasses.asdict(told), indent=1, sort_keys=True) + "\n"
         atomic.write_text(context.documents / ABOUT, text)
         return {"products": found}
 
-    def _digested(self, context: Context) -> dict[str, Any]:
-        return {
-            name: _facts(digest_file(path, USUAL, progress=context.progress), {})
-            for name, path in context.products.items()
-        }
-
-    def _signed(self, context: Context, told: seal.About) -> dict[str, Any]:
+    def _signed(self, context: Context, told: seal.About, digests: Mapping[str, Digests]) -> dict[str, Any]:
         keyring = Keyring(context.home)
         key = keyring.signer(context.recipe.signing.key)
         method = HashMethod(context.recipe.signing.hash)
         found = {}
-        for name, path in context.products.items():
+        for name, each in digests.items():
             context.progress.say(f"signing {name} with a {key.kind} key")
             shown = f"{context.recipe.name}.{name}"
-            made = seal.seal(path, shown, told, key, method, keyring.certificates, progress=context.progress)
+            made = seal.seal(each, shown, told, key, method, keyring.certificates)
             packed = proof.pack(made.documents)
             for ending, data in {**made.documents, proof.ENDING: packed}.items():
                 atomic.write_bytes(context.documents / f"{name}.{ending}", data)
-            found[name] = _facts(made.digests, {**made.properties, **_named(made, packed)})
+            found[name] = _facts(each, {**made.properties, **_named(made, packed)})
         return found
+
+
+def _digests(context: Context) -> dict[str, Digests]:
+    found = context.facts["digest"]["products"]
+    return {name: Digests(found[name]["size"], found[name]["digests"]) for name in context.products}
 
 
 def _named(made: seal.Sealed, packed: bytes) -> dict[str, str]:

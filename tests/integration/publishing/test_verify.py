@@ -17,6 +17,7 @@ from pipeline.face import verifying
 from pipeline.publishing.marks import Part
 from pipeline.publishing.publication import Outcome
 from pipeline.signing.policy import Check
+from pipeline.steps.digest import Digest
 from pipeline.steps.sign.step import Sign
 from pipeline.steps.step import Context
 from tests.integration.publishing.conftest import Desk
@@ -44,7 +45,8 @@ def proven(desk: Desk, folder: Path) -> BuildResult:
             documents=folder,
             facts={"scan": {"report": {"findings": [], "allowed": []}, "packages": []}, "boot_test": {}},
         )
-        facts = Sign().run(context)["products"][product.format]
+        digested = {**context.facts, "digest": Digest().run(context)}
+        facts = Sign().run(replace(context, facts=digested))["products"][product.format]
     desk.build("a")  # the service gets to know the certificate
     documents = {path.name: path for path in folder.iterdir() if path.name.startswith(f"{product.format}.")}
     return replace(build, products=[replace(product, signature=facts["signature"])], documents=documents)

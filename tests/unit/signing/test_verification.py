@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
+from pipeline.image.digests import USUAL, digest_file
 from pipeline.signing import seal
 from pipeline.signing.certificates import key_id
 from pipeline.signing.dsse import Envelope
@@ -59,8 +60,9 @@ class Proof:
         self.image = folder / "image"
         self.image.write_bytes(IMAGE)
         self.signer = self.keyring.signer("default")
+        digests = digest_file(self.image, {*USUAL, HashMethod.SHA384.algorithm})
         self.sealed = seal.seal(
-            self.image, "debian-12.raw", about, self.signer, HashMethod.SHA384, self.keyring.certificates
+            digests, "debian-12.raw", about, self.signer, HashMethod.SHA384, self.keyring.certificates
         )
         self.trust = TrustRoot.of(self.keyring)
         documents = self.sealed.documents

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.signing.certificates import LocalCertificates
 from pipeline.signing.dsse import Envelope
 from pipeline.signing.keyring import Keyring
 from pipeline.signing.statement import TEST_RESULT, Statement
+from pipeline.steps.digest import Digest
 from pipeline.steps.sign.step import Sign
 from pipeline.steps.step import Context, Origin
 from pipeline.steps.tiny.step import InstallTiny
@@ -59,10 +61,17 @@ def context(home: Home, tmp_path: Path, asked: Recipe) -> Context:
         )
 
 
+def signed(work: Context) -> Mapping[str, Any]:
+    """What signing says, after the digests."""
+    digested = {**work.facts, "digest": Digest().run(work)}
+    facts: Mapping[str, Any] = Sign().run(dataclasses.replace(work, facts=digested))["products"]
+    return facts
+
+
 def test_each_product_is_signed_over_its_own_bytes(home: Home, tmp_path: Path) -> None:
     asked = recipe(hash="SHA-512")
     work = context(home, tmp_path, asked)
-    facts = Sign().run(work)["products"]
+    facts = signed(work)
     for name, path in work.products.items():
         assert facts[name]["size"] == path.stat().st_size
         assert facts[name]["digests"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -72,7 +81,7 @@ def test_each_product_is_signed_over_its_own_bytes(home: Home, tmp_path: Path) -
 
 
 def test_unsigned_recipes_still_get_digests(home: Home, tmp_path: Path) -> None:
-    facts = Sign().run(context(home, tmp_path, recipe(enabled=False)))["products"]
+    facts = signed(context(home, tmp_path, recipe(enabled=False)))
     assert facts["raw"]["signature"] == {} and set(facts["raw"]["digests"]) == {"md5", "sha256", "sha512"}
     assert not home.keys.exists()
 
@@ -85,7 +94,7 @@ def test_the_inputs_name_the_key_and_change_only_with_it(home: Home, tmp_path: P
     step.prepare(asked, home)
     before = step.inputs(asked)
     assert before != unmade and before["generation"] == 1
-    step.run(context(home, tmp_path, asked))
+    signed(context(home, tmp_path, asked))
     step.prepare(asked, home)
     assert step.inputs(asked) == before
     Keyring(home).rotate("default")
@@ -105,7 +114,7 @@ def test_the_bill_of_a_tiny_guest_lists_what_it_is_made_of(home: Home, tmp_path:
         "scan": {"report": {"findings": [], "allowed": []}, "packages": []},
     }
     work = context(home, tmp_path, asked)
-    Sign().run(dataclasses.replace(work, facts=facts, products={"qcow2": work.disk}))
+    signed(dataclasses.replace(work, facts=facts, products={"qcow2": work.disk}))
     bill = (tmp_path / f"qcow2.{seal.SBOM}").read_bytes()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.decode()) is None
     parts = json.loads(bill)["components"]
@@ -140,7 +149,7 @@ def test_a_boot_of_an_earlier_image_says_which_and_when(home: Home, tmp_path: Pa
         Origin("firmware_test", "k2", "run-1", "2026-11-20T01:00:00+00:00", 12.0, "tcg"),
     ]
     work = dataclasses.replace(context(home, tmp_path, recipe()), facts=facts, origins=origins)
-    Sign().run(work)
+    signed(work)
     lines = (tmp_path / f"qcow2.{seal.ATTESTATIONS}").read_bytes().splitlines()
     statements = [Statement.parse(Envelope.parse(line).payload) for line in lines]
     (said,) = [each.predicate for each in statements if each.predicate_type == TEST_RESULT]

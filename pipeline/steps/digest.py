@@ -1,0 +1,49 @@
+"""A record over the products: their digests, computed beside the tests, so that signing need not read a byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.image import digests, sparse
+from pipeline.recipes.model import Recipe
+from pipeline.signing.kinds import HashMethod
+from pipeline.steps.step import Context, Stage
+
+
+class Digest:
+    """Reads each product once.
+
+    Its facts: ``{"products": {FORMAT: {"size": …, "digests": {algorithm → hex}}}}``, which the engine holds against the
+    bytes that it froze.
+    """
+
+    name = "digest"
+    stage = Stage.RECORD
+
+    def wanted(self, recipe: Recipe) -> bool:
+        """Always: publishing needs them, too."""
+        return True
+
+    def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
+        """The algorithms."""
+        return {"algorithms": _algorithms(recipe)}
+
+    def sources(self) -> Sequence[Path]:
+        """What reads and hashes."""
+        return [Path(str(module.__file__)) for module in (digests, sparse)]
+
+    def run(self, context: Context) -> Mapping[str, Any]:
+        """Read one product after the other."""
+        found = {}
+        for name, path in context.products.items():
+            context.progress.say(f"reading {name}")
+            made = digests.digest_file(path, _algorithms(context.recipe), progress=context.progress)
+            found[name] = {"size": made.size, "digests": dict(made.values)}
+        return {"products": found}
+
+
+def _algorithms(recipe: Recipe) -> list[str]:
+    signed = [HashMethod(recipe.signing.hash).algorithm] if recipe.signing.enabled else []
+    return sorted({*digests.USUAL, *signed})
