@@ -24,7 +24,8 @@ class Entry:
     ``deadline``: seconds after which the step is ended, on an emulated processor. ``needs``: what has to be free on
     this machine before it starts.
     ``after``: the record steps that must have succeeded before this one. ``tools``: programs whose version changes
-    the result, beside those that the step's own inputs name.
+    the result, beside those that the step's own inputs name. ``gives_way``: beside it runs what takes longer and cannot
+    use more than one processor (a boot), so that it is content with what that leaves.
     """
 
     step: Step
@@ -32,6 +33,7 @@ class Entry:
     needs: Callable[[Recipe], Needs] = _few
     after: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    gives_way: bool = False
 
     @property
     def name(self) -> str:

@@ -36,6 +36,7 @@ from pipeline.steps.step import Context, Stage
 OWNER = "PIPELINE_OWNER"
 _PR_SET_PDEATHSIG = 1
 _EVERY = 0.1  # seconds between two reports of progress
+_GIVING_WAY = 5  # a third of the others' weight; see sched(7)
 STOPPED = "stopped before it was done"
 
 
@@ -149,6 +150,8 @@ class _Worker:
 
     def _run(self, entry: Entry) -> None:
         task = self.task
+        if entry.gives_way:
+            os.nice(_GIVING_WAY)
         evidence = task.evidence[entry.name]
         evidence.mkdir(parents=True, exist_ok=True)
         with task.logs[entry.name].open("ab", buffering=0) as log, around.outputs_to(log):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import time
@@ -24,7 +25,7 @@ from pipeline.engine.plan import plan
 from pipeline.engine.result import StepStatus
 from pipeline.face import history
 from pipeline.recipes.model import Recipe
-from pipeline.steps.step import Stage
+from pipeline.steps.step import Context, Stage
 from tests.integration.engine import light
 from tests.integration.engine.conftest import Bench
 
@@ -459,3 +460,20 @@ def test_a_result_says_why_its_steps_ran(bench: Bench) -> None:
     assert changed.reasons == ['boot: boot.extra: "" → "new"', "sign: what it stands on has changed"]
     head = json.loads((bench.home.runs / changed.run / "run.json").read_text())
     assert head["results"]["light"]["reasons"] == changed.reasons
+
+
+class Weighed(light.Boot):
+    """Tells its own priority."""
+
+    def work(self, context: Context) -> Mapping[str, Any]:
+        return {"nice": os.nice(0)}
+
+
+def test_a_step_may_give_way_to_those_beside_it(bench: Bench) -> None:
+    steps = light.steps(bench.steering)
+    steps[3:4] = [
+        Entry(Weighed(bench.steering, "boot", Stage.RECORD)),
+        Entry(Weighed(bench.steering, "read", Stage.RECORD), gives_way=True),
+    ]
+    (result,) = bench.build(steps=steps)
+    assert result.facts["boot"]["nice"] == os.nice(0) < result.facts["read"]["nice"]
