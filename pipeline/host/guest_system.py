@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from pipeline.base.errors import PipelineError
+from pipeline.host import software
 
 _SCRIPT = "/tmp/.build-script"  # noqa: S108 - in the guest
 _AGENTS = (
@@ -148,10 +149,19 @@ class GuestSystem(GuestFiles):
         )
         return cls(handle, identity, root, log)
 
+    @classmethod
+    def known(cls, handle: Any, identity: Identity, log: IO[bytes]) -> GuestSystem:
+        """Mount the one that was inspected before: that takes an emulated appliance ten seconds each time."""
+        for place in sorted(identity.mounts, key=len):
+            handle.mount(identity.mounts[place], place)
+        return cls(handle, identity, "", log)
+
     def packages(self) -> dict[str, str] | None:
         """Installed packages and their versions, or ``None`` when they cannot be read."""
         if self.identity.type == "linux" and not self.identity.package_format:
             return None
+        if not self._root:
+            return {each.name: _whole_version(each) for each in software.installed(_Databases(self))}
         try:
             found = self.handle.inspect_list_applications2(self._root)
         except RuntimeError as error:
@@ -173,6 +183,25 @@ class GuestSystem(GuestFiles):
         with contextlib.suppress(RuntimeError):
             return bytes(self.handle.pread_device(self.handle.list_devices()[0], 440, 0))
         return b""
+
+
+class _Databases:
+    """A guest's package databases, as ``software`` reads them."""
+
+    def __init__(self, guest: GuestFiles) -> None:
+        self._guest = guest
+
+    def read(self, path: str) -> bytes | None:
+        """A file's bytes; it may be larger than a message of the appliance."""
+        if not self._guest.handle.is_file(path):
+            return None
+        with tempfile.NamedTemporaryFile() as file:
+            self._guest.handle.download(path, file.name)
+            return Path(file.name).read_bytes()
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder."""
+        return list(self._guest.handle.ls(folder)) if self._guest.handle.is_dir(folder) else []
 
 
 def mount_all(handle: Any, root: str, log: IO[bytes]) -> dict[str, str]:
@@ -212,6 +241,10 @@ def named_by_partition(table: bytes) -> dict[str, str]:
 
 def _known(text: str) -> str:
     return "" if text == "unknown" else text
+
+
+def _whole_version(package: software.Package) -> str:
+    return f"{package.epoch}:{package.version}" if package.epoch else package.version
 
 
 def _version(application: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from pipeline.host.guest_system import GuestSystem
 from pipeline.host.hardware import Hardware
 from pipeline.recipes.guest import CloudInit, Datasource
 from pipeline.recipes.load import RecipeFolder
-from pipeline.steps.offline import cloud_init, sysprep
+from pipeline.steps.offline import cloud_init, inspection, sysprep
 
 pytestmark = [pytest.mark.guest, pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -65,6 +66,7 @@ class Built:
     left: dict[str, int]
     absent: list[str]
     schema: str
+    inspected: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
             "/etc/shadow",
         )
         paths += ("/etc/apt/sources.list", "/etc/cloud/cloud.cfg.d/90_datasources.cfg", "/etc/hostname")
+        inspected = inspection.facts(system)
         files = {path: system.read(path) for path in paths}
         look = (
             "stat -c '%a %U %G %n' /etc/shadow /etc/sudoers /root /etc/ssh /usr/bin/sudo; getcap /usr/bin/ping || true"
@@ -97,7 +100,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         absent = [path for path in gone if not system.exists(path)]
         schema = system.run(SCHEMA, "asking cloud-init")
         left = sysprep.apply(system, recipe)
-    yield Built(result, files, modes, left, absent, schema)
+    yield Built(result, files, modes, left, absent, schema, inspected)
 
 
 def test_it_boots_with_both_firmwares_and_is_signed(built: Built) -> None:
@@ -113,6 +116,12 @@ def test_it_is_what_the_recipe_claims(built: Built) -> None:
     assert (found["distro"], found["major"], found["firmware"]) == ("debian", 12, ["bios", "uefi"])
     assert found["cloud_init"] and found["guest_agent"]
     assert {"cloud-init", "grub-pc-bin", "grub-efi-amd64-bin", "systemd-resolved"} <= set(found["packages"])
+
+
+def test_inspecting_it_anew_finds_the_same(built: Built) -> None:
+    """The build inspects it once, after the installation."""
+    assert built.result.facts["install"]["system"]["mounts"] == built.inspected["mounts"]
+    assert built.result.facts["offline"]["inspection"] == built.inspected
 
 
 def test_the_golden_facts(built: Built) -> None:

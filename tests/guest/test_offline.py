@@ -127,6 +127,18 @@ def test_the_image_is_what_the_recipe_claims(finished: tuple[dict[str, Any], Fil
     }
 
 
+def test_what_the_installation_found_is_not_inspected_again(
+    finished: tuple[dict[str, Any], Files, Path], tiny_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = finished[0]["inspection"]
+    same = ("type", "distro", "product", "major", "minor", "architecture", "mounts")
+    system = {**{name: found[name] for name in same}, "package_format": "", "package_tool": ""}
+    monkeypatch.delattr(GuestSystem, "open")
+    facts = {"install": {"system": system}}
+    context = context_for(tiny_recipe(customize=WISHES), tmp_path, overlay(tiny_disk, tmp_path), facts=facts)
+    assert Offline().run(context)["inspection"] == found
+
+
 def test_what_the_image_is_set_up_to_do_is_told(finished: tuple[dict[str, Any], Files, Path]) -> None:
     facts, _, _ = finished
     found = facts["contents"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.host import kernel, process
 from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestFiles
+from pipeline.host.guest_system import GuestFiles, GuestSystem
 from pipeline.recipes.debian import DebianInstall
 from pipeline.recipes.model import Recipe
 from pipeline.steps.debian import bootstrap, disk
@@ -74,9 +75,11 @@ class InstallDebian:
         appliance = Appliance(context.accelerator, context.home.cache / "appliance", context.folder, context.log)
         with appliance.launched([Drive(raw, "raw")]) as handle:
             disk.make_bootable(GuestFiles(handle, context.log), install)
+            handle.umount_all()
+            system = GuestSystem.open(handle, context.log)
         process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, context.disk], log=context.log)
         raw.unlink()
-        return {"suite": install.suite, "sources": lines, "dependencies": taken}
+        return {"suite": install.suite, "sources": lines, "dependencies": taken, "system": asdict(system.identity)}
 
 
 def _options(recipe: Recipe) -> DebianInstall:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import contents, guest_system, kernel, manifest, scrub, tar_stream
+from pipeline.host import contents, guest_system, kernel, manifest, scrub, software, tar_stream
 from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestSystem
+from pipeline.host.guest_system import GuestSystem, Identity
 from pipeline.recipes.model import Recipe
 from pipeline.steps import small_disk
 from pipeline.steps.offline import accounts, boot_chain, customize, inspection, packages, seal, selinux, sysprep
@@ -55,7 +55,7 @@ class Offline:
     def sources(self) -> Sequence[Path]:
         """All of this package, and what works in the guest for it."""
         ours = sorted(Path(__file__).parent.glob("*.py"))
-        theirs = (contents, guest_system, manifest, scrub, small_disk, tar_stream)
+        theirs = (contents, guest_system, manifest, scrub, small_disk, software, tar_stream)
         return [*ours, *(Path(str(module.__file__)) for module in theirs)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
@@ -72,7 +72,7 @@ class Offline:
         network = packages.needs_network(recipe.customize)
         with appliance.launched([Drive(context.disk, "qcow2")], network=network) as handle:
             progress.say("inspecting")
-            system = GuestSystem.open(handle, context.log)
+            system = _opened(handle, context)
             progress.say("customising")
             customize.apply(system, recipe, progress)
             if recipe.sysprep.enabled:
@@ -99,6 +99,14 @@ class Offline:
             progress.say("writing the disk anew from its files")
             seal.write(recipe, archive, context.disk, context.folder)
         return facts
+
+
+def _opened(handle: Any, context: Context) -> GuestSystem:
+    """The installed system; it need not be inspected again each time something is changed in it."""
+    known = context.facts.get("install", {}).get("system")
+    if known is None:
+        return GuestSystem.open(handle, context.log)
+    return GuestSystem.known(handle, Identity(**known), context.log)
 
 
 def _boots_often(recipe: Recipe) -> bool:
