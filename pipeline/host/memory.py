@@ -35,7 +35,8 @@ def available(root: Path = Path("/")) -> int:
 
 def _left_by_groups(root: Path) -> Iterator[int]:
     """What each control group that this process is in leaves, and each above them, if it has a limit."""
-    for line in (root / "proc/self/cgroup").read_text().splitlines():
+    groups = root / "proc/self/cgroup"
+    for line in groups.read_text().splitlines() if groups.is_file() else ():
         _, controller, path = line.split(":", 2)
         if controller in _VERSIONS:
             top = root / "sys/fs/cgroup" / controller
@@ -53,4 +54,4 @@ def _left(group: Path, version: _Version) -> Iterator[int]:
     except (OSError, ValueError):
         return
     if limit.isdigit():
-        yield max(0, int(limit) - used + sum(int(held[name]) for name in version.cached))
+        yield max(0, int(limit) - used + sum(int(held.get(name, 0)) for name in version.cached))

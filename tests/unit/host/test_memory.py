@@ -67,6 +67,14 @@ def test_a_group_that_a_container_does_not_show(root: Path) -> None:
     assert memory.available(root) == 80 * _MIB
 
 
+def test_a_kernel_without_groups_or_with_other_numbers(root: Path) -> None:
+    _limit(root / "sys/fs/cgroup", str(100 * _MIB), programs=20, cached=0)
+    (root / "sys/fs/cgroup/memory.stat").write_text("anon 1\n")
+    assert memory.available(root) == 80 * _MIB
+    (root / "proc/self/cgroup").unlink()
+    assert memory.available(root) == 8 << 30
+
+
 def test_this_machine() -> None:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 64 * _MIB < memory.available() <= total
