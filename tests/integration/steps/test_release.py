@@ -197,7 +197,7 @@ def test_a_list_of_other_files_is_refused(maker: Maker, tmp_path: Path) -> None:
 
 def test_no_signature_in_the_file(maker: Maker, tmp_path: Path) -> None:
     maker.publish()
-    (maker.folder / SIGNATURE).write_text("<html>moved</html>")
+    (maker.folder / SIGNATURE).write_text("it has moved\n")
     with pytest.raises(PipelineError, match="there is no signature in the file"):
         install(recipe_for(maker), tmp_path / "run")
 
