@@ -17,11 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import figures
 from pipeline.base.home import Home
 from pipeline.engine.build import build
-from pipeline.engine.options import BuildOptions
-from pipeline.recipes.kickstart import InstallEngine
-from pipeline.recipes.model import Recipe
+from pipeline.engine.run.options import BuildOptions
+from pipeline.recipes.model.kickstart import InstallEngine
+from pipeline.recipes.model.recipe import Recipe
 from tests.guest.enterprise_linux.stock import stocked
 from tests.standins.enterprise_linux import Release
 
@@ -64,6 +65,8 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     where = f"{recipe.name} by {options.engine}, {len(os.sched_getaffinity(0))} processors"
+    figures.note(f"{recipe.name}, cold", cold, "s")
+    figures.note(f"{recipe.name}, warm", warm, "s", n=options.rounds, most=LIMIT)
     print(f"{where}: cold {cold:.0f} s, warm {warm:.0f} s (limit {LIMIT} s)")
     return int(warm > LIMIT)
 

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import tar_stream
-from pipeline.host.appliance import Appliance, Drive
+from benchmarks import figures
+from pipeline.host.guestfs import tar_stream
+from pipeline.host.guestfs.appliance import Appliance, Drive
 
 LIMIT = 1.8
 FILES = 40  # in a MiB
@@ -80,8 +81,10 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     for name in ways:
         clock, used = (statistics.median(each[name][part] for each in rounds) for part in (0, 1))
+        figures.note(f"{name}, processors", used, "s", n=options.rounds)
         print(f"{name}: {clock:.1f} s, {used:.1f} s of processors, {options.mebibytes / used:.0f} MiB for each of them")
     ratio = statistics.median(each["tar_out"][1] / each["tar_stream"][1] for each in rounds)
+    figures.note("tar_out to tar_stream, processors", ratio, "×", n=options.rounds, least=LIMIT)
     print(f"tar_out / tar_stream: {ratio:.2f} (at least {LIMIT})")
     return int(ratio < LIMIT)
 

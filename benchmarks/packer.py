@@ -28,13 +28,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import figures
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.build import build
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.store import Store
-from pipeline.host import accelerator, iso, kernel
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.model import Recipe
+from pipeline.engine.cache.store import CacheStore
+from pipeline.engine.run.options import BuildOptions
+from pipeline.host.media import iso
+from pipeline.host.qemu import accelerator
+from pipeline.host.system import kernel
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.recipe import Recipe
 
 COLUMNS = ("full", "bare", "packer")
 _SSH = "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
@@ -204,7 +207,7 @@ def _leftovers(folder: Path) -> list[str]:
 
 def _installed_disk(home: Home) -> Path:
     """The frozen disk that the pipeline's install step left."""
-    store = Store.open(home.cache)
+    store = CacheStore.open(home.cache)
     outcomes = [outcome for file in store.outcomes.glob("*.json") if (outcome := store.peek(file.stem))]
     install = next(outcome for outcome in outcomes if outcome.unit == "install" and outcome.disk)
     assert install.disk is not None
@@ -234,6 +237,8 @@ class Figures:
                 shutil.copyfile(_installed_disk(Home(folder / "home", folder / "home" / "cache")), self.disk)
         self.known[column].append(measured)
         self.file.write_text(json.dumps([self.known, self.left], indent=1))
+        for kind, seconds in measured.items():
+            figures.note(f"{column}: {kind}", seconds, "s")
         print(f"{column}: {', '.join(f'{kind} {seconds:.1f} s' for kind, seconds in measured.items())}", flush=True)
 
     def table(self, probe: str) -> str:
@@ -281,11 +286,11 @@ def main() -> None:
         folder = options.folder or temporary
         folder.mkdir(parents=True, exist_ok=True)
         probe = accelerator.probe(Home(folder / "probe", folder / "probe" / "cache")).name
-        figures = Figures(folder)
+        kept = Figures(folder)
         for _ in range(0 if options.table else options.rounds):
             for column in options.only.split(","):
-                figures.measure(column, probe)
-        print(figures.table(probe))
+                kept.measure(column, probe)
+        print(kept.table(probe))
 
 
 if __name__ == "__main__":

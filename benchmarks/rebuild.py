@@ -23,15 +23,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import figures
 from benchmarks.packer import without
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.build import build
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.result import BuildResult, StepResult, StepStatus
-from pipeline.host import accelerator
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.model import Recipe
-from pipeline.signing.keyring import Keyring
+from pipeline.engine.record.result import BuildResult, StepResult, StepStatus
+from pipeline.engine.run.options import BuildOptions
+from pipeline.host.qemu import accelerator
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.signing.keys.keyring import Keyring
 from pipeline.steps.step import Stage
 
 KINDS = ("cold", "unchanged", "property", "key", "command", "ten")
@@ -114,6 +115,7 @@ class Rebuilds:
         ran = [step.name for step in results[0].steps if step.status is StepStatus.RAN]
         known = self.figures()
         known[kind].append({"seconds": seconds, "ran": ran})
+        figures.note(f"{self.name}: {kind}", seconds, "s", most=SECONDS.get(kind))
         self.file.write_text(json.dumps(known, indent=1))
         print(f"{kind}: {seconds:.2f} s, {', '.join(ran) or 'nothing ran'}", flush=True)
 

@@ -21,12 +21,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks import figures
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.image.digests import USUAL, digest_file
 from pipeline.image.formats import FormatTap
 from pipeline.signing import image_signature
-from pipeline.signing.keyring import Keyring
-from pipeline.signing.kinds import HashMethod
+from pipeline.signing.keys.keyring import Keyring
+from pipeline.signing.trust.kinds import HashMethod
 
 GIB = 1 << 30
 MAX_RATIO, MAX_MEMORY = 1.1, 64 << 20
@@ -91,9 +92,9 @@ def write(image: Path, gib: float, data: float) -> None:
         os.fsync(file.fileno())
 
 
-def compare(gib: float, rounds: int, data: float, place: Path) -> bool:
+def compare(gib: float, rounds: int, data: float, location: Path) -> bool:
     """Measure and print; whether all limits were kept."""
-    with tempfile.TemporaryDirectory(dir=place, prefix="signing-") as name:
+    with tempfile.TemporaryDirectory(dir=location, prefix="signing-") as name:
         folder = Path(name)
         write(folder / "image", gib, data)
         for kind in WORK:  # the key is made, the file is in the page cache as far as it fits
@@ -106,6 +107,11 @@ def compare(gib: float, rounds: int, data: float, place: Path) -> bool:
     memory = {kind: max(each.memory for each in passes) for kind, passes in found.items()}
     read = max(each.read for each in found["sign"]) / (gib * GIB)
     ratio = signed / hashed
+    figures.note("hashing", hashed, "s", n=rounds)
+    figures.note("signing", signed, "s", n=rounds)
+    figures.note("signing to hashing", ratio, "×", n=rounds, most=MAX_RATIO)
+    figures.note("memory of the signing process", memory["sign"], "bytes", n=rounds, most=MAX_MEMORY)
+    figures.note("reads of each byte", read, "×", n=rounds, most=1.01)
     print(f"{gib:g} GiB, {rounds} rounds: hashing {hashed:.2f} s, signing {signed:.2f} s, ratio {ratio:.3f}")
     told = ", ".join(f"{kind} {most / 2**20:.1f} MiB" for kind, most in memory.items())
     print(f"memory of the whole process: {told}")

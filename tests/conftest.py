@@ -18,7 +18,8 @@ import hypothesis
 import pytest
 
 from pipeline.base.home import CHECKOUT, Home
-from pipeline.host import process
+from pipeline.host.system import process
+from tests import side_by_side, skips
 
 pytest_plugins = ["tests.environments.fixtures"]
 
@@ -30,10 +31,18 @@ hypothesis.settings.load_profile("house")
 _COST = {"guest": 60, "server": 8, "long": 100}
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(skips.Skips())
+    if config.getoption("dist", "no") == "loadscope" and config.getoption("verbose") == 0:
+        config.pluginmanager.register(side_by_side.Lines(config))
     # A shell that starts us in the background has us ignore Ctrl-C, and what the tests start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    return side_by_side.Shares(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pipeline.base.home import Home
 from pipeline.base.owner import Owner
-from pipeline.engine import strays
-from pipeline.engine.reap import TEMPORARY
+from pipeline.engine.run import orphans
+from pipeline.engine.run.reap import TEMPORARY
 
 
 def of(home: Home) -> list[str]:
@@ -23,7 +23,7 @@ def of(home: Home) -> list[str]:
 def processes(home: Home) -> list[str]:
     """Processes that dead runs left, by their command."""
     dead = tuple(_dead(home))
-    return [stray.command for stray in strays.marked(lambda mark: mark.startswith(dead))] if dead else []
+    return [stray.command for stray in orphans.marked(lambda mark: mark.startswith(dead))] if dead else []
 
 
 def _folders(home: Home) -> Iterator[str]:

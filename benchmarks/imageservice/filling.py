@@ -9,9 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from pipeline.imageservice.catalog import images, tables, terms
-from pipeline.imageservice.catalog.database import Database
-from pipeline.imageservice.catalog.model import Image, ImageStatus, Visibility, now
+from pipeline.imageservice.catalog.database import tables
+from pipeline.imageservice.catalog.database.connection import Database
+from pipeline.imageservice.catalog.images import filter_index
+from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.model.images import Image, ImageStatus, ImageVisibility, now
 
 _BATCH = 5_000
 
@@ -27,11 +29,11 @@ def fill(database: Database, count: int) -> None:
 
 
 def _write(connection: Connection, batch: tuple[Image, ...]) -> None:
-    connection.execute(insert(tables.images), [images.row_of(image) for image in batch])
+    connection.execute(insert(tables.images), [image_records.row_of(image) for image in batch])
     rows: list[dict[str, Any]] = [
         {"term": term, "created_at": image.created_at, "image_id": image.id}
         for image in batch
-        for term in terms.of_image(image)
+        for term in filter_index.of_image(image)
     ]
     connection.execute(insert(tables.terms), sorted(rows, key=lambda row: row["term"]))
 
@@ -53,7 +55,7 @@ def _images(count: int) -> Iterator[Image]:
             updated_at=start + number * 1_000_000,
             name=f"image {number}",
             status=ImageStatus.QUEUED,
-            visibility=Visibility.PUBLIC if public and number not in few else Visibility.PRIVATE,
+            visibility=ImageVisibility.PUBLIC if public and number not in few else ImageVisibility.PRIVATE,
             disk_format="qcow2",
             container_format="bare",
             properties=properties,

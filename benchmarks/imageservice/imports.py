@@ -23,6 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from benchmarks import figures
 from benchmarks.imageservice import usage
 from benchmarks.imageservice.raw_server import Hashing
 from tests.environments.imageservice import ImageService, image_service
@@ -207,6 +208,7 @@ class Report:
 
     def hold(self, what: str, value: float, most: float) -> None:
         """Print a ratio, and whether it is within what is demanded."""
+        figures.note(what, value, "×", most=most)
         print(f"    {what}: {value:.2f} × (needed ≤ {most})", flush=True)
         if value > most:
             self.missed.append(f"{what}: {value:.2f} ×, needed ≤ {most}")
@@ -231,6 +233,8 @@ def converting(folder: Path, url: str, parts: list[str], rounds: int, report: Re
     base = _middle(costs["alone"], lambda cost: cost.seconds)
     for name, values in costs.items():
         seconds, written, cpu = (_middle(values, of) for of in (_seconds, _written, _cpu))
+        figures.note(f"{name}, time", seconds, "s", n=len(values))
+        figures.note(f"{name}, CPU", cpu, "s", n=len(values))
         print(f"{name:<8}{seconds:>7.1f} s {written / (1 << 30):>6.2f} GiB written {cpu:>6.1f} CPU-s", flush=True)
         if name != "alone":
             copies = 3 if name == "three" else 1

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks import figures
 from benchmarks.imageservice.filling import fill
 from benchmarks.imageservice.serving import Client, served
 
@@ -121,10 +122,13 @@ def _measure(folder: Path, counts: list[int], options: argparse.Namespace, failu
         found = rates(ports[1_000], options.rounds, options.seconds)
         for name, value in found.items():
             share = value / found["trivial"]
+            figures.note(name, value, "1/s", n=options.rounds)
+            figures.note(f"{name} to trivial", share, "×", n=options.rounds, least=NEEDED.get(name))
             print(f"{name:<10}{value:>8.0f}/s {share:>6.2f} ×  (needed {NEEDED.get(name, 1):.2f})")
             if name in NEEDED and share < NEEDED[name]:
                 failures.append(f"{name} is {share:.3f} × the yardstick, needed {NEEDED[name]}")
         quiet = found["trivial"] >= _QUIET
+        figures.note(f"a walk over {count:,} images", seconds, "s", n=_WALKS, most=_WALK if quiet else None)
         print(f"a walk over {count:,} images: {seconds:.2f} s (needed {_WALK:.2f}{'' if quiet else ' when quiet'})")
         if seconds > _WALK and quiet:
             failures.append(f"the walk takes {seconds:.2f} s")
@@ -139,6 +143,9 @@ def _compare_pages(found: Mapping[tuple[str, str], Mapping[int, float]], failure
         shown = "  ".join(f"{count:,}: {value:.2f} ms ({value / base:.2f} ×)" for count, value in by_count.items())
         print(f"page of 20, {caller}, {name}: {shown}")
         for count, value in by_count.items():
+            figures.note(
+                f"page of 20 among {count:,}, {caller}, {name}", value, "ms", most=base * needed.get(count, 99)
+            )
             if value / base > needed.get(count, 99):
                 failures.append(f"{caller}, {name}: a page among {count:,} takes {value / base:.2f} × that among 1,000")
 

@@ -19,15 +19,15 @@ from typing import Any
 
 import falcon
 
-from pipeline.host import process
+from pipeline.host.system import process
 from pipeline.imageservice.app import create_app
-from pipeline.imageservice.catalog import migrate
+from pipeline.imageservice.catalog.database import migrate
 from pipeline.imageservice.server.application import ImageApplication
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.settings import Settings
-from pipeline.imageservice.stores.file import FileStore
-from pipeline.imageservice.stores.registry import Stores
-from pipeline.imageservice.stores.store import Stored, Writer
+from pipeline.imageservice.stores.base import StoredObject, Writer
+from pipeline.imageservice.stores.collection import Stores
+from pipeline.imageservice.stores.file.store import FileStore
 from tests.environments.daemon import free_port
 
 
@@ -122,8 +122,8 @@ class _Forgetting(Writer):
     def write(self, data: memoryview) -> None:
         self._size += len(data)
 
-    def commit(self, *, replace: bool = False) -> Stored:
-        return Stored(self._uri, self._size)
+    def commit(self, *, replace: bool = False) -> StoredObject:
+        return StoredObject(self._uri, self._size)
 
     def abort(self) -> None:
         """There is nothing."""

@@ -21,10 +21,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import figures
 from benchmarks.imageservice import usage
 from benchmarks.imageservice.raw_server import BLOCK, Hashing
 from benchmarks.imageservice.serving import Client, Served, served
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.daemon import free_port, listens, wait_until
 from tests.environments.nginx import nginx
 
@@ -64,8 +65,8 @@ def send(port: int, path: str, size: int, *, chunked: bool = False) -> None:
         connection.sendall(head.encode())
         step = _CHUNK if chunked else BLOCK
         for offset in range(0, size, step):
-            place = offset % len(_DATA)
-            data = _DATA[place : place + min(step, size - offset)]
+            location = offset % len(_DATA)
+            data = _DATA[location : location + min(step, size - offset)]
             if chunked:
                 _send_parts(connection, b"%x\r\n" % len(data), data, b"\r\n")
             else:
@@ -118,8 +119,8 @@ def hash_alone(size: int) -> Sample:
     used, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     hashing = Hashing()
     for offset in range(0, size, BLOCK):
-        place = offset % len(_DATA)
-        hashing.put(_DATA[place : place + BLOCK])
+        location = offset % len(_DATA)
+        hashing.put(_DATA[location : location + BLOCK])
     hashing.finish()
     seconds, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     return Sample(seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
@@ -145,12 +146,15 @@ class Report:
         """Median rate (MB/s) and CPU seconds a GiB of one thing."""
         rate = statistics.median(size / 1e6 / one.seconds for one in samples)
         cpu = statistics.median(one.cpu * (1 << 30) / size for one in samples)
+        figures.note(name, rate, "MB/s", n=len(samples))
+        figures.note(f"{name}, CPU for a GiB", cpu, "s", n=len(samples))
         print(f"{name:<34}{rate:>8.0f} MB/s {cpu:>7.2f} CPU-s/GiB", flush=True)
         return rate, cpu
 
     def hold(self, what: str, value: float, *, least: float = 0, most: float = float("inf")) -> None:
         """Print a ratio and whether it is within what is demanded."""
         limit = f"≥ {least}" if least else f"≤ {most}"
+        figures.note(what, value, "×", least=least or None, most=None if least else most)
         print(f"    {what}: {value:.2f} ×  (needed {limit})", flush=True)
         if not least <= value <= most:
             self.missed.append(f"{what}: {value:.2f} ×, needed {limit}")

@@ -16,9 +16,10 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import figures
 from benchmarks.stores.sites import SITES, Site
 from pipeline.imageservice.data.sources import FromStream
-from pipeline.imageservice.data.taps import Digest
+from pipeline.imageservice.data.taps import DigestTap
 from pipeline.imageservice.data.transfer import transfer
 from tests.environments.daemon import scratch
 
@@ -55,12 +56,14 @@ def _compare(given: argparse.Namespace, folder: Path, image: Path) -> None:
             ours, theirs = (lambda: _write_ours(site, image)), (lambda: _write_theirs(site, image))
         found = in_turns(ours, theirs, given.repeat)
     a, b = (statistics.median(times) for times in found)
+    for who, value in (("ours", a), ("reference", b)):
+        figures.note(f"{given.site}, {what}: {who}", value, "s", n=given.repeat)
     scale, unit = (1000, "ms") if given.fetch else (1, "s")
     print("| site | what | ours | reference | reference / ours | turns |\n|---|---|---|---|---|---|")
-    figures = [
+    shown = [
         f"{value * scale:.2f} {unit} ({min(times) * scale:.2f})" for value, times in zip((a, b), found, strict=True)
     ]
-    print(f"| {given.site} | {what} | {figures[0]} | {figures[1]} | {b / a:.2f} | {given.repeat} |", flush=True)
+    print(f"| {given.site} | {what} | {shown[0]} | {shown[1]} | {b / a:.2f} | {given.repeat} |", flush=True)
 
 
 def make_image(path: Path, size: int, *, sparse: bool) -> None:
@@ -89,7 +92,7 @@ def _write_ours(site: Site, image: Path) -> float:
     with image.open("rb", buffering=0) as file:
         begun = time.perf_counter()
         with site.ours.writer(str(uuid.uuid4()), size=size, attempt=uuid.uuid4().hex) as writer:
-            digests = [Digest("md5"), Digest("sha512")]
+            digests = [DigestTap("md5"), DigestTap("sha512")]
             transfer(FromStream(file, size), [writer], site.buffers, taps=digests)
             stored = writer.commit()
         seconds = time.perf_counter() - begun

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.imageservice.data.buffers import Buffers
-from pipeline.imageservice.stores.drivers import AnyStoreOptions, Surroundings, make_store
-from pipeline.imageservice.stores.options import FileOptions
-from pipeline.imageservice.stores.rbd_options import RbdOptions
-from pipeline.imageservice.stores.s3_options import S3Options
-from pipeline.imageservice.stores.store import Store
-from pipeline.imageservice.stores.swift_options import SwiftOptions
+from pipeline.imageservice.stores.base import DriverContext, Store
+from pipeline.imageservice.stores.file.options import FileOptions
+from pipeline.imageservice.stores.options import AnyStoreOptions
+from pipeline.imageservice.stores.rbd.options import RbdOptions
+from pipeline.imageservice.stores.registry import make_store
+from pipeline.imageservice.stores.s3.options import S3Options
+from pipeline.imageservice.stores.swift.options import SwiftOptions
 from tests.environments import other_stores
 from tests.environments.ceph import ACCESS_KEY, SECRET_KEY, ceph, gateway
 from tests.environments.keystone import Keystone, keystone
@@ -37,7 +38,7 @@ class Site:
 @contextlib.contextmanager
 def _site(options: AnyStoreOptions, settings: Mapping[str, object], *, tell_size: bool = True) -> Iterator[Site]:
     buffers = Buffers()
-    ours = make_store(options, Surroundings(buffers, share=buffers.limit // 2))
+    ours = make_store(options, DriverContext(buffers, share=buffers.limit // 2))
     ours.check()
     with glance_store(options.type, settings) as theirs:
         yield Site(ours, theirs, buffers, tell_size)
@@ -59,11 +60,11 @@ def objects(folder: Path) -> Iterator[Site]:
     """A bucket of Ceph's S3 gateway, which keeps its data on disk; both with their own sizes of parts."""
     with ceph(memory=False) as cluster, gateway(cluster) as url:
         keys = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
-        place = {"id": "s3", "host": url, "bucket": "images", "create_bucket": True}
+        location = {"id": "s3", "host": url, "bucket": "images", "create_bucket": True}
         settings = other_stores.s3_settings(url, "images")
         sizes = ("s3_store_large_object_size", "s3_store_large_object_chunk_size")
         with _site(
-            S3Options.model_validate({**place, **keys}),
+            S3Options.model_validate({**location, **keys}),
             {name: value for name, value in settings.items() if name not in sizes},
         ) as site:
             yield site
@@ -97,7 +98,7 @@ def account_url(identity: Keystone, url: str) -> str:
 @contextlib.contextmanager
 def _swift(folder: Path, identity: Keystone, endpoint: str) -> Iterator[Site]:
     reference = other_stores.swift_reference(folder, identity)
-    place = {"id": "swift", "reference_file": str(reference), "create_container": True, "endpoint": endpoint}
+    location = {"id": "swift", "reference_file": str(reference), "create_container": True, "endpoint": endpoint}
     theirs = {
         "swift_store_config_file": reference,
         "default_swift_reference": "ref1",
@@ -108,7 +109,7 @@ def _swift(folder: Path, identity: Keystone, endpoint: str) -> Iterator[Site]:
         "swift_store_large_object_chunk_size": 64,
     }
     # Told a length above the size of a segment, theirs fails, unless it is a multiple of it.
-    with _site(SwiftOptions.model_validate(place), theirs, tell_size=False) as site:
+    with _site(SwiftOptions.model_validate(location), theirs, tell_size=False) as site:
         yield site
 
 

@@ -1,6 +1,6 @@
-"""Files and folders that appear whole or not at all.
+"""Write files and folders that appear whole or not at all.
 
-A temporary name lies beside its target (rename(2) is atomic within one file system only) and carries the mark
+A temporary name lies next to its target (rename(2) is atomic within one file system only) and carries the mark
 of the process that makes it, so that ``sweep`` removes what a killed process left, and nothing else.
 """
 
@@ -20,7 +20,7 @@ _serial = itertools.count()
 
 
 def temporary_name(target: Path) -> Path:
-    """A name beside ``target`` that no other process or call uses, marked with its owner."""
+    """Return a name next to ``target`` that no other process or call uses, marked with its owner."""
     return target.with_name(f"{_PREFIX}{Owner.current().mark}.{next(_serial)}.{target.name}")
 
 

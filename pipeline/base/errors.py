@@ -1,4 +1,4 @@
-"""The one error type for people."""
+"""Define the one error type for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the product keeps its state on this machine.
+"""Find where the product keeps its state on this machine.
 
 ``PIPELINE_HOME`` (default ``.pipeline/`` in the current checkout) holds everything a run makes; ``PIPELINE_CACHE``
 (default ``HOME/cache``) may point to a folder that several checkouts share.
@@ -22,7 +22,7 @@ class Home:
 
     @classmethod
     def default(cls) -> Home:
-        """As the environment says, else beside the checkout's code."""
+        """Return the home that the environment names, else the one next to the checkout's code."""
         root = Path(os.environ.get("PIPELINE_HOME") or CHECKOUT / ".pipeline").absolute()
         return cls(root, Path(os.environ.get("PIPELINE_CACHE") or root / "cache").absolute())
 

@@ -1,4 +1,4 @@
-"""Marks that say which process owns a thing, so that only what a dead owner left is ever swept.
+"""Mark which process owns a thing, so that only what a dead owner left is ever swept.
 
 A process id alone is reused; together with the process's start time (``/proc/PID/stat``, field 22, see
 proc_pid_stat(5)) and the boot it is unique.
@@ -29,12 +29,12 @@ class Owner:
         return f"{self.pid}-{self.start}-{self.boot}"
 
     def is_alive(self) -> bool:
-        """Whether this very process still runs (a zombie counts as dead)."""
+        """Return whether this very process still runs (a zombie counts as dead)."""
         return self.boot == _boot_id() and _start_time(self.pid) == self.start
 
     @classmethod
     def current(cls) -> Owner:
-        """The calling process."""
+        """Return the calling process."""
         pid = os.getpid()
         start = _start_time(pid)
         if start is None:
@@ -43,7 +43,7 @@ class Owner:
 
     @classmethod
     def find(cls, text: str) -> Owner | None:
-        """The owner named in ``text`` (a file name, a domain's name), or ``None``."""
+        """Return the owner named in ``text`` (a file name, a domain's name), or ``None``."""
         match = _MARK.search(text)
         return cls(int(match["pid"]), int(match["start"]), match["boot"]) if match else None
 

@@ -1,12 +1,11 @@
-"""Progress as data: work reports events, monitors render them.
+"""Report progress as data: work reports events, monitors render them.
 
 A room that works for long takes a ``Progress`` and calls it; it never prints. ``nothing`` is the silent one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.base.errors import PipelineError
 
@@ -15,20 +14,28 @@ class Progress(Protocol):
     """Receives the progress of one piece of work."""
 
     def advance(self, done: int, total: int | None, unit: str = "B") -> None:
-        """``done`` of ``total`` (``None``: unknown) in ``unit`` (``"B"`` bytes, ``"%"``, or a noun)."""
+        """Report ``done`` of ``total`` (``None``: unknown) in ``unit`` (``"B"`` bytes, ``"%"``, or a noun)."""
 
     def say(self, text: str) -> None:
-        """What is being done now, in a few words: "waiting for the guest to boot"."""
+        """Report what is being done now, in a few words: "waiting for the guest to boot"."""
 
 
-class Part(Progress, Protocol):
+class ProgressPart(Progress, Protocol):
     """The progress of one part of a piece of work."""
 
     def ended(self, error: PipelineError | None) -> None:
         """It is over; with ``error`` it failed."""
 
 
-class Nothing:
+@runtime_checkable
+class ShowsParts(Protocol):
+    """What a progress has, beside everything else, when it can show parts."""
+
+    def part(self, name: str) -> ProgressPart:
+        """The progress of the part ``name``."""
+
+
+class NoProgress:
     """A progress that nobody watches."""
 
     def advance(self, done: int, total: int | None, unit: str = "B") -> None:
@@ -41,10 +48,9 @@ class Nothing:
         """Ignore it."""
 
 
-nothing = Nothing()
+nothing = NoProgress()
 
 
-def part_of(progress: Progress, name: str) -> Part:
-    """The part ``name`` of a progress, where that can show parts."""
-    part: Callable[[str], Part] | None = getattr(progress, "part", None)
-    return part(name) if part is not None else nothing
+def part_of(progress: Progress, name: str) -> ProgressPart:
+    """Return the part ``name`` of a progress, where that can show parts."""
+    return progress.part(name) if isinstance(progress, ShowsParts) else nothing

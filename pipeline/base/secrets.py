@@ -1,4 +1,4 @@
-"""Secrets that a build needs (a subscription's password, say): by name, from outside, and never seen again.
+"""Read the secrets that a build needs (a subscription's password, say): by name, from outside, never shown again.
 
 A secret's value comes from ``PIPELINE_SECRET_NAME`` or from the file ``secrets/name`` of the home, mode 0600. Recipes,
 keys and records know its name and generation only: the generation is the number in the file's first line
@@ -42,7 +42,7 @@ class Secret:
 
 
 def reveal(name: str, home: Home) -> Secret:
-    """The secret called ``name``. Raises ``PipelineError`` that says where to put it when it is nowhere."""
+    """Return the secret called ``name``. Raises ``PipelineError`` that says where to put it when it is nowhere."""
     if not _NAME.fullmatch(name):
         raise PipelineError(f"{name[:80]!r} is no name of a secret: lower case letters, digits and -")
     variable = f"PIPELINE_SECRET_{name.upper().replace('-', '_')}"
@@ -63,7 +63,7 @@ def remember(value: str) -> None:
 
 
 def scrub(text: str) -> str:
-    """``text`` without any secret that was revealed in this process."""
+    """Return ``text`` without any secret that was revealed in this process."""
     for value in sorted(_revealed, key=len, reverse=True):
         text = text.replace(value, HIDDEN)
     return text

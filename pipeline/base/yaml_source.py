@@ -1,4 +1,4 @@
-"""YAML that remembers on which line each value stands.
+"""Read YAML and remember on which line each value stands.
 
 ``load`` returns plain data and a map from paths (tuples of keys and indices) to ``Position``s, so that a
 validation error can say file, line and path. Only the safe subset of YAML is read (no Python objects), aliases
@@ -42,7 +42,7 @@ class YamlSource:
     positions: Mapping[YamlPath, Position] = field(repr=False)
 
     def position(self, path: YamlPath) -> Position:
-        """Where ``path`` stands; for something that is missing, where its nearest parent stands."""
+        """Return where ``path`` stands; for something that is missing, where its nearest parent stands."""
         while path and path not in self.positions:
             path = path[:-1]
         return self.positions.get(path, Position(self.file, 1, 1))
@@ -75,7 +75,7 @@ def loads(text: str, *, name: str = "<text>") -> YamlSource:
         raise PipelineError(f"{name}: nested too deeply") from None
     if node is None:
         return YamlSource(name, None, {})
-    builder = _Builder(name)
+    builder = _DataBuilder(name)
     data = builder.build(node, ())
     return YamlSource(name, data, builder.positions)
 
@@ -83,11 +83,11 @@ def loads(text: str, *, name: str = "<text>") -> YamlSource:
 def _broken(name: str, error: yaml.YAMLError) -> PipelineError:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    place = f"{name}:{mark.line + 1}" if mark else name
-    return PipelineError(f"{place}: not valid YAML: {problem}")
+    location = f"{name}:{mark.line + 1}" if mark else name
+    return PipelineError(f"{location}: not valid YAML: {problem}")
 
 
-class _Builder:
+class _DataBuilder:
     """Turns composed nodes into data, noting positions; refuses what has no place in a settings file."""
 
     def __init__(self, name: str) -> None:
@@ -98,35 +98,35 @@ class _Builder:
 
     def build(self, node: yaml.Node, path: YamlPath) -> Any:
         self._nodes += 1
-        place = Position(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
+        location = Position(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
         if self._nodes > MAX_NODES or len(path) > 64:
-            raise PipelineError(f"{place}: too large or nested too deeply once its aliases are expanded")
-        self.positions.setdefault(path, place)
+            raise PipelineError(f"{location}: too large or nested too deeply once its aliases are expanded")
+        self.positions.setdefault(path, location)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node, place)
+        return self._scalar(node, location)
 
     def _mapping(self, node: yaml.MappingNode, path: YamlPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            place = Position(self.name, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            location = Position(self.name, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if not isinstance(key_node, yaml.ScalarNode):
-                raise PipelineError(f"{place}: a key must be plain text")
+                raise PipelineError(f"{location}: a key must be plain text")
             key = key_node.value
             if key in result:
-                raise PipelineError(f"{place}: the key {key!r} is given twice")
-            self.positions[(*path, key)] = place
+                raise PipelineError(f"{location}: the key {key!r} is given twice")
+            self.positions[(*path, key)] = location
             result[key] = self.build(value_node, (*path, key))
         return result
 
-    def _scalar(self, node: yaml.Node, place: Position) -> Any:
+    def _scalar(self, node: yaml.Node, location: Position) -> Any:
         try:
             return self._constructor.construct_object(node, deep=True)
         except yaml.MarkedYAMLError as error:
-            raise PipelineError(f"{place}: {error.problem}") from None
+            raise PipelineError(f"{location}: {error.problem}") from None
         except (ValueError, ArithmeticError, LookupError, AttributeError):
             # pyyaml lets out whatever int(), one of its tables or a regular expression that did not match raises.
             kind = node.tag.rpartition(":")[2]
-            raise PipelineError(f"{place}: {node.value[:80]!r} is not a valid {kind}") from None
+            raise PipelineError(f"{location}: {node.value[:80]!r} is not a valid {kind}") from None

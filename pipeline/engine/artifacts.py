@@ -1,4 +1,4 @@
-"""The newest products of each recipe where people look for them: ``artifacts/<recipe>/``.
+"""Link the newest products of each recipe where people look for them: ``artifacts/<recipe>/``.
 
 The files are links into the cache, under names that say what they are; ``manifest.json`` says what is known of them.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pipeline.base import atomic
 from pipeline.base.home import Home
-from pipeline.engine.assemble import summary
-from pipeline.engine.result import BuildResult
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.collect import summary
 
 
 def offer(home: Home, result: BuildResult) -> Path:
@@ -24,7 +24,7 @@ def offer(home: Home, result: BuildResult) -> Path:
     named = {f"{result.recipe.name}.{product.format}": product for product in result.products}
     for name, product in named.items():
         _link(product.path, folder / name)
-    # What says of a product what it is stands beside it: tiny.qcow2.intoto.jsonl.
+    # What says of a product what it is stands next to it: tiny.qcow2.intoto.jsonl.
     documents = {f"{result.recipe.name}.{name}": path for name, path in result.documents.items()}
     for name, path in documents.items():
         _link(path, folder / name)
@@ -52,7 +52,7 @@ def offer(home: Home, result: BuildResult) -> Path:
 
 
 def is_current(home: Home, result: BuildResult) -> bool:
-    """Whether the folder offers exactly these products already."""
+    """Return whether the folder offers exactly these products already."""
     folder = home.artifacts / result.recipe.name
     with contextlib.suppress(OSError):
         return (folder / "manifest.json").is_file() and all(

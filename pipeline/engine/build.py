@@ -1,25 +1,28 @@
-"""Building: what the command line, the nightly and the tests call."""
+"""Build recipes: what the command line, the nightly and the tests call."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
 
-from pipeline.engine import artifacts, garbage, registry, runs
-from pipeline.engine.entry import Entry
-from pipeline.engine.history import History
-from pipeline.engine.journal import Journal
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.reap import reap
-from pipeline.engine.result import BuildResult
-from pipeline.engine.run import Run
-from pipeline.engine.store import Store
-from pipeline.recipes.model import Recipe
-from pipeline.signing.keyring import Keyring
+from pipeline.engine import artifacts, registry
+from pipeline.engine.cache import garbage
+from pipeline.engine.cache.store import CacheStore
+from pipeline.engine.keys import code_digests
+from pipeline.engine.record import runs
+from pipeline.engine.record.history import BuildHistory
+from pipeline.engine.record.journal import RunJournal
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
+from pipeline.engine.run.reap import reap
+from pipeline.engine.run.scheduler import Run
+from pipeline.engine.units.step_entry import StepEntry
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.signing.keys.keyring import Keyring
 
 
 def build(
-    recipes: Sequence[Recipe], options: BuildOptions | None = None, *, steps: Sequence[Entry] | None = None
+    recipes: Sequence[Recipe], options: BuildOptions | None = None, *, steps: Sequence[StepEntry] | None = None
 ) -> list[BuildResult]:
     """Build ``recipes`` as far as they have changed; return one result for each, in their order.
 
@@ -28,16 +31,18 @@ def build(
     or ``SystemExit`` after an orderly end when the run is interrupted.
     """
     options = options or BuildOptions()
+    steps = registry.STEPS if steps is None else steps
+    for entry in steps:
+        # Before anything runs: a checkout may be updated beneath a long build, which goes on with the code it has.
+        code_digests.of(entry.step)
     for key in dict.fromkeys(recipe.signing.key for recipe in recipes if recipe.signing.enabled):
         # Workers have no terminal.
         Keyring(options.home).unlock(key)
-    store = Store.open(options.home.cache)
-    journal = Journal(options.home, [recipe.name for recipe in recipes], options.as_dict())
+    store = CacheStore.open(options.home.cache)
+    journal = RunJournal(options.home, [recipe.name for recipe in recipes], options.as_dict())
     noted = reap(options.home, store)
-    with store.lease(), contextlib.closing(History(options.home)) as history:
-        results = Run(
-            recipes, registry.STEPS if steps is None else steps, store, journal, history, options, noted
-        ).work()
+    with store.lease(), contextlib.closing(BuildHistory(options.home)) as history:
+        results = Run(recipes, steps, store, journal, history, options, noted).work()
     for result in results:
         if result.is_good and (result.changed or not artifacts.is_current(options.home, result)):
             artifacts.offer(options.home, result)

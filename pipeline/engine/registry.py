@@ -1,4 +1,4 @@
-"""All steps, in the order in which they run.
+"""List all steps, in the order in which they run.
 
 Adding a step means a module in ``pipeline/steps`` and a line here.
 """
@@ -7,25 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.engine.entry import HOUR, MINUTE, Entry
-from pipeline.engine.resources import MIB, Needs
-from pipeline.recipes.model import Recipe
-from pipeline.steps.boot_test.step import BootTest, FirmwareTest
-from pipeline.steps.claims import Claims
+from pipeline.engine.units.resources import MIB, Needs
+from pipeline.engine.units.step_entry import HOUR, MINUTE, StepEntry
+from pipeline.recipes.model.kickstart import KickstartInstall
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.recipes.model.windows import WindowsInstall
+from pipeline.steps.boot_test.step import BootTestStep, FirmwareTestStep
+from pipeline.steps.claims import ClaimsStep
 from pipeline.steps.debian.step import InstallDebian
-from pipeline.steps.digest import Digest
+from pipeline.steps.digest import DigestStep
 from pipeline.steps.image import InstallImage
 from pipeline.steps.kickstart.step import InstallKickstart
-from pipeline.steps.offline.step import Offline
-from pipeline.steps.products import PARTS, Products
-from pipeline.steps.scan import Scan
-from pipeline.steps.sign.step import Sign
+from pipeline.steps.offline.step import OfflineStep
+from pipeline.steps.products import PARTS, ProductsStep
+from pipeline.steps.scan import ScanStep
+from pipeline.steps.sign.step import SignStep
 from pipeline.steps.tiny.step import InstallTiny
 from pipeline.steps.windows.step import InstallWindows
 
 # What libguestfs gives its appliance.
 _APPLIANCE = 1280 * MIB
-# What QEMU needs beside its guest's memory.
+# What QEMU needs in addition to its guest's memory.
 _MEMORY_OF_QEMU = 256 * MIB
 # Its version is that of the library and of what it puts into the appliance.
 _LIBGUESTFS = ("guestfish",)
@@ -47,7 +49,7 @@ def _produced(recipe: Recipe) -> Needs:
 
 
 def _installed(recipe: Recipe) -> Needs:
-    memory = getattr(recipe.install, "memory", _APPLIANCE)
+    memory = recipe.install.memory if isinstance(recipe.install, KickstartInstall | WindowsInstall) else _APPLIANCE
     return Needs(memory=memory + _MEMORY_OF_QEMU, disk=recipe.disk.size * 2 // 5, guests=1)
 
 
@@ -55,18 +57,18 @@ def _booted(recipe: Recipe) -> Needs:
     return Needs(memory=recipe.boot_test.memory + _MEMORY_OF_QEMU, disk=64 * MIB, guests=1)
 
 
-STEPS: Sequence[Entry] = (
-    Entry(InstallTiny(), deadline=10 * MINUTE, needs=_written),
-    Entry(InstallImage(), deadline=4 * HOUR, needs=_written),
-    Entry(InstallDebian(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
-    Entry(InstallKickstart(), deadline=12 * HOUR, needs=_installed),
-    Entry(InstallWindows(), deadline=12 * HOUR, needs=_installed),
-    Entry(Offline(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
-    Entry(Products(), deadline=4 * HOUR, needs=_produced),
-    Entry(Claims(), deadline=10 * MINUTE),
-    Entry(Digest(), deadline=4 * HOUR, gives_way=True),
-    Entry(BootTest(), deadline=2 * HOUR, needs=_booted),
-    Entry(FirmwareTest(), deadline=2 * HOUR, needs=_booted),
-    Entry(Scan(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS, gives_way=True),
-    Entry(Sign(), after=("claims", "digest", "boot_test", "firmware_test", "scan")),
+STEPS: Sequence[StepEntry] = (
+    StepEntry(InstallTiny(), deadline=10 * MINUTE, needs=_written),
+    StepEntry(InstallImage(), deadline=4 * HOUR, needs=_written),
+    StepEntry(InstallDebian(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
+    StepEntry(InstallKickstart(), deadline=12 * HOUR, needs=_installed),
+    StepEntry(InstallWindows(), deadline=12 * HOUR, needs=_installed),
+    StepEntry(OfflineStep(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS),
+    StepEntry(ProductsStep(), deadline=4 * HOUR, needs=_produced),
+    StepEntry(ClaimsStep(), deadline=10 * MINUTE),
+    StepEntry(DigestStep(), deadline=4 * HOUR, gives_way=True),
+    StepEntry(BootTestStep(), deadline=2 * HOUR, needs=_booted),
+    StepEntry(FirmwareTestStep(), deadline=2 * HOUR, needs=_booted),
+    StepEntry(ScanStep(), deadline=2 * HOUR, needs=_appliance, tools=_LIBGUESTFS, gives_way=True),
+    StepEntry(SignStep(), after=("claims", "digest", "boot_test", "firmware_test", "scan")),
 )

@@ -1,1 +1,3 @@
-"""The machine: processes, hypervisors, guests' file systems, media."""
+"""Use this machine: processes, hypervisors, guests' file systems, media, preflight rules. No recipe, build or cloud
+is known here.
+"""

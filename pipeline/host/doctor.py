@@ -1,4 +1,5 @@
-"""Preflight rules: what must hold on this machine, each a small function whose words are the message with the fix.
+"""Define preflight rules: what must hold on this machine, each a small function whose words are the message with the
+fix.
 
 Every room may have a module ``preflight`` with rules of its own:
 
@@ -19,7 +20,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 
 
-class Level(StrEnum):
+class PreflightLevel(StrEnum):
     """How bad it is."""
 
     GOOD = "ok"
@@ -30,35 +31,35 @@ class Level(StrEnum):
     @property
     def stops_work(self) -> bool:
         """Whether builds cannot go on."""
-        return self is Level.FAILURE
+        return self is PreflightLevel.FAILURE
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PreflightResult:
     """What a rule found on one thing, and the next action when it is not good."""
 
-    level: Level
+    level: PreflightLevel
     text: str
     fix: str | None = None
 
 
 @dataclass(frozen=True)
-class Finding:
+class PreflightFinding:
     """A verdict and the rule that gave it."""
 
     rule: str
-    verdict: Verdict
+    verdict: PreflightResult
 
 
-Rule = Callable[[Home], Iterable[Verdict]]
+PreflightRule = Callable[[Home], Iterable[PreflightResult]]
 
-_rules: dict[str, Rule] = {}
+_rules: dict[str, PreflightRule] = {}
 
 
-def rule(name: str) -> Callable[[Rule], Rule]:
+def rule(name: str) -> Callable[[PreflightRule], PreflightRule]:
     """Register a rule under a name that is shown to people."""
 
-    def register(function: Rule) -> Rule:
+    def register(function: PreflightRule) -> PreflightRule:
         if name in _rules and _rules[name] is not function:
             raise ValueError(f"two preflight rules are named {name!r}")
         _rules[name] = function
@@ -67,37 +68,37 @@ def rule(name: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def good(text: str) -> Verdict:
-    """All is well."""
-    return Verdict(Level.GOOD, text)
+def good(text: str) -> PreflightResult:
+    """Say that all is well."""
+    return PreflightResult(PreflightLevel.GOOD, text)
 
 
-def note(text: str, fix: str | None = None) -> Verdict:
-    """Nothing is wrong, but worth knowing: something optional is absent."""
-    return Verdict(Level.NOTE, text, fix)
+def note(text: str, fix: str | None = None) -> PreflightResult:
+    """Say that nothing is wrong, but something is worth knowing: something optional is absent."""
+    return PreflightResult(PreflightLevel.NOTE, text, fix)
 
 
-def warning(text: str, fix: str) -> Verdict:
-    """Builds go on, slower or at a risk."""
-    return Verdict(Level.WARNING, text, fix)
+def warning(text: str, fix: str) -> PreflightResult:
+    """Say that builds go on, slower or at a risk."""
+    return PreflightResult(PreflightLevel.WARNING, text, fix)
 
 
-def failure(text: str, fix: str) -> Verdict:
-    """Builds cannot go on."""
-    return Verdict(Level.FAILURE, text, fix)
+def failure(text: str, fix: str) -> PreflightResult:
+    """Say that builds cannot go on."""
+    return PreflightResult(PreflightLevel.FAILURE, text, fix)
 
 
 def names() -> list[str]:
-    """The registered rules."""
+    """Return the registered rules."""
     return list(_rules)
 
 
-def examine(home: Home, only: Collection[str] | None = None) -> Iterator[Finding]:
+def examine(home: Home, only: Collection[str] | None = None) -> Iterator[PreflightFinding]:
     """Ask the rules (those named in ``only``, else all), each as its findings are wanted."""
     for name, function in _rules.items():
         if only is None or name in only:
             for verdict in _ask(function, home):
-                yield Finding(name, verdict)
+                yield PreflightFinding(name, verdict)
 
 
 def require(home: Home, only: Collection[str]) -> None:
@@ -112,13 +113,13 @@ def require(home: Home, only: Collection[str]) -> None:
         )
 
 
-def _ask(function: Rule, home: Home) -> Iterator[Verdict]:
+def _ask(function: PreflightRule, home: Home) -> Iterator[PreflightResult]:
     try:
         yield from function(home)
     except PipelineError as error:
         yield failure(" ".join((error.message, *error.details)), error.hint or "see the message")
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
+        location = f"{error.filename}: " if error.filename else ""
         yield failure(
-            f"{place}{error.strerror}", "give this user the right, or set PIPELINE_HOME to a folder of its own"
+            f"{location}{error.strerror}", "give this user the right, or set PIPELINE_HOME to a folder of its own"
         )

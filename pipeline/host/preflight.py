@@ -1,4 +1,4 @@
-"""What a machine needs to build images: the rules of this room for ``./inv doctor``."""
+"""Check what a machine needs to build images: the rules of this room for ``./inv doctor``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from pathlib import Path
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import accelerator, doctor, kernel, memory, packages, process, sandbox
-from pipeline.host.doctor import Verdict
-from pipeline.host.packages import Package
+from pipeline.host import doctor
+from pipeline.host.doctor import PreflightResult
+from pipeline.host.qemu import accelerator
+from pipeline.host.system import kernel, memory, packages, process, sandbox, syscall_filter
+from pipeline.host.system.packages import RequiredPackage
 
 _GIB = 1 << 30
 # What a run may need: below the first number it will most likely fail, below the second it may.
@@ -27,8 +29,8 @@ _APPLIANCE_DEADLINE = 300.0  # seconds; 20 are usual, the very first launch also
 
 
 @doctor.rule("packages")
-def system_packages(home: Home) -> Iterator[Verdict]:
-    """Everything in ``requirements/system.txt`` that a build needs is installed."""
+def system_packages(home: Home) -> Iterator[PreflightResult]:
+    """Check that everything in ``requirements/system.txt`` that a build needs is installed."""
     column = packages.distribution()
     if column is None:
         yield doctor.failure(
@@ -46,8 +48,8 @@ def system_packages(home: Home) -> Iterator[Verdict]:
 
 
 @doctor.rule("Python bindings")
-def bindings(home: Home) -> Iterator[Verdict]:
-    """The distribution's libraries can be imported in our environment."""
+def bindings(home: Home) -> Iterator[PreflightResult]:
+    """Check that the distribution's libraries can be imported in our environment."""
     column = packages.distribution() or "debian"
     rows = {row.debian: row.name_for(column) for row in packages.table()}
     for module in ("guestfs", "hivex", "libvirt"):
@@ -63,8 +65,8 @@ def bindings(home: Home) -> Iterator[Verdict]:
 
 
 @doctor.rule("disk space")
-def disk_space(home: Home) -> Iterator[Verdict]:
-    """Each file system that a run writes to has room: what several folders need of one adds up."""
+def disk_space(home: Home) -> Iterator[PreflightResult]:
+    """Check that each file system that a run writes to has room: what several folders need of one adds up."""
     temporary = Path(tempfile.gettempdir())
     appliance = Path(os.environ.get("LIBGUESTFS_CACHEDIR") or "/var/tmp")  # noqa: S108
     needs = (
@@ -77,7 +79,7 @@ def disk_space(home: Home) -> Iterator[Verdict]:
     for folder, need in needs:
         together[_existing(folder).stat().st_dev].append((folder, need))
     for members in together.values():
-        yield _room(
+        yield _free_space(
             [folder for folder, _ in members],
             sum(low for _, (low, _) in members),
             sum(high for _, (_, high) in members),
@@ -85,8 +87,8 @@ def disk_space(home: Home) -> Iterator[Verdict]:
 
 
 @doctor.rule("memory")
-def enough_memory(home: Home) -> Iterator[Verdict]:
-    """A guest and the appliance fit."""
+def enough_memory(home: Home) -> Iterator[PreflightResult]:
+    """Check that a guest and the appliance fit."""
     free = memory.available()
     least, wanted = _MEMORY
     text = f"{_gib(free)} of memory available"
@@ -102,7 +104,7 @@ def enough_memory(home: Home) -> Iterator[Verdict]:
 
 
 @doctor.rule("guest kernel")
-def guest_kernel(home: Home) -> Iterator[Verdict]:
+def guest_kernel(home: Home) -> Iterator[PreflightResult]:
     """There is a kernel this user may read; libguestfs wants to read every one (Ubuntu closes them)."""
     found = kernel.newest()
     yield doctor.good(f"{found.vmlinuz}")
@@ -113,8 +115,8 @@ def guest_kernel(home: Home) -> Iterator[Verdict]:
 
 
 @doctor.rule("sandbox")
-def sandbox_works(home: Home) -> Iterator[Verdict]:
-    """Programs that read images can be locked up."""
+def sandbox_works(home: Home) -> Iterator[PreflightResult]:
+    """Check that programs that read images can be locked up."""
     restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
     try:
         sandbox.require()
@@ -127,12 +129,17 @@ def sandbox_works(home: Home) -> Iterator[Verdict]:
             yield doctor.failure(error.message, fix)
             return
         raise
+    if not syscall_filter.available():
+        yield doctor.warning(
+            "programs that read images are locked up without a filter of system calls", "install python3-seccomp"
+        )
+        return
     yield doctor.good("programs that read images are locked up")
 
 
 @doctor.rule("accelerator")
-def accelerator_works(home: Home) -> Iterator[Verdict]:
-    """A guest was booted with it."""
+def accelerator_works(home: Home) -> Iterator[PreflightResult]:
+    """Check that a guest boots with the accelerator."""
     found = accelerator.probe(home)
     slower = f"; guests work about {found.slowdown:g} times slower than this machine" if found.slowdown else ""
     if found.name == "kvm":
@@ -143,8 +150,8 @@ def accelerator_works(home: Home) -> Iterator[Verdict]:
 
 
 @doctor.rule("libguestfs")
-def appliance_launches(home: Home) -> Iterator[Verdict]:
-    """The appliance starts, with the accelerator that works."""
+def appliance_launches(home: Home) -> Iterator[PreflightResult]:
+    """Check that the appliance starts, with the accelerator that works."""
     settings = ":".join(accelerator.probe(home).guestfs_settings)
     environment = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": settings}
     if not packages.of_program("libguestfs-test-tool"):
@@ -158,11 +165,11 @@ def appliance_launches(home: Home) -> Iterator[Verdict]:
     yield doctor.good("the appliance launches")
 
 
-def _reasons(rows: list[Package], column: str) -> str:
+def _reasons(rows: list[RequiredPackage], column: str) -> str:
     return "; ".join(f"{row.name_for(column)} ({row.why})" for row in rows)
 
 
-def _installing(rows: list[Package], column: str) -> str:
+def _installing(rows: list[RequiredPackage], column: str) -> str:
     return packages.install_command([str(row.name_for(column)) for row in rows], column)
 
 
@@ -171,9 +178,9 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _room(folders: list[Path], least: int, wanted: int) -> Verdict:
-    place = _existing(folders[0])
-    system = os.statvfs(place)
+def _free_space(folders: list[Path], least: int, wanted: int) -> PreflightResult:
+    location = _existing(folders[0])
+    system = os.statvfs(location)
     free = system.f_bavail * system.f_frsize
     closed = [str(folder) for folder in folders if not os.access(_existing(folder), os.W_OK)]
     if closed:
@@ -184,7 +191,7 @@ def _room(folders: list[Path], least: int, wanted: int) -> Verdict:
     text = f"{_gib(free)} free for {', '.join(map(str, folders))}"
     fix = "free some, or set PIPELINE_HOME, PIPELINE_CACHE, TMPDIR or LIBGUESTFS_CACHEDIR to a larger file system"
     if system.f_files and system.f_favail < 10_000:
-        return doctor.failure(f"only {system.f_favail} files may still be made on the file system of {place}", fix)
+        return doctor.failure(f"only {system.f_favail} files may still be made on the file system of {location}", fix)
     if free < least:
         return doctor.failure(f"{text}: {_gib(least)} is the least", fix)
     if free < wanted:

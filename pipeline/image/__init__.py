@@ -1,1 +1,3 @@
-"""Facts on image files: formats, digests, conversion, properties."""
+"""Know image files: formats, digests, conversion, properties. Both the build line and the image service stand on it,
+so neither may be known here.
+"""

@@ -1,4 +1,4 @@
-"""What a recipe says of its image against what inspection finds in it."""
+"""Compare what a recipe says of its image with what inspection finds in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.image.properties import Problem
+from pipeline.image.properties import PropertyProblem
 
 # libguestfs's names (guestfs(3), inspect_get_distro and inspect_get_arch) where OpenStack has others.
 _DISTROS = {"archlinux": "arch", "oraclelinux": "ol", "redhat-based": "", "suse-based": "", "unknown": ""}
@@ -16,7 +16,7 @@ _GUEST_AGENTS = frozenset({"qemu-guest-agent", "qemu guest agent", "qemu-ga"})
 
 
 @dataclass(frozen=True)
-class Inspected:
+class InspectedGuest:
     """An operating system as libguestfs sees it. Empty strings and ``None`` mean: not found out.
 
     ``product``: its full name. ``packages``: names of what is installed, ``None`` when that cannot be read.
@@ -31,8 +31,8 @@ class Inspected:
     packages: frozenset[str] | None = None
 
     @classmethod
-    def from_facts(cls, found: Mapping[str, Any]) -> Inspected:
-        """From the facts of the offline stage's inspection, which are JSON data."""
+    def from_facts(cls, found: Mapping[str, Any]) -> InspectedGuest:
+        """Read the facts of the offline stage's inspection, which are JSON data."""
         packages = found["packages"]
         agent = ["qemu-guest-agent"] if found["guest_agent"] else []
         return cls(
@@ -46,8 +46,8 @@ class Inspected:
         )
 
 
-def derive(found: Inspected) -> dict[str, str]:
-    """The image properties that inspection proves."""
+def derive(found: InspectedGuest) -> dict[str, str]:
+    """Return the image properties that inspection proves."""
     derived = {
         "architecture": _ARCHITECTURES.get(found.architecture, found.architecture),
         "os_type": found.type if found.type in ("linux", "windows") else "",
@@ -60,17 +60,17 @@ def derive(found: Inspected) -> dict[str, str]:
     return {name: value for name, value in derived.items() if value}
 
 
-def compare(claimed: Mapping[str, str], found: Inspected) -> list[Problem]:
-    """Where ``claimed`` says something else than the image."""
+def compare(claimed: Mapping[str, str], found: InspectedGuest) -> list[PropertyProblem]:
+    """Return where ``claimed`` says something else than the image."""
     wrong = []
     for name, real in derive(found).items():
         said = claimed.get(name)
         if said is not None and not _agree(name, said, real, found):
-            wrong.append(Problem(name, f"the recipe says {said!r}, the image is {real!r}"))
+            wrong.append(PropertyProblem(name, f"the recipe says {said!r}, the image is {real!r}"))
     return wrong
 
 
-def _agree(name: str, said: str, real: str, found: Inspected) -> bool:
+def _agree(name: str, said: str, real: str, found: InspectedGuest) -> bool:
     if name == "os_version":
         return _same_version(said, found)
     if name == "hw_qemu_guest_agent":
@@ -79,7 +79,7 @@ def _agree(name: str, said: str, real: str, found: Inspected) -> bool:
     return said == real
 
 
-def _version(found: Inspected) -> str:
+def _version(found: InspectedGuest) -> str:
     if found.type == "windows":
         year = re.search(r"\b(20\d\d(?: R2)?|1[01]|8\.1|[78])\b", found.product)
         return year[1] if year else ""
@@ -91,7 +91,7 @@ def _version(found: Inspected) -> str:
     return f"{found.major}.{minor}"
 
 
-def _same_version(said: str, found: Inspected) -> bool:
+def _same_version(said: str, found: InspectedGuest) -> bool:
     real = _version(found)
     if found.type == "windows" or said == real:
         return said == real

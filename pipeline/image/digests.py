@@ -1,4 +1,4 @@
-"""Several digests of one stream in one pass, each computed in a thread of its own.
+"""Compute several digests of one stream in one pass, each in a thread of its own.
 
 ``hashlib`` releases the interpreter's lock, so that the pass takes as long as the slowest hash, not as long as all of
 them. Between reader and hashes stand short queues: memory is bounded by ``DEPTH`` blocks for each hash.
@@ -59,7 +59,7 @@ class Hasher:
         if unknown:
             raise ValueError(f"no such digests: {', '.join(sorted(unknown))}")
         self.size = 0
-        self._lines = [_Line(name) for name in names]
+        self._lines = [_DigestThread(name) for name in names]
         self._closed = False
 
     def update(self, block: bytes) -> None:
@@ -69,7 +69,7 @@ class Hasher:
             line.put(block)
 
     def finish(self) -> Digests:
-        """All digests, once everything taken has been hashed."""
+        """Return all digests, once everything taken has been hashed."""
         self.close()
         return Digests(self.size, {line.name: line.hash.hexdigest() for line in self._lines})
 
@@ -91,7 +91,7 @@ class Hasher:
         self.close()
 
 
-class _Line:
+class _DigestThread:
     """One hash, its thread and the queue between it and the reader."""
 
     def __init__(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What the inspectors of ``oslo_utils`` leave open, asked so that no image can make them stumble."""
+"""Ask the inspectors of ``oslo_utils`` what they leave open, so that no image can make them stumble."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from oslo_utils.imageutils import format_inspector as oslo
 
 
 def matches(inspector: oslo.FileInspector) -> bool:
-    """Whether the inspector recognises its format."""
+    """Return whether the inspector recognises its format."""
     # A parser that stumbles over its own attributes did not recognise anything.
     with contextlib.suppress(Exception):
         return bool(inspector.format_match)
@@ -16,7 +16,7 @@ def matches(inspector: oslo.FileInspector) -> bool:
 
 
 def only_waits_for_the_end(inspector: oslo.FileInspector) -> bool:
-    """Whether nothing but the stream's end can still change the inspector's mind."""
+    """Return whether nothing but the stream's end can still change the inspector's mind."""
     if inspector.NAME == "luks":  # its size is counted, not written in its header
         return False
     regions = [inspector.region(name) for name in inspector.context_info]

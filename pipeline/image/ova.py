@@ -1,4 +1,6 @@
-"""OVA packages: a virtual machine's description, its disk and a manifest, in one tar file (DMTF DSP0243, OVF 1.1)."""
+"""Write OVA packages: a virtual machine's description, its disk and a manifest, in one tar file (DMTF DSP0243, OVF
+1.1).
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ _ENVELOPE = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 @dataclass(frozen=True)
-class Described:
+class OvaDescription:
     """What the package says of its virtual machine. ``memory`` and ``capacity`` (the disk's size) are in bytes."""
 
     name: str
@@ -49,7 +51,7 @@ class Described:
     windows: bool = False
 
 
-def write(target: Path, disk: Path, described: Described, *, time: int = 0) -> None:
+def write(target: Path, disk: Path, described: OvaDescription, *, time: int = 0) -> None:
     """Pack the streamOptimized VMDK ``disk``. Equal disks give equal packages; ``time`` dates the entries."""
     named = f"{described.name}-disk1.vmdk"
     size, digest = disk.stat().st_size, _sha256(disk)
@@ -65,7 +67,7 @@ def write(target: Path, disk: Path, described: Described, *, time: int = 0) -> N
             package.addfile(_entry(named, size, time), opened)
 
 
-def _envelope(described: Described, disk: str, size: int) -> str:
+def _envelope(described: OvaDescription, disk: str, size: int) -> str:
     items = [
         _item(1, 3, f"{described.vcpus} virtual CPU", VirtualQuantity=str(described.vcpus)),
         _item(2, 4, "Memory", AllocationUnits="byte * 2^20", VirtualQuantity=str(described.memory >> 20)),

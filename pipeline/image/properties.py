@@ -1,4 +1,4 @@
-"""Checking image properties: names, values, and what must not stand together.
+"""Check image properties: names, values, and what must not stand together.
 
 Clouds store any property and say nothing when nobody understands it, so that a misspelt ``hw_disk_buss`` shows only as
 a guest that doesn't boot. Here it is an error that names what was meant.
@@ -63,7 +63,7 @@ _ATTRIBUTES = frozenset(
 
 
 @dataclass(frozen=True)
-class Problem:
+class PropertyProblem:
     """What is wrong with one property."""
 
     name: str
@@ -73,12 +73,14 @@ class Problem:
         return f"{self.name}: {self.message}"
 
 
-def problems(properties: Mapping[str, str]) -> list[Problem]:
-    """Everything that is wrong with ``properties``, in their order."""
-    found = [Problem(name, said) for name, value in properties.items() if (said := _problem(name, value))]
+def problems(properties: Mapping[str, str]) -> list[PropertyProblem]:
+    """Return everything that is wrong with ``properties``, in their order."""
+    found = [PropertyProblem(name, said) for name, value in properties.items() if (said := _problem(name, value))]
     found += _contradictions(properties)
     if len(properties) > MAX_PROPERTIES:
-        found.append(Problem("properties", f"{len(properties)} of them; clouds take {MAX_PROPERTIES} by default"))
+        found.append(
+            PropertyProblem("properties", f"{len(properties)} of them; clouds take {MAX_PROPERTIES} by default")
+        )
     return found
 
 
@@ -121,29 +123,31 @@ def _custom(value: str) -> str | None:
     return "has a NUL character" if "\0" in value else None
 
 
-def _contradictions(properties: Mapping[str, str]) -> Iterator[Problem]:
+def _contradictions(properties: Mapping[str, str]) -> Iterator[PropertyProblem]:
     signature = [name for name in SIGNATURE if name in properties]
     if signature and len(signature) != len(SIGNATURE):
         absent = ", ".join(name for name in SIGNATURE if name not in properties)
         # Glance and Nova take such an image for unsigned without a word.
-        yield Problem("img_signature", f"the four signature properties go together; missing: {absent}")
+        yield PropertyProblem("img_signature", f"the four signature properties go together; missing: {absent}")
     has = properties.get
     scsi = [name for name in ("hw_disk_bus", "hw_cdrom_bus") if has(name) == "scsi"]
     if scsi and "hw_scsi_model" not in properties:
-        yield Problem("hw_scsi_model", f"{scsi[0]} scsi needs a controller; set it to virtio-scsi")
+        yield PropertyProblem("hw_scsi_model", f"{scsi[0]} scsi needs a controller; set it to virtio-scsi")
     machine = has("hw_machine_type", "")
     if "q35" in machine and has("hw_disk_bus") == "ide":
-        yield Problem("hw_disk_bus", f"machine {machine} has no IDE controller; use virtio, scsi or sata")
+        yield PropertyProblem("hw_disk_bus", f"machine {machine} has no IDE controller; use virtio, scsi or sata")
     if has("os_secure_boot") == "required" and has("hw_firmware_type") != "uefi":
-        yield Problem("os_secure_boot", "Secure Boot needs hw_firmware_type uefi")
+        yield PropertyProblem("os_secure_boot", "Secure Boot needs hw_firmware_type uefi")
     if "hw_tpm_model" in properties and "hw_tpm_version" not in properties:
-        yield Problem("hw_tpm_version", "hw_tpm_model needs it too")
+        yield PropertyProblem("hw_tpm_version", "hw_tpm_model needs it too")
     if has("os_require_quiesce") in ("yes", "true") and has("hw_qemu_guest_agent") not in ("yes", "true"):
-        yield Problem("os_require_quiesce", "file systems are frozen by the guest agent: hw_qemu_guest_agent yes")
+        yield PropertyProblem(
+            "os_require_quiesce", "file systems are frozen by the guest agent: hw_qemu_guest_agent yes"
+        )
 
 
 def min_disk(virtual_size: int, claimed: int | None = None) -> int:
-    """The smallest disk in GiB for an image of ``virtual_size`` bytes.
+    """Return the smallest disk in GiB for an image of ``virtual_size`` bytes.
 
     Raises ``PipelineError`` when less is claimed: a guest on that disk would lose its end.
     """
@@ -157,7 +161,8 @@ def min_disk(virtual_size: int, claimed: int | None = None) -> int:
 
 
 def min_ram(claimed: int, tested_memory: int | None) -> int:
-    """The smallest memory in MiB: the claimed one, else the one (in bytes) the image was seen to boot with, else 0.
+    """Return the smallest memory in MiB: the claimed one, else the one (in bytes) the image was seen to boot with,
+    else 0.
 
     Raises ``PipelineError`` when less is claimed than was ever tried.
     """

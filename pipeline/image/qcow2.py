@@ -1,4 +1,4 @@
-"""The header of a QCOW2 image (QEMU's docs/interop/qcow2.txt), as far as a verdict needs it."""
+"""Parse the header of a QCOW2 image (QEMU's docs/interop/qcow2.txt), as far as a verdict needs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_REFTABLE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
-class Header:
+class Qcow2Header:
     """The fields of the header that decide about damage, encryption and truncation. Offsets and sizes in bytes."""
 
     version: int
@@ -25,17 +25,18 @@ class Header:
     reftable_offset: int
     reftable_clusters: int
     snapshots: int
+    snapshots_offset: int
     incompatible: int
 
     @classmethod
-    def parse(cls, data: bytes) -> Header:
-        """From the first ``HEADER_BYTES`` of a file that is known to be QCOW2."""
-        version, _, _, bits, size, crypt, l1, l1_at, ref_at, ref, snapshots, _ = struct.unpack(
+    def parse(cls, data: bytes) -> Qcow2Header:
+        """Parse the first 104 bytes of a file that is known to be QCOW2."""
+        version, _, _, bits, size, crypt, l1, l1_at, ref_at, ref, snapshots, snapshots_at = struct.unpack(
             ">IQIIQIIQQIIQ", data[4:72]
         )
         # Version 2 ends at byte 72; what follows there is not a feature mask.
         features = struct.unpack(">Q", data[72:80])[0] if version >= 3 else 0
-        return cls(version, bits, size, crypt, l1, l1_at, ref_at, ref, snapshots, features)
+        return cls(version, bits, size, crypt, l1, l1_at, ref_at, ref, snapshots, snapshots_at, features)
 
     @property
     def encrypted(self) -> bool:
@@ -49,7 +50,7 @@ class Header:
         return max(l1, self.reftable_offset + (self.reftable_clusters << self.cluster_bits))
 
     def damage(self) -> str | None:
-        """What the image says about its own state, or what is impossible about it; ``None`` when all is well."""
+        """Return what the image says about its own state, or what is impossible about it; ``None`` when all is well."""
         if self.incompatible & _CORRUPT:
             return "is marked corrupt"
         if self.incompatible & _DIRTY:

@@ -1,4 +1,4 @@
-"""Why an image is refused."""
+"""Define why an image is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 from pipeline.base.errors import PipelineError
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
     """Why an image was refused."""
 
     MISMATCH = "mismatch"  # not in the declared format
@@ -19,16 +19,13 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     UNREADABLE = "unreadable"  # its header makes no sense
 
-    @property
-    def is_safety(self) -> bool:
-        """Whether the image was refused for what it is, rather than for what it was said to be."""
-        return self not in (Reason.MISMATCH, Reason.AMBIGUOUS)
-
 
 class FormatRefused(PipelineError):
     """An image that must not be stored, converted or booted, and why."""
 
-    def __init__(self, reason: Reason, message: str, *, detected: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, reason: RefusalReason, message: str, *, detected: str | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
         self.detected = detected

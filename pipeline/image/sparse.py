@@ -1,4 +1,4 @@
-"""Files with holes, read without reading the holes: a kernel fills memory with zeros for each page of them."""
+"""Read files with holes without reading the holes: a kernel fills memory with zeros for each page of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ZEROS = bytes(BLOCK)
 
 
 def extents(descriptor: int, total: int) -> Iterator[tuple[int, int]]:
-    """Where the first ``total`` bytes of a file hold data, as (start, end); see lseek(2), ``SEEK_DATA``."""
+    """Yield where the first ``total`` bytes of a file hold data, as (start, end); see lseek(2), ``SEEK_DATA``."""
     at = 0
     while at < total:
         try:
@@ -27,7 +27,7 @@ def extents(descriptor: int, total: int) -> Iterator[tuple[int, int]]:
 
 
 def read_blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, up to 1 MiB at a time; for what lies in holes the same zeros again and again."""
+    """Yield the bytes of a file, up to 1 MiB at a time; for what lies in holes the same zeros again and again."""
     with path.open("rb", buffering=0) as file:
         found, at = os.fstat(file.fileno()), 0
         # A pipe has neither size nor holes.

@@ -1,4 +1,4 @@
-"""The trailer of a fixed VHD: raw data followed by one 512-byte footer (Microsoft's VHD specification, 2006)."""
+"""Parse the trailer of a fixed VHD: raw data followed by one 512-byte footer (Microsoft's VHD specification, 2006)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FIXED = 2
 
 
 def fixed_size(tail: bytes, file_size: int) -> int | None:
-    """The disk's bytes if ``tail``, the file's last bytes, hold the footer of a fixed VHD; else ``None``."""
+    """Return the disk's bytes if ``tail``, the file's last bytes, hold the footer of a fixed VHD; else ``None``."""
     if len(tail) < FOOTER_BYTES or file_size < 2 * FOOTER_BYTES or not tail.startswith(_COOKIE):
         return None
     current_size, _geometry, kind, checksum = struct.unpack(">QIII", tail[48:68])

@@ -1,4 +1,4 @@
-"""The vocabulary of image properties: which names mean something, and which values each takes.
+"""Know the vocabulary of image properties: which names mean something, and which values each takes.
 
 The data stand in ``vocabulary.yaml``; every entry says where it is documented.
 """
@@ -23,7 +23,7 @@ _CPUS = re.compile(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*")
 _TRUTHS = ("yes", "no", "true", "false")
 
 
-class Kind(StrEnum):
+class PropertyKind(StrEnum):
     """What the values of a property look like."""
 
     ENUM = "enum"
@@ -36,21 +36,21 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class PropertyDefinition:
     """One property. ``values`` maps each valid value to what it means (empty unless the kind is an enumeration)."""
 
     name: str
     what: str
     source: str
-    kind: Kind
+    kind: PropertyKind
     values: Mapping[str, str] = field(default_factory=dict)
     misspelt: Mapping[str, str] = field(default_factory=dict)
     minimum: int | None = None
     maximum: int | None = None
 
     def problem(self, value: str) -> str | None:
-        """What is wrong with ``value``, naming what would be right; ``None`` when it is valid."""
-        if len(value) > 255 and self.kind is not Kind.TEXT and self.name != "img_signature":
+        """Return what is wrong with ``value``, naming what would be right; ``None`` when it is valid."""
+        if len(value) > 255 and self.kind is not PropertyKind.TEXT and self.name != "img_signature":
             return "is longer than 255 characters"
         return getattr(self, f"_problem_{self.kind}")(value)  # type: ignore[no-any-return]
 
@@ -98,31 +98,31 @@ class Entry:
 
 
 @functools.cache
-def entries() -> Mapping[str, Entry]:
-    """All entries by name; those for numbered properties end in ``.N``."""
+def entries() -> Mapping[str, PropertyDefinition]:
+    """Return all entries by name; those for numbered properties end in ``.N``."""
     data = yaml_source.loads(_FILE.read_text(encoding="utf-8"), name=_FILE.name).data
     return {name: _entry(name, body) for name, body in data.items()}
 
 
-def find(name: str) -> Entry | None:
-    """The entry for a property, ``hw_numa_mem.3`` included."""
+def find(name: str) -> PropertyDefinition | None:
+    """Return the entry for a property, ``hw_numa_mem.3`` included."""
     return entries().get(name) or entries().get(_NUMBERED.sub(".N", name))
 
 
 def nearest(name: str, cutoff: float) -> list[str]:
-    """Known names that resemble ``name``, the nearest first."""
+    """Return known names that resemble ``name``, the nearest first."""
     return difflib.get_close_matches(name.lower(), entries(), 3, cutoff)
 
 
-def _entry(name: str, body: Mapping[str, Any]) -> Entry:
+def _entry(name: str, body: Mapping[str, Any]) -> PropertyDefinition:
     values = dict(body.get("values", {}))
     for more in body.get("also", {}).values():
         values.update(more)
-    return Entry(
+    return PropertyDefinition(
         name=name,
         what=body["what"],
         source=body["source"],
-        kind=Kind(body["kind"]),
+        kind=PropertyKind(body["kind"]),
         values=values,
         misspelt=body.get("not", {}),
         minimum=body.get("min"),

@@ -1,1 +1,3 @@
-"""The bundled image service: OpenStack Image API v2."""
+"""Serve the OpenStack Image API v2: the bundled image service, a process of its own. It knows no recipe and no build,
+and of ``host`` only ``host.system``.
+"""

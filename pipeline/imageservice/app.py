@@ -1,4 +1,4 @@
-"""The application: every resource at its path."""
+"""Make the application: every resource at its path."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ from typing import NoReturn, TypeAlias
 
 import falcon
 
-from pipeline.imageservice.api import problems, schemas
-from pipeline.imageservice.api.actions import Action
-from pipeline.imageservice.api.front import Front
+from pipeline.imageservice.api import schemas
 from pipeline.imageservice.api.health import Health
-from pipeline.imageservice.api.image_data import ImageFile, ImageStage
-from pipeline.imageservice.api.image_import import ImageImport, ImageTask, ImageTaskRetry
-from pipeline.imageservice.api.images import Images, OneImage
+from pipeline.imageservice.api.http import error_handlers
+from pipeline.imageservice.api.images.actions import Action
+from pipeline.imageservice.api.images.data import ImageFile, ImageStage
+from pipeline.imageservice.api.images.imports import ImageImport, ImageTask, ImageTaskRetry
+from pipeline.imageservice.api.images.locations import Locations
+from pipeline.imageservice.api.images.members import Members, OneMember
+from pipeline.imageservice.api.images.records import Images, OneImage
+from pipeline.imageservice.api.images.tags import Tag
 from pipeline.imageservice.api.info import ImportInfo, UsageInfo
-from pipeline.imageservice.api.locations import Locations
-from pipeline.imageservice.api.members import Members, OneMember
+from pipeline.imageservice.api.metadefs.routes import routes as metadef_routes
 from pipeline.imageservice.api.metrics import Metrics, MetricsPage
-from pipeline.imageservice.api.openapi import OpenApi
+from pipeline.imageservice.api.middleware import Middleware
+from pipeline.imageservice.api.openapi.resource import OpenApi
 from pipeline.imageservice.api.resource import Resource
 from pipeline.imageservice.api.stores import StoredImage, StoresDetail, StoresInfo
-from pipeline.imageservice.api.tags import Tag
 from pipeline.imageservice.api.tasks import ImageTasks, OneTask, Tasks
 from pipeline.imageservice.api.v1 import images as v1_images
 from pipeline.imageservice.api.v1 import members as v1_members
 from pipeline.imageservice.api.versions import Versions
-from pipeline.imageservice.catalog.model import ImageStatus
 from pipeline.imageservice.errors import NotFound, ServiceError
+from pipeline.imageservice.lifecycle.records import activation
 from pipeline.imageservice.service import Service
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 
 
 def create_app(service: Service, *, metrics_folder: Path | None = None) -> App:
-    """The WSGI application for ``service``. The database must be ready (``catalog.migrate.prepare``).
+    """Return the WSGI application for ``service``. The database must be ready (``catalog.migrate.prepare``).
 
     ``metrics_folder``: where all processes of the service count; it must be empty when the first of them starts.
     """
     metrics = Metrics(metrics_folder) if service.settings.api.metrics else None
-    app = falcon.App(middleware=[Front(service, metrics)])
-    app.add_error_handler(Exception, problems.answer_unexpected)
-    app.add_error_handler(falcon.HTTPError, problems.answer_http_error)
-    app.add_error_handler(ServiceError, problems.answer_service_error)
+    app = falcon.App(middleware=[Middleware(service, metrics)])
+    app.add_error_handler(Exception, error_handlers.answer_unexpected)
+    app.add_error_handler(falcon.HTTPError, error_handlers.answer_http_error)
+    app.add_error_handler(ServiceError, error_handlers.answer_service_error)
     for path, resource in routes(service).items():
         app.add_route(path, resource)
     if service.settings.api.version_1:
@@ -56,7 +58,7 @@ def create_app(service: Service, *, metrics_folder: Path | None = None) -> App:
 
 
 def routes(service: Service) -> dict[str, Resource]:
-    """Every path and what answers it."""
+    """Return every path and what answers it."""
     return {
         "/": Versions(service, 300),
         "/versions": Versions(service, 200),
@@ -65,8 +67,8 @@ def routes(service: Service) -> dict[str, Resource]:
         "/v2/": Versions(service, 200),
         "/v2/images": Images(service),
         "/v2/images/{image_id}": OneImage(service),
-        "/v2/images/{image_id}/actions/deactivate": Action(service, "deactivate", ImageStatus.DEACTIVATED),
-        "/v2/images/{image_id}/actions/reactivate": Action(service, "reactivate", ImageStatus.ACTIVE),
+        "/v2/images/{image_id}/actions/deactivate": Action(service, activation.deactivate),
+        "/v2/images/{image_id}/actions/reactivate": Action(service, activation.reactivate),
         "/v2/images/{image_id}/file": ImageFile(service),
         "/v2/images/{image_id}/import": ImageImport(service),
         "/v2/images/{image_id}/locations": Locations(service),
@@ -84,18 +86,19 @@ def routes(service: Service) -> dict[str, Resource]:
         "/v2/stores/{store_id}/{image_id}": StoredImage(service),
         "/v2/tasks": Tasks(service),
         "/v2/tasks/{task_id}": OneTask(service),
+        **metadef_routes(service),
         **schemas.resources(service),
     }
 
 
 def _first_version(service: Service) -> dict[str, Resource]:
     return {
-        "/v1/images": v1_images.NewImages(service, detail=False),
-        "/v1/images/detail": v1_images.Images(service, detail=True),
-        "/v1/images/{image_id}": v1_images.OneImage(service),
-        "/v1/images/{image_id}/members": v1_members.Members(service),
-        "/v1/images/{image_id}/members/{member_id}": v1_members.OneMember(service),
-        "/v1/shared-images/{project}": v1_members.SharedImages(service),
+        "/v1/images": v1_images.V1NewImages(service, detail=False),
+        "/v1/images/detail": v1_images.V1Images(service, detail=True),
+        "/v1/images/{image_id}": v1_images.V1Image(service),
+        "/v1/images/{image_id}/members": v1_members.V1Members(service),
+        "/v1/images/{image_id}/members/{member_id}": v1_members.V1Member(service),
+        "/v1/shared-images/{project}": v1_members.V1SharedImages(service),
     }
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong in the service, named by what happened and not by an HTTP code.
+"""Define what can go wrong in the service, named by what happened and not by an HTTP code.
 
 Every part of the service raises these; ``api/problems.py`` holds the one table that turns them into answers. The
 message goes to the client: it says what was refused and why, and never holds a backend's URL, a credential or the text
@@ -64,6 +64,10 @@ class LimitExceeded(ServiceError):
 
 class UnsupportedContent(ServiceError):
     """The media type is not one this call takes, or the bytes are not what they are said to be."""
+
+
+class Misdirected(ServiceError):
+    """The request was meant for another server, by the name it calls this one."""
 
 
 class RangeNotSatisfiable(ServiceError):

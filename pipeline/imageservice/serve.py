@@ -1,4 +1,4 @@
-"""Running the service: checks first, then the processes. ``python -m pipeline.imageservice.serve`` for all of it.
+"""Run the service: checks first, then the processes. ``python -m pipeline.imageservice.serve`` for all of it.
 
 ``api`` and ``worker`` as an argument run that part alone, for hosts that are to do only one of them.
 """
@@ -18,11 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.base import plain_text
 from pipeline.base.errors import PipelineError
-from pipeline.host import ports
+from pipeline.host.system import ports
 from pipeline.imageservice.access.options import NoIdentity
 from pipeline.imageservice.app import create_app
-from pipeline.imageservice.catalog import migrate
+from pipeline.imageservice.catalog.database import migrate
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.importing.worker import Worker
 from pipeline.imageservice.server import background
@@ -30,9 +31,10 @@ from pipeline.imageservice.server.application import ImageApplication
 from pipeline.imageservice.server.supervisor import Supervisor
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.settings import Settings
-from pipeline.imageservice.stores.drivers import Surroundings, make_store
+from pipeline.imageservice.stores.base import DriverContext
 from pipeline.imageservice.stores.errors import StoreSilent
 from pipeline.imageservice.stores.health import first_look
+from pipeline.imageservice.stores.registry import make_store
 
 log = logging.getLogger("imageservice.serve")
 
@@ -76,7 +78,7 @@ def prepare(settings: Settings) -> Service:
         except ServiceError as error:
             raise PipelineError(f"{error.message}: {error.detail or ''}".rstrip(": ")) from None
     others = [options for options in settings.all_stores if options.id != service.stores.default.id]
-    for fault in first_look(make_store(options, Surroundings()) for options in others).values():
+    for fault in first_look(make_store(options, DriverContext()) for options in others).values():
         log.warning("%s; the service starts without it", fault)
     service.notifier.check()
     # A connection must not be carried into another process.
@@ -86,7 +88,7 @@ def prepare(settings: Settings) -> Service:
 
 
 def serve_api(service: Service) -> None:
-    """The HTTP server, until it is told to stop."""
+    """Run the HTTP server, until it is told to stop."""
     sys.argv = sys.argv[:1]  # gunicorn would read our arguments as its own
     settings = service.settings
     counts = settings.folder / "metrics"
@@ -96,7 +98,7 @@ def serve_api(service: Service) -> None:
 
 
 def work(service: Service) -> None:
-    """A worker for durable tasks, until it is told to stop."""
+    """Run a worker for durable tasks, until it is told to stop."""
     worker = Worker(service)
 
     def stop(number: int, frame: Any) -> None:
@@ -124,19 +126,29 @@ def require_free(host: str, port: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="image service", description="Run the bundled image service.")
     parser.add_argument("part", nargs="?", choices=PARTS, default="all", help="what to run (default: all)")
     parser.add_argument("--settings", type=Path, help="the settings file")
     given = parser.parse_args(arguments)
     os.umask(0o027)  # what is made here is nobody else's business, unless a store's settings say so
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         return serve(Settings.load(given.settings), given.part)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain_text.lines(str(error))}", file=sys.stderr)
         return 1
+
+
+class _OneLine(logging.Formatter):
+    """Keeps what clients sent, and we log, within its line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in the library
+        """See ``logging.Formatter``; a traceback comes after it, in lines of its own."""
+        return plain_text.one_line(super().formatMessage(record))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service's parts, joined: what every room that answers requests or runs jobs is given."""
+"""Join the service's parts: what every room that answers requests or runs jobs is given."""
 
 from __future__ import annotations
 
@@ -8,54 +8,77 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.base.home import Home
-from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.access.caller import ANYBODY, Caller
 from pipeline.imageservice.access.keystone import KeystoneTokens
-from pipeline.imageservice.access.limits import Limits, make_limits
+from pipeline.imageservice.access.limits import ProjectLimits, make_limits
 from pipeline.imageservice.access.options import KeystoneIdentity, NoIdentity
-from pipeline.imageservice.access.policy import Policy
+from pipeline.imageservice.access.policy import AccessPolicy
 from pipeline.imageservice.access.protections import Protections
+from pipeline.imageservice.access.ssrf_filter import SsrfFilter
 from pipeline.imageservice.access.static import NoTokens, StaticTokens
-from pipeline.imageservice.access.uri_filter import UriFilter
-from pipeline.imageservice.api.image_schema import ImageSchema
-from pipeline.imageservice.catalog.database import Database
+from pipeline.imageservice.catalog.database.connection import Database
+from pipeline.imageservice.configuration import Configuration
 from pipeline.imageservice.data.buffers import Buffers
-from pipeline.imageservice.data.leasing import LeaseKeeper
+from pipeline.imageservice.data.lease_keeper import LeaseKeeper
+from pipeline.imageservice.errors import NotAuthenticated
 from pipeline.imageservice.notifications.notifier import Notifier
-from pipeline.imageservice.settings import Settings
-from pipeline.imageservice.stores.drivers import AnyStoreOptions, Surroundings, make_store
+from pipeline.imageservice.schema.image_schema import ImageSchema
+from pipeline.imageservice.stores.base import DriverContext, Store
+from pipeline.imageservice.stores.collection import Stores
+from pipeline.imageservice.stores.file.options import FileDirectory, FileOptions
 from pipeline.imageservice.stores.health import StoreHealth
-from pipeline.imageservice.stores.options import FileDirectory, FileOptions
-from pipeline.imageservice.stores.registry import Stores
-from pipeline.imageservice.stores.store import Store
+from pipeline.imageservice.stores.options import AnyStoreOptions
+from pipeline.imageservice.stores.registry import make_store
 
 
-class Identity(Protocol):
+class IdentityProvider(Protocol):
     """Says who makes a request. ``challenge`` is what a refused one is told in ``WWW-Authenticate``."""
 
     challenge: str
 
     def identify(self, environ: Any) -> Caller:
-        """The caller. Raises ``NotAuthenticated`` or ``Unavailable``."""
+        """Return the caller. Raises ``NotAuthenticated`` or ``Unavailable``."""
 
 
 @dataclass(frozen=True)
 class Service:
     """One process's view of the service. Nothing is open before its first use, so it may be made before a fork."""
 
-    settings: Settings
+    settings: Configuration
     database: Database
     stores: Stores
     health: StoreHealth
-    identity: Identity
-    policy: Policy
+    identity: IdentityProvider
+    policy: AccessPolicy
     protections: Protections
-    limits: Limits
+    limits: ProjectLimits
     image_schema: ImageSchema
     notifier: Notifier
-    uri_filter: UriFilter
+    ssrf_filter: SsrfFilter
     buffers: Buffers
     leases: LeaseKeeper
     staging: Store
+
+    def identify(self, environ: Any) -> Caller:
+        """Return who makes a request, whose WSGI environment this is; marked when the rules call it an administrator.
+
+        Raises ``NotAuthenticated`` or ``Unavailable``.
+        """
+        if self.settings.allow_anonymous and not environ.get("HTTP_X_AUTH_TOKEN"):
+            return ANYBODY
+        caller = self.policy.with_admin(self.identity.identify(environ))
+        if caller.user is None and caller.project is None and not caller.roles:
+            raise NotAuthenticated("The token is for nobody and nothing.")
+        return caller
+
+    def check_database(self) -> None:
+        """Raise ``Unavailable`` unless the database answers."""
+        self.database.check()
+
+    @property
+    def challenge(self) -> str:
+        """What a refused caller is told in ``WWW-Authenticate``; may be empty."""
+        return self.identity.challenge
 
     @property
     def has_cache(self) -> bool:
@@ -80,7 +103,7 @@ class Service:
 
     @property
     def hash_algorithm(self) -> str:
-        """The digest every image gets beside md5."""
+        """The digest every image gets besides md5."""
         return "sha512"
 
     @property
@@ -95,23 +118,23 @@ class Service:
         return 0 if self.limits.on else self.settings.quotas.user_storage_bytes
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Service:
+    def from_settings(cls, settings: Configuration) -> Service:
         """Make the parts the settings describe. Raises ``PipelineError`` when one of them cannot be."""
         options = settings.database
         stores = settings.all_stores
-        policy = Policy(
+        policy = AccessPolicy(
             settings.inside(settings.policy.file) if settings.policy.file else None,
             tuple(settings.inside(folder) for folder in settings.policy.folders),
         )
         protected = settings.policy.property_protections
         database = Database(settings.database_url, connections=options.connections, patience=options.patience)
-        buffers, uri_filter = Buffers(settings.data.memory), UriFilter(settings.fetch)
-        surroundings = Surroundings(
+        buffers, ssrf_filter = Buffers(settings.data.memory), SsrfFilter(settings.fetch)
+        context = DriverContext(
             buffers,
-            lambda uri: uri_filter.check(uri, what="location").addresses,
+            lambda uri: ssrf_filter.check(uri, what="location"),
             share=settings.data.memory // 2,
         )
-        configured = Stores.configured(stores, settings.default_store or stores[0].id, surroundings)
+        configured = Stores.configured(stores, settings.default_store or stores[0].id, context)
         return cls(
             settings=settings,
             database=database,
@@ -125,16 +148,18 @@ class Service:
                 settings.policy.property_protection_format,
             ),
             limits=make_limits(settings.quotas, settings.identity),
-            image_schema=ImageSchema(settings.api),
+            image_schema=ImageSchema(
+                settings.api.disk_formats, settings.api.container_formats, settings.api.image_schema
+            ),
             notifier=Notifier(settings.notifications),
-            uri_filter=uri_filter,
+            ssrf_filter=ssrf_filter,
             buffers=buffers,
             leases=LeaseKeeper(database, settings.data.upload_lease),
-            staging=make_store(_staging(settings), surroundings),
+            staging=make_store(_staging(settings), context),
         )
 
 
-def _staging(settings: Settings) -> AnyStoreOptions:
+def _staging(settings: Configuration) -> AnyStoreOptions:
     """Where staged images lie: a store like any other, but one that users never see."""
     if settings.imports.staging.store is not None:
         return settings.imports.staging.store
@@ -142,7 +167,7 @@ def _staging(settings: Settings) -> AnyStoreOptions:
     return FileOptions(id="staging", directories=[folder], file_mode=0o600, keep_cached=True)
 
 
-def _identity(settings: Settings) -> Identity:
+def _identity(settings: Configuration) -> IdentityProvider:
     options = settings.identity
     if isinstance(options, KeystoneIdentity):
         return KeystoneTokens(options)

@@ -1,4 +1,4 @@
-"""The service's settings: one YAML file, checked as a whole at start, every mistake named with its line.
+"""Load the service's settings: one YAML file, checked as a whole at start, every mistake named with its line.
 
 Each room of the service describes its own options (``*/options.py``); this file puts them together. Without a file the
 defaults make the embedded service: SQLite, two file stores and a token, all in the service's own folder.
@@ -16,16 +16,22 @@ from pipeline.base import yaml_source
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.yaml_source import YamlPath, YamlSource
-from pipeline.imageservice.access.options import Identity, NoIdentity, PolicyOptions, QuotaOptions, StaticIdentity
-from pipeline.imageservice.access.uri_filter import FetchOptions
+from pipeline.imageservice.access.options import (
+    FetchOptions,
+    IdentityOptions,
+    NoIdentity,
+    PolicyOptions,
+    QuotaOptions,
+    StaticIdentity,
+)
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.catalog.options import DatabaseOptions
 from pipeline.imageservice.data.options import DataOptions
 from pipeline.imageservice.importing.options import ImportOptions
 from pipeline.imageservice.notifications.options import NotificationOptions
 from pipeline.imageservice.server.options import ServerOptions
-from pipeline.imageservice.stores.drivers import AnyStoreOptions
-from pipeline.imageservice.stores.options import FileDirectory, FileOptions
+from pipeline.imageservice.stores.file.options import FileDirectory, FileOptions
+from pipeline.imageservice.stores.options import AnyStoreOptions
 
 FILE_NAME = "settings.yaml"
 
@@ -44,7 +50,7 @@ class Settings(BaseModel):
         default_factory=list, description="Where image data is kept; by default two folders beside the database."
     )
     default_store: str | None = Field(None, description="The store for images that name none; by default the first.")
-    identity: Identity = Field(default_factory=StaticIdentity, description="Who callers are.")
+    identity: IdentityOptions = Field(default_factory=StaticIdentity, description="Who callers are.")
     allow_anonymous: bool = Field(False, description="Let callers without a token see and download public images.")
     policy: PolicyOptions = Field(default_factory=PolicyOptions, description="Who may do what.")
     quotas: QuotaOptions = Field(default_factory=QuotaOptions, description="How much each project may have.")
@@ -98,7 +104,7 @@ class Settings(BaseModel):
         ]
 
     def inside(self, path: Path) -> Path:
-        """``path`` in the service's folder, unless it is absolute."""
+        """Return ``path`` in the service's folder, unless it is absolute."""
         return self.folder / path
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The reference of all settings as Markdown, from the models; ``docs/image-service-settings.md`` is this text."""
+"""Write the reference of all settings as Markdown, from the models; ``docs/image-service-settings.md`` is this text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ This page is made by `./inv schema` from what the service checks; do not edit it
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [_HEAD, _section("The file", Settings)]
     parts += [_section(model.__name__, model) for model in _models(Settings)]
     return "\n".join(parts)

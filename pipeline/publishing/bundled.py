@@ -1,4 +1,4 @@
-"""The bundled image service, seen from outside: a process to start and an address to reach it at."""
+"""Look after the bundled image service from outside: a process to start and an address to reach it at."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.base import yaml_source
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.base.owner import Owner
-from pipeline.host import process
-from pipeline.publishing import clouds
+from pipeline.host.system import process
+from pipeline.publishing.cloud import connect
 
 _DEFAULT = "127.0.0.1:9292"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa: S104  (compared with, not bound to)
@@ -38,12 +38,12 @@ def ensure_running(home: Home) -> bool:
         raise PipelineError(
             f"the image service was started, but nothing answers at {address}", hint="./inv service.status"
         )
-    clouds.write_entry(home, address, _token(home))
+    connect.write_entry(home, address, _token(home))
     return started
 
 
 def endpoint(home: Home) -> str:
-    """Where the service listens, as its settings say."""
+    """Return where the service listens, as its settings say."""
     settings = home.service / "settings.yaml"
     data = yaml_source.load(settings).data if settings.is_file() else None
     known = data if isinstance(data, dict) else {}
@@ -64,13 +64,13 @@ def _runs_from(home: Home) -> bool:
 
 def _answers(address: str) -> bool:
     """Whether an image service answers there; how well is for later requests to find out."""
-    place = urlsplit(address)
-    host = place.hostname or ""
+    location = urlsplit(address)
+    host = location.hostname or ""
     connection = (
         # Whose certificate it is does not matter yet: nothing secret is sent here.
-        http.client.HTTPSConnection(host, place.port, timeout=5, context=_trusting())
-        if place.scheme == "https"
-        else http.client.HTTPConnection(host, place.port, timeout=5)
+        http.client.HTTPSConnection(host, location.port, timeout=5, context=_trusting())
+        if location.scheme == "https"
+        else http.client.HTTPConnection(host, location.port, timeout=5)
     )
     try:
         connection.request("GET", "/versions")
@@ -91,7 +91,7 @@ def _trusting() -> ssl.SSLContext:
 def _start(home: Home) -> None:
     kept = {name: os.environ[name] for name in ("PIPELINE_HOME", "PIPELINE_CACHE") if name in os.environ}
     process.run(
-        [sys.executable, "-m", "pipeline.face", "service.start"],
+        [sys.executable, "-m", "pipeline.cli", "service.start"],
         env={**kept, "PIPELINE_HOME": str(home.root)},
         cwd=CHECKOUT,
         timeout=120,

@@ -1,4 +1,4 @@
-"""What each night left of a recipe on a cloud, for the charts of later reports: one JSON line a night."""
+"""Remember what each night left of a recipe on a cloud, for the charts of later reports: one JSON line a night."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pipeline.base import json_text
 from pipeline.base.home import Home
-from pipeline.publishing.journal import file_name
+from pipeline.publishing.transaction.journal import file_name
 
 _KEPT = 400
 
 
 @dataclass(frozen=True)
-class Entry:
+class NightEntry:
     """One night. ``size`` is that of the published file in bytes; ``seconds`` are by step, building and publishing."""
 
     run: str
@@ -27,13 +28,13 @@ class Entry:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-class History:
+class NightHistory:
     """The nights of one recipe, oldest first."""
 
     def __init__(self, home: Home, recipe: str) -> None:
         self._file: Path = home.root / "publishing" / "history" / f"{file_name(recipe)}.jsonl"
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: NightEntry) -> None:
         """Add a night."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps(asdict(entry), ensure_ascii=False, separators=(",", ":"))
@@ -43,8 +44,8 @@ class History:
         finally:
             os.close(descriptor)
 
-    def entries(self, cloud: str | None = None) -> list[Entry]:
-        """The newest nights (on ``cloud``, if given)."""
+    def entries(self, cloud: str | None = None) -> list[NightEntry]:
+        """Return the newest nights (on ``cloud``, if given)."""
         if not self._file.is_file():
             return []
         found = []
@@ -55,9 +56,9 @@ class History:
         return found[-_KEPT:]
 
 
-def _parse(line: str) -> Entry | None:
+def _parse(line: str) -> NightEntry | None:
     try:
-        document = json.loads(line)
-        return Entry(**document) if isinstance(document, dict) else None
+        document = json_text.loads(line)
+        return NightEntry(**document) if isinstance(document, dict) else None
     except (ValueError, TypeError):
         return None

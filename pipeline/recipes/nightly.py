@@ -1,4 +1,4 @@
-"""What a nightly run builds and where it publishes: ``recipes/nightly.yaml``."""
+"""Read what a nightly run builds and where it publishes: ``recipes/nightly.yaml``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline.base import yaml_source
 from pipeline.base.errors import PipelineError
-from pipeline.recipes.fields import Count, Flag, Model, Name, Word
-from pipeline.recipes.load import failure, shown
-from pipeline.recipes.problems import problems_in
-from pipeline.recipes.product import ProductFormat
-from pipeline.recipes.tree import Overlay, plain, tree
+from pipeline.recipes.loading.error_text import problems_in
+from pipeline.recipes.loading.inheritance import Overlay, plain, tree
+from pipeline.recipes.loading.load import failure, shown
+from pipeline.recipes.model.fields import Count, Flag, Model, Name, Word
+from pipeline.recipes.model.product import ProductFormat
 
 Address = Annotated[Word, Field(pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$")]
 Certificate = Annotated[Word, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+
+ProjectId = Annotated[Word, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
 class Target(Model):
@@ -30,6 +32,8 @@ class Target(Model):
     """The format this cloud gets; without it the recipe's, else RAW where Ceph keeps it and another elsewhere."""
     certificate: Certificate | None = None
     """The id that the signing certificate has in this cloud's key manager, if another than here."""
+    owners: Annotated[tuple[ProjectId, ...], Field(max_length=32)] = ()
+    """Former projects of ours on this cloud, by id: their images with our marks count as ours."""
     signed: Flag = True
     """Whether images carry their signature there; not every cloud has a key manager to check it with."""
 
@@ -63,7 +67,7 @@ class Webhook(Model):
 
 
 class Report(Model):
-    """Who is told how the night went, beside the report's page."""
+    """Who is told how the night went, besides the report's page."""
 
     when: Literal["always", "changed", "failed"] = "changed"
     """Every night, on nights that changed or failed, or only on those that failed."""
@@ -109,7 +113,7 @@ class Nightly(Model):
 
 
 def names(file: Path) -> list[str]:
-    """The recipes of the nightly run. Raises ``PipelineError`` when there is no such file."""
+    """Return the recipes of the nightly run. Raises ``PipelineError`` when there is no such file."""
     if not file.is_file():
         raise PipelineError(f"there is no {shown(file)}", hint="name the recipes to work on")
     return list(Nightly.load(file).recipes)

@@ -1,1 +1,3 @@
-"""Keys, image signatures, certificates and attestations."""
+"""Sign and verify: keys, image signatures, certificates, attestations, the scan for secrets. No recipe and no build
+is known here.
+"""

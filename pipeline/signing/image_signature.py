@@ -1,4 +1,4 @@
-"""The signature over an image's bytes that Glance and Nova check (cursive, ``signature_utils``).
+"""Sign an image's bytes as Glance and Nova check it, and verify that (cursive, ``signature_utils``).
 
 The signed message is the whole file as it is uploaded, first to last byte, no more. Four image properties carry the
 signature; a cloud that finds three of them checks nothing and says nothing.
@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa, uti
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
 from pipeline.image.digests import USUAL, Digests, Hasher, digest_file
-from pipeline.signing.certificates import CertificateMissing, CertificateSource
-from pipeline.signing.kinds import HashMethod, KeyKind
-from pipeline.signing.signer import Signer, not_for_images
+from pipeline.signing.keys.signer import Signer, not_for_images
+from pipeline.signing.trust import extensions
+from pipeline.signing.trust.certificates import CertificateMissing, CertificateSource
+from pipeline.signing.trust.kinds import HashMethod, KeyKind
 
 SIGNATURE = "img_signature"
 HASH_METHOD = "img_signature_hash_method"
@@ -34,20 +35,21 @@ KEY_TYPES = ("RSA-PSS", "DSA", "ECC_SECP384R1", "ECC_SECP521R1", "ECC_SECT571K1"
 _MAX_SIGNATURE = 4096
 
 
-class Reason(StrEnum):
+class SignatureReason(StrEnum):
     """Why a signature does not count."""
 
     INCOMPLETE = "incomplete"  # not all four properties
     MALFORMED = "malformed"  # a property has an impossible value
     NO_CERTIFICATE = "no-certificate"
     KEY_MISMATCH = "key-mismatch"  # the certificate's key is not what the properties say
+    PURPOSE = "purpose"  # the certificate is for something else
     INVALID = "invalid"  # these are not the bytes that were signed, or not by this key
 
 
 class SignatureRefused(PipelineError):
     """A signature that does not prove what it should, and why."""
 
-    def __init__(self, reason: Reason, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, reason: SignatureReason, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
 
@@ -61,7 +63,7 @@ class Signed:
 
 
 @dataclass(frozen=True)
-class Claim:
+class SignatureClaim:
     """What the four properties say, taken apart."""
 
     signature: bytes
@@ -70,8 +72,8 @@ class Claim:
     certificate: str
 
     @classmethod
-    def parse(cls, properties: Mapping[str, object]) -> Claim | None:
-        """From image properties; ``None`` when there is no signature at all.
+    def parse(cls, properties: Mapping[str, object]) -> SignatureClaim | None:
+        """Read image properties; ``None`` when there is no signature at all.
 
         Raises ``SignatureRefused`` when only some of the four are there or one has an impossible value.
         """
@@ -80,7 +82,7 @@ class Claim:
             return None
         if len(present) != len(PROPERTIES):
             absent = ", ".join(name for name in PROPERTIES if name not in present)
-            raise SignatureRefused(Reason.INCOMPLETE, f"the image's signature is incomplete: {absent} missing")
+            raise SignatureRefused(SignatureReason.INCOMPLETE, f"the image's signature is incomplete: {absent} missing")
         signature, method, key_type, certificate = (str(properties[name]) for name in PROPERTIES)
         if method not in [known.value for known in HashMethod]:
             raise _malformed(HASH_METHOD, method, [known.value for known in HashMethod])
@@ -96,7 +98,7 @@ class Verifier:
     ``verify`` instead.
     """
 
-    def __init__(self, claim: Claim, certificate: x509.Certificate) -> None:
+    def __init__(self, claim: SignatureClaim, certificate: x509.Certificate) -> None:
         self.claim = claim
         self.certificate = certificate
         self._key = _matching_key(claim, certificate)
@@ -104,17 +106,17 @@ class Verifier:
 
     @classmethod
     def create(cls, properties: Mapping[str, object], certificates: CertificateSource) -> Verifier | None:
-        """The verifier for an image with these properties; ``None`` for an unsigned one.
+        """Return the verifier for an image with these properties; ``None`` for an unsigned one.
 
         Everything that can be refused before the first byte is: raises ``SignatureRefused``.
         """
-        claim = Claim.parse(properties)
+        claim = SignatureClaim.parse(properties)
         if claim is None:
             return None
         try:
             return cls(claim, certificates.get(claim.certificate))
         except CertificateMissing as missing:
-            raise SignatureRefused(Reason.NO_CERTIFICATE, missing.message, hint=missing.hint) from None
+            raise SignatureRefused(SignatureReason.NO_CERTIFICATE, missing.message, hint=missing.hint) from None
 
     @property
     def algorithm(self) -> str:
@@ -152,7 +154,7 @@ class Verifier:
                     self._key.verify(self.claim.signature, digest, prehashed)
         except InvalidSignature:
             raise SignatureRefused(
-                Reason.INVALID,
+                SignatureReason.INVALID,
                 "the signature does not match: these are not the bytes that were signed with the certificate's key",
                 hint="sign the file as it is uploaded, after its last conversion",
             ) from None
@@ -196,23 +198,29 @@ def verify_file(path: Path, properties: Mapping[str, object], certificates: Cert
     """Raise ``SignatureRefused`` unless the file carries a good signature in ``properties``."""
     verifier = Verifier.create(properties, certificates)
     if verifier is None:
-        raise SignatureRefused(Reason.INCOMPLETE, f"{path.name} is not signed")
+        raise SignatureRefused(SignatureReason.INCOMPLETE, f"{path.name} is not signed")
     digests = digest_file(path, [verifier.algorithm])
     verifier.verify(bytes.fromhex(digests[verifier.algorithm]))
 
 
 def _matching_key(
-    claim: Claim, certificate: x509.Certificate
+    claim: SignatureClaim, certificate: x509.Certificate
 ) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | dsa.DSAPublicKey:
     key = certificate.public_key()
+    if problem := extensions.signing_problem(certificate):
+        raise SignatureRefused(
+            SignatureReason.PURPOSE, f"the certificate {claim.certificate} may not sign images: {problem}"
+        )
     try:
         kind = KeyKind.of(key)
     except PipelineError as error:
-        raise SignatureRefused(Reason.KEY_MISMATCH, f"the certificate {claim.certificate}: {error.message}") from None
+        raise SignatureRefused(
+            SignatureReason.KEY_MISMATCH, f"the certificate {claim.certificate}: {error.message}"
+        ) from None
     # cursive takes any elliptic curve for any other; a verifier that can tell them apart should.
     if kind.image_key_type != claim.key_type:
         raise SignatureRefused(
-            Reason.KEY_MISMATCH,
+            SignatureReason.KEY_MISMATCH,
             f"the image says it was signed with {claim.key_type}, its certificate {claim.certificate} has a {kind} key",
         )
     return key  # type: ignore[return-value]  # kinds with an image key type are exactly these
@@ -228,9 +236,11 @@ def _decoded(text: str) -> bytes:
         if base64.b64encode(data).decode() != compact:
             raise ValueError("its last character has bits that mean nothing")
     except (binascii.Error, ValueError) as error:
-        raise SignatureRefused(Reason.MALFORMED, f"{SIGNATURE} is not a signature in base64: {error}") from None
+        raise SignatureRefused(
+            SignatureReason.MALFORMED, f"{SIGNATURE} is not a signature in base64: {error}"
+        ) from None
     return data
 
 
 def _malformed(name: str, value: str, valid: Iterable[str]) -> SignatureRefused:
-    return SignatureRefused(Reason.MALFORMED, f"{name} {value[:80]!r} is not one of {', '.join(valid)}")
+    return SignatureRefused(SignatureReason.MALFORMED, f"{name} {value[:80]!r} is not one of {', '.join(valid)}")

@@ -1,4 +1,4 @@
-"""What signing needs: the rules of this room for ``./inv doctor``."""
+"""Check what signing needs: the rules of this room for ``./inv doctor``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.host import doctor
-from pipeline.host.doctor import Verdict
-from pipeline.signing import private_file
-from pipeline.signing.keyring import Keyring
+from pipeline.host.doctor import PreflightResult
+from pipeline.signing.keys import private_file
+from pipeline.signing.keys.keyring import Keyring
 
 _WARN_DAYS = 60
 
 
 @doctor.rule("keys")
-def keys(home: Home) -> Iterator[Verdict]:
-    """Private keys can be read by their owner only."""
+def keys(home: Home) -> Iterator[PreflightResult]:
+    """Check that private keys can be read by their owner only."""
     if not home.keys.exists():
         yield doctor.good("none yet; the first one is made when something is signed")
         return
@@ -37,8 +37,8 @@ def keys(home: Home) -> Iterator[Verdict]:
 
 
 @doctor.rule("certificates")
-def certificates(home: Home) -> Iterator[Verdict]:
-    """The certificates of the keys that sign stay valid for a while."""
+def certificates(home: Home) -> Iterator[PreflightResult]:
+    """Check that the certificates of the keys that sign stay valid for a while."""
     keyring = Keyring(home)
     for name in keyring.names():
         record = keyring.record(name)

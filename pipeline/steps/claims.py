@@ -1,18 +1,17 @@
-"""A record over the products: the image is what the recipe claims it to be."""
+"""Record that the image is what the recipe claims it to be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.image import claims
-from pipeline.recipes.model import Recipe
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.step import Context, Stage
 
 
-class Claims:
+class ClaimsStep:
     """Compares the recipe's properties with what the offline stage found in the image.
 
     It is a step of its own, so that a changed property neither customises nor boots anything again.
@@ -26,17 +25,13 @@ class Claims:
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """All that is claimed."""
+        """Return all that is claimed."""
         return {"properties": dict(recipe.image_properties)}
-
-    def sources(self) -> Sequence[Path]:
-        """What compares."""
-        return [Path(str(claims.__file__))]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Raise ``PipelineError`` with every claim that the image contradicts."""
         recipe = context.recipe
-        found = claims.Inspected.from_facts(context.facts["offline"]["inspection"])
+        found = claims.InspectedGuest.from_facts(context.facts["offline"]["inspection"])
         problems = claims.compare(recipe.image_properties, found)
         if problems:
             raise PipelineError(

@@ -1,18 +1,17 @@
-"""A record over the products: their digests, computed beside the tests, so that signing need not read a byte."""
+"""Record the digests of the products, computed while the tests run, so that signing need not read a byte."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from pipeline.image import digests, sparse
-from pipeline.recipes.model import Recipe
-from pipeline.signing.kinds import HashMethod
+from pipeline.image import digests
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.signing.trust.kinds import HashMethod
 from pipeline.steps.step import Context, Stage
 
 
-class Digest:
+class DigestStep:
     """Reads each product once.
 
     Its facts: ``{"products": {FORMAT: {"size": …, "digests": {algorithm → hex}}}}``, which the engine holds against the
@@ -27,12 +26,8 @@ class Digest:
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The algorithms."""
+        """Return the algorithms."""
         return {"algorithms": _algorithms(recipe)}
-
-    def sources(self) -> Sequence[Path]:
-        """What reads and hashes."""
-        return [Path(str(module.__file__)) for module in (digests, sparse)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Read one product after the other."""

@@ -1,17 +1,21 @@
-"""The install step of recipes that start from a ready-made image: fetch it, check it, lay it on the recipe's disk."""
+"""Install recipes that start from a ready-made image: fetch it, check it, lay it on the recipe's disk."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import checksums, download, openpgp, process
+from pipeline.host.network import download
+from pipeline.host.system import process
 from pipeline.image import convert, formats
-from pipeline.recipes.install import ImageInstall
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.supplied import missing
+from pipeline.image.integrity.raw import SECTOR
+from pipeline.image.packing import unpack
+from pipeline.recipes.model.install import ImageInstall
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.recipes.model.source_given import missing
 from pipeline.steps import release
 from pipeline.steps.step import Context, Outside, Stage
 
@@ -27,11 +31,11 @@ class InstallImage:
     stage = Stage.INSTALL
 
     def wanted(self, recipe: Recipe) -> bool:
-        """For recipes whose install method is ``image``."""
+        """Return whether the recipe's install method is ``image``."""
         return isinstance(recipe.install, ImageInstall)
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The image by its digest, from wherever it comes; of a release, the engine adds what its list was."""
+        """Return the image by its digest, from wherever it comes; of a release, the engine adds what its list was."""
         install = _options(recipe)
         if not (install.file or install.download or install.release):
             raise missing(recipe.name, install.supplied)
@@ -42,22 +46,25 @@ class InstallImage:
         return {**found, "release": install.release.model_dump(mode="json", exclude={"folders"})}
 
     def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        """Of a release, the list of checksums and its signature. A file given by a person needs neither."""
+        """Return, for a release, the list of checksums and its signature. A file given by a person needs neither."""
         install = _options(recipe)
         return [] if install.release is None or install.file else release.outside(install.release)
-
-    def sources(self) -> Sequence[Path]:
-        """What judges and converts."""
-        return [Path(str(module.__file__)) for module in (checksums, convert, formats, openpgp, release)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Fetch, judge and convert the image; then give the disk its size."""
         recipe, install = context.recipe, _options(context.recipe)
         source, origin = _source(context, install)
-        context.progress.say("judging the image and laying it on the disk")
-        verdict = convert.convert(
-            source, str(install.format), context.disk, convert.Options(format="qcow2"), progress=context.progress
-        )
+        with _unpacked(context, source) as (image, unpacked):
+            context.progress.say("judging the image and laying it on the disk")
+            _tell_filling(context, install, image)
+            verdict = convert.convert(
+                image,
+                str(install.format),
+                context.disk,
+                convert.ConvertOptions(format="qcow2"),
+                limits=formats.FormatLimits(raw_must_be_raw=True),
+                progress=context.progress,
+            )
         virtual_size = verdict.virtual_size or 0
         if virtual_size > recipe.disk.size:
             raise PipelineError(
@@ -67,7 +74,8 @@ class InstallImage:
             )
         if virtual_size < recipe.disk.size:
             process.run(["qemu-img", "resize", "-q", "-f", "qcow2", context.disk, str(recipe.disk.size)])
-        return {"source": install.file.given if install.file else source.name, "virtual_size": virtual_size, **origin}
+        given = install.file.given if install.file else source.name
+        return {"source": given, "virtual_size": virtual_size, **unpacked, **origin}
 
 
 def _options(recipe: Recipe) -> ImageInstall:
@@ -76,11 +84,35 @@ def _options(recipe: Recipe) -> ImageInstall:
     return recipe.install
 
 
+@contextlib.contextmanager
+def _unpacked(context: Context, source: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The image itself, out of what it is packed in, and what is to be remembered of that."""
+    if unpack.packing_of_file(source) is None:
+        yield source, {}
+        return
+    size = context.recipe.disk.size
+    target = context.disk.with_name("unpacked.image")
+    try:
+        # A full disk in any other format is a little longer than the disk.
+        found = unpack.unpack(source, target, limit=size + size // 64 + (64 << 20), progress=context.progress)
+        context.progress.say(f"{source.name}: {found.told}")
+        facts = {"packing": str(found.packing), "packed_sha256": found.packed_sha256, "sha256": found.sha256}
+        yield target, {"unpacked": facts}
+    finally:
+        target.unlink(missing_ok=True)
+
+
+def _tell_filling(context: Context, install: ImageInstall, image: Path) -> None:
+    odd = image.stat().st_size % SECTOR
+    if install.format == "raw" and odd:
+        context.progress.say(f"the image's last sector has {odd} bytes: zeroes fill it up")
+
+
 def _source(context: Context, install: ImageInstall) -> tuple[Path, Mapping[str, Any]]:
     """The image's file, and of a release what proves where it comes from."""
     if install.release is not None:
         if install.file is not None:
-            return install.file.path, release.judge(context, install.release, install.file.path)
+            return install.file.path, release.check_release(context, install.release, install.file.path)
         return release.fetch(context, install.release)
     return _pinned(context, install), {}
 

@@ -1,19 +1,21 @@
-"""The product stage: from the finished disk and its layers to the files that will be published."""
+"""Make the files that will be published from the finished disk and its layers: the product stage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import answers, boot_parts, initramfs, kernel, live_iso, tar_stream
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.boot_parts import BootParts, command_line
-from pipeline.host.guest_system import GuestSystem
+from pipeline.host.guestfs import boot_parts, tar_stream
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.boot_parts import BootParts, command_line
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.host.media import live_iso
+from pipeline.host.system import kernel, tool_versions
 from pipeline.image import convert, ova
-from pipeline.recipes.model import OsType, Recipe
-from pipeline.recipes.product import Product
-from pipeline.recipes.product import ProductFormat as Format
+from pipeline.recipes.model.product import Product
+from pipeline.recipes.model.product import ProductFormat as Format
+from pipeline.recipes.model.recipe import OsType, Recipe
 from pipeline.steps.reproducible import EPOCH
 from pipeline.steps.step import Context, Stage
 
@@ -21,11 +23,11 @@ from pipeline.steps.step import Context, Stage
 PARTS = (Format.AKI, Format.ARI, Format.AMI, Format.ISO)
 
 
-class Products:
+class ProductsStep:
     """Flattens the layers and writes every format the recipe asks for, without what the disk does not use.
 
     Its facts: ``files`` (format → ``size`` and ``virtual_size`` in bytes); with ``aki`` also ``boot`` (where kernel and
-    ramdisk were in the guest, the root's UUID), and the property that a disk with partitions needs beside them.
+    ramdisk were in the guest, the root's UUID), and the property that a disk with partitions needs in addition to them.
     """
 
     name = "products"
@@ -36,10 +38,10 @@ class Products:
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The formats, and the version of the program that writes them; what else an OVA tells."""
+        """Return the formats, and the version of the program that writes them; what else an OVA tells."""
         found: dict[str, Any] = {
             "products": [product.model_dump(mode="json") for product in recipe.products],
-            "qemu-img": answers.version("qemu-img"),
+            "qemu-img": tool_versions.version("qemu-img"),
         }
         made = {product.format for product in recipe.products}
         if Format.OVA in made:
@@ -48,10 +50,6 @@ class Products:
         if made & set(PARTS):
             found["appliance"] = kernel.newest().version
         return found
-
-    def sources(self) -> Sequence[Path]:
-        """What converts."""
-        return [Path(str(module.__file__)) for module in (convert, ova, boot_parts, live_iso, initramfs, tar_stream)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Write one product after the other."""
@@ -84,7 +82,9 @@ def _write(context: Context, product: Product, parts: BootParts | None) -> dict[
 
 def _convert(context: Context, product: Product, target: Path, part: tuple[int, int] | None) -> int | None:
     name = "raw" if product.format is Format.AMI else str(product.format)
-    options = convert.Options(format=name, compression=convert.Compression(product.compression), ordered=True)
+    options = convert.ConvertOptions(
+        format=name, compression=convert.Qcow2Compression(product.compression), ordered=True
+    )
     return convert.convert(
         context.disk, "qcow2", target, options, own_layers=context.layers, part=part, progress=context.progress
     ).virtual_size
@@ -92,9 +92,9 @@ def _convert(context: Context, product: Product, target: Path, part: tuple[int, 
 
 def _package(context: Context, target: Path) -> int:
     recipe, disk = context.recipe, context.folder / "disk.vmdk"
-    options = convert.Options(format="vmdk", ordered=True)
+    options = convert.ConvertOptions(format="vmdk", ordered=True)
     convert.convert(context.disk, "qcow2", disk, options, own_layers=context.layers, progress=context.progress)
-    described = ova.Described(
+    described = ova.OvaDescription(
         recipe.name,
         recipe.summary,
         recipe.disk.size,

@@ -1,4 +1,4 @@
-"""A file that its maker replaces under the same name: what it is today is said by a list of checksums, signed."""
+"""Fetch a file that its maker replaces under the same name: a signed list of checksums says what it is today."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
-from pipeline.host import checksums, download, openpgp
-from pipeline.recipes.release import ListSignature, Release
+from pipeline.host.network import checksums, download, openpgp
+from pipeline.recipes.model.release import ListSignature, Release
 from pipeline.steps.step import Context, Outside
 
 # A list or a key that is longer is none.
@@ -17,12 +17,12 @@ _LARGEST = 16 << 20
 
 
 def outside(release: Release) -> list[Outside]:
-    """What the engine looks at: the list and its signature."""
+    """Return what the engine looks at: the list and its signature."""
     return [_outside(release, name) for name in _names(release)]
 
 
 def fetch(context: Context, release: Release) -> tuple[Path, Mapping[str, Any]]:
-    """The file as the locked list has it, and what proves that. Raises ``PipelineError``."""
+    """Return the file as the locked list has it, and what proves that. Raises ``PipelineError``."""
     kind, digest, facts = _wanted(context, release, {name: _locked(context, release, name) for name in _names(release)})
     pin = _pin(kind, digest)
     context.progress.say(f"fetching {release.file}")
@@ -41,10 +41,10 @@ def fetch(context: Context, release: Release) -> tuple[Path, Mapping[str, Any]]:
     return file, {**facts, "dependencies": [origin]}
 
 
-def judge(context: Context, release: Release, file: Path) -> Mapping[str, Any]:
-    """What is known of a file that a person gave.
+def check_release(context: Context, release: Release, file: Path) -> Mapping[str, Any]:
+    """Return what is known of a file that a person gave.
 
-    If the list lies beside it, as in the maker's folder, the file must be what the list says, and the list's signature
+    If the list lies next to it, as in the maker's folder, the file must be what the list says, and the list's signature
     must be there and good. Otherwise the person vouches for it.
     """
     if not (file.parent / release.checksums).is_file():

@@ -1,4 +1,4 @@
-"""What stands in for time and chance in an image, so that the same recipe gives the same bytes."""
+"""Stand in for time and chance in an image, so that the same recipe gives the same bytes."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ _NAMESPACE = uuid.UUID("6d0a3f52-9c0e-5e5c-8a43-2f2f8f0f6b1e")
 
 
 def identity(recipe: str, part: str) -> uuid.UUID:
-    """An identifier for a part of a recipe's image (a file system, a disk): always the same one."""
+    """Return an identifier for a part of a recipe's image (a file system, a disk): always the same one."""
     return uuid.uuid5(_NAMESPACE, f"{recipe}/{part}")

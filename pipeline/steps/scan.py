@@ -1,25 +1,25 @@
-"""The gate before the signature: no secret and no identity of the build machine leaves with the image."""
+"""Scan before the signature: no secret and no identity of the build machine leaves with the image."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import contents, kernel, manifest, scrub, software, tar_stream
-from pipeline.host.appliance import Appliance
-from pipeline.recipes.kickstart import KickstartInstall
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.product import ProductFormat
-from pipeline.signing import private_file, scan
+from pipeline.host.guestfs import contents, scrub
+from pipeline.host.guestfs.appliance import Appliance
+from pipeline.host.system import kernel
+from pipeline.recipes.model.product import ProductFormat
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.signing.keys import private_file
 from pipeline.signing.scan import needles
 from pipeline.signing.scan import scan as scanning
-from pipeline.signing.scan.findings import Allowance, Report
+from pipeline.signing.scan.findings import Allowance, ScanReport
 from pipeline.steps.step import Context, Stage
 
 # A file with one more secret of the build in each line, to be looked for in the image.
@@ -27,7 +27,7 @@ SECRETS_FILE = "PIPELINE_BUILD_SECRETS_FILE"
 _SHOWN = 40
 
 
-class Scan:
+class ScanStep:
     """Reads one product, which holds the same disk as all others.
 
     Its facts: ``report`` (what was looked at and what was allowed), ``packages`` (the installed software) and ``files``
@@ -42,27 +42,18 @@ class Scan:
         return recipe.scan.enabled
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """What is allowed, who may log in, the secrets by name and generation, and the appliance's kernel."""
+        """Return what is allowed, who may log in, the secrets by name and generation, and the appliance's kernel."""
         return {
-            "secrets": [secrets.reveal(name, Home.default()).identity for name in _names(recipe)],
+            "secrets": [secrets.reveal(name, Home.default()).identity for name in recipe.secrets],
             "allow": [each.model_dump(mode="json") for each in recipe.scan.allow],
             "keys": sorted(_expected_keys(recipe)),
             "appliance": kernel.newest().version,
         }
 
-    def sources(self) -> Sequence[Path]:
-        """The rules and everything that applies them."""
-        folder = Path(str(scan.__file__)).parent
-        return [
-            *sorted(folder.glob("*.py")),
-            *sorted(folder.glob("*.yaml")),
-            *(Path(str(module.__file__)) for module in (contents, manifest, software, tar_stream)),
-        ]
-
     def run(self, context: Context) -> Mapping[str, Any]:
         """Scan; raise ``PipelineError`` with every finding that is not allowed."""
         appliance = Appliance(context.accelerator, context.home.cache / "appliance", context.folder, context.log)
-        revealed = {name: secrets.reveal(name, context.home).value.encode() for name in _names(context.recipe)}
+        revealed = {name: secrets.reveal(name, context.home).value.encode() for name in context.recipe.secrets}
         known = {name: value for name, value in revealed.items() if len(value) >= needles.MIN_SECRET}
         # A raw product needs no decoding.
         disks = [ProductFormat(name) for name in context.products if ProductFormat(name).is_whole_disk]
@@ -87,7 +78,7 @@ class Scan:
         }
 
 
-def _require_clean(recipe: Recipe, report: Report) -> None:
+def _require_clean(recipe: Recipe, report: ScanReport) -> None:
     if not report.findings:
         return
     more = len(report.findings) - _SHOWN
@@ -117,13 +108,6 @@ def _not_scrubbed(context: Context) -> Iterator[str]:
     for device, method in offline.get("scrub", {}).items():
         if method == scrub.NOT_COVERED:
             yield f"free space of {device}: it was not scrubbed, since no method is known for its file system"
-
-
-def _names(recipe: Recipe) -> list[str]:
-    """The names of the secrets that the recipe's steps are given."""
-    if isinstance(recipe.install, KickstartInstall) and recipe.install.subscription:
-        return sorted(recipe.install.subscription.secrets.values())
-    return []
 
 
 def _from_file() -> list[bytes]:

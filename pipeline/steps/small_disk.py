@@ -1,13 +1,13 @@
-"""The disk layout of recipes that are written without an installer, shared by the step that makes it and by sealing."""
+"""Lay out the disk of recipes that are written without an installer, for the step that makes it and for sealing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host.small_disk import SmallDisk
-from pipeline.host.tree import Tree
-from pipeline.recipes.model import Recipe
+from pipeline.host.media.disk_writer import SmallDisk
+from pipeline.host.media.file_tree import FileTree
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.reproducible import EPOCH, identity
 
 ROOT_LABEL, BOOT_LABEL = "cirros-rootfs", "TINYBOOT"
@@ -18,8 +18,8 @@ _MBR = (
 )
 
 
-def describe(recipe: Recipe, boot: Tree, root: Tree) -> SmallDisk:
-    """The recipe's disk with these contents. Equal contents give equal bytes."""
+def describe(recipe: Recipe, boot: FileTree, root: FileTree) -> SmallDisk:
+    """Return the recipe's disk with these contents. Equal contents give equal bytes."""
     return SmallDisk(
         size=recipe.disk.size,
         boot=boot,
@@ -34,7 +34,7 @@ def describe(recipe: Recipe, boot: Tree, root: Tree) -> SmallDisk:
 
 
 def boot_code() -> Path:
-    """SYSLINUX's boot sector, which starts the active partition, as a file of this machine."""
+    """Return SYSLINUX's boot sector, which starts the active partition, as a file of this machine."""
     for file in _MBR:
         if file.is_file():
             return file

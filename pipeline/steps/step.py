@@ -1,4 +1,4 @@
-"""What a step is, and what it is given.
+"""Define what a step is, and what it is given.
 
 A step does one piece of work on one recipe's image. It knows nothing of plans, keys, other steps or what happens
 after a failure: the engine owns deadlines, logs, evidence and clean-up.
@@ -14,8 +14,8 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 from pipeline.base.home import Home
 from pipeline.base.progress import Progress
-from pipeline.host.stall import Policy
-from pipeline.recipes.model import Recipe
+from pipeline.host.qemu.stall import StallPolicy
+from pipeline.recipes.model.recipe import Recipe
 
 
 class Stage(StrEnum):
@@ -56,26 +56,30 @@ class Outside:
     form: bytes = b""
 
 
+@runtime_checkable
 class TakesFromOutside(Protocol):
-    """What a step has, beside everything else, when its result depends on something outside this machine."""
+    """What a step has, besides everything else, when its result depends on something outside this machine."""
 
     def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        """What it takes from. Before a nightly run the engine finds out what is there now and locks it."""
+        """Return what it takes from. Before a nightly run the engine finds out what is there now and locks it."""
 
 
 @runtime_checkable
 class SpeaksOfPart(Protocol):
-    """What a record step has, beside everything else, when it speaks of a part of the products only.
+    """What a record step has, besides everything else, when it speaks of a part of the products only.
 
     Its result then holds for all products with the same part.
     """
 
     def part(self, recipe: Recipe, facts: Mapping[str, Mapping[str, Any]]) -> str | None:
-        """A digest of that part, from what earlier steps found; ``None`` when it speaks of the whole this time."""
+        """Return a digest of that part, from what earlier steps found; ``None`` when it speaks of
+        the whole this time.
+        """
 
 
+@runtime_checkable
 class Prepares(Protocol):
-    """What a step has, beside everything else, when its inputs name something that this machine has to make first."""
+    """What a step has, besides everything else, when its inputs name something that this machine has to make first."""
 
     def prepare(self, recipe: Recipe, home: Home) -> None:
         """Make it, if it isn't there. Called at the start of a run, in the engine's own process; not by a plan."""
@@ -123,7 +127,7 @@ class Context:
     origins: Sequence[Origin] = ()
     locked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     offline: bool = False
-    patience: Policy = field(default_factory=Policy)
+    stall_policy: StallPolicy = field(default_factory=StallPolicy)
 
 
 class Step(Protocol):
@@ -133,17 +137,14 @@ class Step(Protocol):
     stage: Stage
 
     def wanted(self, recipe: Recipe) -> bool:
-        """Whether this recipe has this step at all."""
+        """Return whether this recipe has this step at all."""
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """Everything outside the step's own source and the layer below that can change its result, as JSON data:
+        """Return everything outside the step's own code and the layer below that can change its result, as JSON data:
 
         its options, digests of the files it reads, versions of the tools and kernels it uses; a secret by
         name and generation only.
         """
-
-    def sources(self) -> Sequence[Path]:
-        """The files of our own code whose change changes the result (beside the step's own module)."""
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Do the work; return the facts found or made, as JSON data. Raises ``PipelineError`` when it fails.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.daemon import daemon, free_port, scratch
 from tests.environments.keystone import PASSWORD, Keystone
 from tests.environments.venv import environment

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.daemon import daemon, free_port, listens, program, scratch, wait_until
 
 POOL = "images"

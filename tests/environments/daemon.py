@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import process
+from pipeline.host.system import process
 
 _STOP_SECONDS = 20
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.daemon import as_nobody, daemon, free_port, listens, program, scratch
 
 

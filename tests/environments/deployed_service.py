@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from pipeline.base.home import CHECKOUT
-from pipeline.imageservice.catalog import migrate
+from pipeline.imageservice.catalog.database import migrate
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.settings import Settings
 from tests.environments.daemon import daemon, free_port

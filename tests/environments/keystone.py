@@ -26,7 +26,7 @@ import openstack
 import requests
 from openstack.connection import Connection
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.daemon import daemon, free_port, scratch
 from tests.environments.venv import Environment, environment
 

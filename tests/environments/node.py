@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.daemon import NotInstalled
 from tests.environments.venv import _CACHE
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.host import process
+from pipeline.host.system import process
 
 
 @dataclass

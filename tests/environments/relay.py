@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 _CHUNK = 64 << 10
+_REQUEST = re.compile(rb"[A-Z]+ \S+ HTTP/1\.1")
 
 
 class Relay:
@@ -24,6 +26,7 @@ class Relay:
         self._silent = False
         self._dead = False
         self._passed = 0
+        self._asked: list[bytes] = []
         self._cut_after: int | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
@@ -37,6 +40,11 @@ class Relay:
     def passed(self) -> int:
         """Bytes passed on so far, in both directions."""
         return self._passed
+
+    @property
+    def asked(self) -> list[bytes]:
+        """The first line of each HTTP request so far, also of those that were not passed on."""
+        return list(self._asked)
 
     def die(self, *, after: int = 0) -> None:
         """Break every connection and refuse new ones, as soon as ``after`` more bytes have passed."""
@@ -77,13 +85,15 @@ class Relay:
                 continue
             with self._lock:
                 self._sockets |= {client, server}
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+            for source, sink, asks in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self._pump, args=(source, sink, asks), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, asks: bool) -> None:
         begun, sent = time.monotonic(), 0
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK):
+                if asks and (line := _REQUEST.match(data)):
+                    self._asked.append(line[0])
                 self._wait_while_silent()
                 sink.sendall(data)
                 sent += len(data)

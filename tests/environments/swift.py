@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.daemon import as_nobody, daemon, free_port, listens, program, scratch, wait_until
 from tests.environments.keystone import Keystone
 from tests.environments.venv import Environment, environment

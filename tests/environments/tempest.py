@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.keystone import PASSWORD, REGION, Keystone
 from tests.environments.venv import environment
 

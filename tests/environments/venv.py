@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.base.home import CHECKOUT, Home
-from pipeline.host import process
+from pipeline.host.system import process
 
 _INTERPRETER = "/usr/bin/python3"
 _COMPLETE = "complete"

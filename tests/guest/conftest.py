@@ -10,9 +10,12 @@ import pytest
 
 from pipeline.base.home import Home
 from pipeline.base.progress import nothing
-from pipeline.recipes.model import Recipe
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.step import Context
 from pipeline.steps.tiny.step import InstallTiny
+from tests.environments.traced_steps import traced_steps
+
+__all__ = ["traced_steps"]  # all steps that run here are held against what their keys hold
 
 RECIPE: dict[str, Any] = {
     "name": "tiny",
@@ -71,3 +74,10 @@ def tiny_disk(make_tiny: Callable[..., Path]) -> Path:
 def appliance_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where libguestfs keeps its appliance for all tests of a run."""
     return tmp_path_factory.mktemp("appliance")
+
+
+@pytest.fixture(autouse=True)
+def one_appliance(home: Home, appliance_cache: Path) -> None:
+    """Let every test's home have the same appliance: making one takes longer than many tests."""
+    home.cache.mkdir(parents=True, exist_ok=True)
+    (home.cache / "appliance").symlink_to(appliance_cache)

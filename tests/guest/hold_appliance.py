@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.host.appliance import Appliance, Drive
+from pipeline.host.guestfs.appliance import Appliance, Drive
 
 if __name__ == "__main__":
     folder, cache = Path(sys.argv[1]), Path(sys.argv[2])

@@ -13,9 +13,10 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
-from pipeline.engine.around import outputs_to
-from pipeline.host import appliance, process
-from pipeline.host.appliance import Appliance, Drive
+from pipeline.engine.run.step_context import outputs_to
+from pipeline.host.guestfs import appliance
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.system import process
 from tests.conftest import OrdinaryUser
 from tests.guest.test_guest_process import is_running, wait_gone
 

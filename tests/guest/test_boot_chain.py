@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.host import process
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestSystem
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.host.system import process
 from pipeline.steps.offline import boot_chain
 
 pytestmark = pytest.mark.guest
@@ -57,7 +57,9 @@ def test_it_changes_with_boot_sectors(system: GuestSystem) -> None:
 
 def test_links_are_part_of_it(system: GuestSystem) -> None:
     """A loader may follow one. FAT has none: another folder stands in for a boot folder on the root file system."""
-    mounts = {place if place != "/boot" else "/elsewhere": device for place, device in system.identity.mounts.items()}
+    mounts = {
+        location if location != "/boot" else "/elsewhere": device for location, device in system.identity.mounts.items()
+    }
     system.handle.umount("/boot")
     system.handle.mkdir_p("/elsewhere")
     system.handle.mount(mounts["/elsewhere"], "/elsewhere")

@@ -19,11 +19,11 @@ import yaml
 
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.build import build
-from pipeline.engine.options import BuildOptions
-from pipeline.host import contents
-from pipeline.host.appliance import Appliance
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.release import Release
+from pipeline.engine.run.options import BuildOptions
+from pipeline.host.guestfs import contents
+from pipeline.host.guestfs.appliance import Appliance
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.release import Release
 from tests.environments import openpgp, tls
 from tests.environments.openpgp import Signer
 from tests.standins import cloud_images
@@ -79,26 +79,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def location(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cloud")
 
 
 @pytest.fixture(scope="module")
-def signer(place: Path) -> Iterator[Signer]:
-    made = Signer(place / "gpg")
+def signer(location: Path) -> Iterator[Signer]:
+    made = Signer(location / "gpg")
     with openpgp.signers(made):
         made.make()
         yield made
 
 
 @pytest.fixture(scope="module")
-def maker(place: Path) -> Iterator[Maker]:
+def maker(location: Path) -> Iterator[Maker]:
     """Over HTTPS: what nobody signs is read in no other way."""
-    (place / "web").mkdir()
-    certificate = tls.for_loopback(place)
+    (location / "web").mkdir()
+    certificate = tls.for_loopback(location)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.certificate, certificate.key)
-    made = Maker(place / "web", "")
+    made = Maker(location / "web", "")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, made)) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -110,10 +110,10 @@ def maker(place: Path) -> Iterator[Maker]:
 
 
 @pytest.fixture(scope="module")
-def stand_in(place: Path) -> Callable[[str], Path]:
+def stand_in(location: Path) -> Callable[[str], Path]:
     def make(name: str) -> Path:
-        with (place / "log").open("ab") as log:
-            return cloud_images.make(name, place, SIZE, Appliance("tcg", place / "appliance", place, log))
+        with (location / "log").open("ab") as log:
+            return cloud_images.make(name, location, SIZE, Appliance("tcg", location / "appliance", location, log))
 
     return make
 

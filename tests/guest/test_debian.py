@@ -15,14 +15,18 @@ import pytest
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.base.progress import nothing
 from pipeline.engine.build import build
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.result import BuildResult
-from pipeline.host import contents, guest, iso, process, qemu
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestSystem
-from pipeline.host.hardware import Hardware
-from pipeline.recipes.guest import CloudInit, Datasource
-from pipeline.recipes.load import RecipeFolder
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
+from pipeline.host.guestfs import contents
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.host.media import iso
+from pipeline.host.qemu import command as qemu_command
+from pipeline.host.qemu import guest
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.host.system import process
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.guest import CloudInit, Datasource
 from pipeline.steps.offline import cloud_init, inspection, sysprep
 
 pytestmark = [pytest.mark.guest, pytest.mark.long, pytest.mark.timeout(3600)]
@@ -177,9 +181,9 @@ def test_cloud_init_applies_a_seed_on_a_larger_disk(built: Built, tmp_path: Path
     iso.config_drive(seed, metadata={"uuid": "i-1", "hostname": "web"}, user_data=SEED)
     process.run(["qemu-img", "create", "-q", "-f", "qcow2", overlay, "5G"])
     hardware = Hardware.from_properties(built.result.recipe.image_properties)
-    disk = qemu.Disk(overlay, "qcow2", base=qemu.Disk(product, "qcow2", read_only=True))
-    cdrom = qemu.Disk(seed, "raw", read_only=True)
-    machine = qemu.Machine("debian", "tcg", hardware, memory=1 << 30, vcpus=2, disks=[disk], cdroms=[cdrom])
+    disk = qemu_command.GuestDisk(overlay, "qcow2", base=qemu_command.GuestDisk(product, "qcow2", read_only=True))
+    cdrom = qemu_command.GuestDisk(seed, "raw", read_only=True)
+    machine = qemu_command.Machine("debian", "tcg", hardware, memory=1 << 30, vcpus=2, disks=[disk], cdroms=[cdrom])
     with guest.running(machine, tmp_path / "run") as running:
         running.wait_for_text("failed 0, done", 900, "the end of user-data", progress=nothing)
         said = running.console.text

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import kernel as kernels
-from pipeline.host import partitions, process, scrub
+from pipeline.host.guestfs import scrub
+from pipeline.host.media import partitions
+from pipeline.host.system import kernel as kernels
+from pipeline.host.system import process
 from pipeline.steps import small_disk
-from pipeline.steps.offline.step import Offline
-from pipeline.steps.products import Products
+from pipeline.steps.offline.step import OfflineStep
+from pipeline.steps.products import ProductsStep
 from pipeline.steps.reproducible import EPOCH
-from pipeline.steps.scan import SECRETS_FILE, Scan
+from pipeline.steps.scan import SECRETS_FILE, ScanStep
 from pipeline.steps.tiny import boot, system
 from tests.guest.conftest import context_for, tiny_recipe
 
@@ -35,16 +37,16 @@ def kept(kind: str) -> str:
     return f"a secret that the build forgets on {kind}"
 
 
-def commands(kind: str, place: str) -> str:
+def commands(kind: str, location: str) -> str:
     """Small and large files, deleted at once and after other files were written; one is left."""
     return "\n".join(
         [
-            f"mkdir -p {place}/work; cd {place}/work",
+            f"mkdir -p {location}/work; cd {location}/work",
             f"echo '{deleted(kind)} small' > token; sync; rm token",
             f"for i in $(seq 2000); do echo '{deleted(kind)} large'; done > large",
             f"for i in $(seq 40); do echo '{deleted(kind)} many' > f$i; echo live > l$i; done; sync",
             "rm large f*",
-            f"echo '{kept(kind)}' > {place}/forgotten; sync",
+            f"echo '{kept(kind)}' > {location}/forgotten; sync",
         ]
     )
 
@@ -54,7 +56,7 @@ def disk_of_four(folder: Path) -> Path:
     recipe = tiny_recipe()
     kernel = kernels.newest("cloud")
     root = system.build(recipe, kernel, EPOCH // 86400)
-    lines = [f"LABEL=t{kind} {place} {kind} defaults 0 0\n" for kind, place in PLACES.items() if kind in DATA]
+    lines = [f"LABEL=t{kind} {location} {kind} defaults 0 0\n" for kind, location in PLACES.items() if kind in DATA]
     root.add_file("/etc/fstab", f"LABEL={small_disk.ROOT_LABEL} / ext4 defaults 0 1\n{''.join(lines)}".encode())
     for kind in DATA:
         root.add_folder(f"/srv/{kind}", 0o755)
@@ -84,19 +86,19 @@ def build(disk: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **wishes: A
     seen: set[bytes] = set()
     real = scrub.scrub
 
-    def watched(handle: Any, **options: Any) -> dict[str, str]:
+    def watched(handle: Any, *words: Any, **options: Any) -> dict[str, str]:
         handle.sync()
         seen.update(re.findall(rb"a secret that the build deletes on \w+ \w+", disk.read_bytes()))
-        return real(handle, **options)
+        return real(handle, *words, **options)
 
     monkeypatch.setattr(scrub, "scrub", watched)
     # A ready-made image is scrubbed; a tiny guest's disk would be written anew.
     recipe = tiny_recipe(install={"method": "image", "file": disk.name}, disk={"size": "1GiB"}, **wishes)
-    facts = Offline().run(context_for(recipe, folder / "offline", disk))
+    facts = OfflineStep().run(context_for(recipe, folder / "offline", disk))
     assert {f"{deleted(kind)} {size}".encode() for kind in PLACES for size in ("small", "large", "many")} <= seen
     assert "free extents" in facts["scrub"]["/dev/sda1"] and scrub.NOT_COVERED not in facts["scrub"].values()
     products = {"raw": folder / "image.raw", "qcow2": folder / "image.qcow2"}
-    Products().run(context_for(recipe, folder, disk, products=products))
+    ProductsStep().run(context_for(recipe, folder, disk, products=products))
     process.run(["qemu-img", "compare", products["raw"], products["qcow2"]])
     return products
 
@@ -109,7 +111,7 @@ def test_what_the_build_leaves_behind(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv(SECRETS_FILE, str(secrets))
     allowed = {"rule": "known-secret", "path": "/srv/vfat/*", "reason": "left by this very test"}
     wishes = {
-        "customize": {"commands": [commands(kind, place) for kind, place in PLACES.items()]},
+        "customize": {"commands": [commands(kind, location) for kind, location in PLACES.items()]},
         "scan": {"allow": [allowed]},
     }
     products = build(disk_of_four(tmp_path), tmp_path, monkeypatch, **wishes)
@@ -119,7 +121,7 @@ def test_what_the_build_leaves_behind(tmp_path: Path, monkeypatch: pytest.Monkey
 
     recipe = tiny_recipe(**wishes)
     with pytest.raises(PipelineError, match="gives away 3 secrets") as refused:
-        Scan().run(context_for(recipe, tmp_path / "scan", products=products))
+        ScanStep().run(context_for(recipe, tmp_path / "scan", products=products))
     # Exactly these: nothing else of this image is taken for a secret.
     places = {detail.split(":")[0] for detail in refused.value.details}
     assert places == {f"{PLACES[kind]}/forgotten" for kind in ("ext4", "xfs", "ntfs")}

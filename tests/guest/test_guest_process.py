@@ -13,8 +13,10 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
-from pipeline.host import guest, process, qemu
-from pipeline.host.hardware import Hardware
+from pipeline.host.qemu import command as qemu_command
+from pipeline.host.qemu import guest
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.host.system import process
 from tests.conftest import OrdinaryUser
 
 pytestmark = pytest.mark.guest
@@ -23,11 +25,13 @@ LOOP = b"\xeb\xfe".ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20)
 
 
 @pytest.fixture
-def looping(tmp_path: Path) -> qemu.Machine:
+def looping(tmp_path: Path) -> qemu_command.Machine:
     """A guest that boots, does nothing for ever, and ignores its power button."""
     disk = tmp_path / "loop.raw"
     disk.write_bytes(LOOP)
-    return qemu.Machine("loop", "tcg", Hardware(video_model="vga"), disks=[qemu.Disk(disk, "raw", read_only=True)])
+    return qemu_command.Machine(
+        "loop", "tcg", Hardware(video_model="vga"), disks=[qemu_command.GuestDisk(disk, "raw", read_only=True)]
+    )
 
 
 def is_running(pid: int) -> bool:
@@ -44,7 +48,7 @@ def wait_gone(pid: int, seconds: float = 10) -> bool:
     return not is_running(pid)
 
 
-def test_a_guest_has_no_rights_and_no_paths(looping: qemu.Machine, tmp_path: Path) -> None:
+def test_a_guest_has_no_rights_and_no_paths(looping: qemu_command.Machine, tmp_path: Path) -> None:
     with guest.running(looping, tmp_path) as running:
         status = dict(
             line.split(":\t", 1)
@@ -64,7 +68,7 @@ def test_a_guest_has_no_rights_and_no_paths(looping: qemu.Machine, tmp_path: Pat
     assert wait_gone(running.pid)
 
 
-def test_a_guest_that_ignores_its_power_button_is_ended_and_told(looping: qemu.Machine, tmp_path: Path) -> None:
+def test_a_guest_that_ignores_its_power_button_is_ended_and_told(looping: qemu_command.Machine, tmp_path: Path) -> None:
     with guest.running(looping, tmp_path) as running:
         assert running.screenshot(tmp_path / "screen.png")
         assert running.power_off(2) is False
@@ -73,7 +77,7 @@ def test_a_guest_that_ignores_its_power_button_is_ended_and_told(looping: qemu.M
     assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_waiting_in_vain_tells_what_is_known(looping: qemu.Machine, tmp_path: Path) -> None:
+def test_waiting_in_vain_tells_what_is_known(looping: qemu_command.Machine, tmp_path: Path) -> None:
     with guest.running(looping, tmp_path) as running, pytest.raises(guest.GuestFailed) as caught:
         running.wait_for_text("hello", 4, "the greeting")
     assert caught.value.message == "the greeting did not happen within 4 s: it never said anything on its serial line"
@@ -83,23 +87,25 @@ def test_waiting_in_vain_tells_what_is_known(looping: qemu.Machine, tmp_path: Pa
 def test_a_disk_without_a_loader_is_told_before_the_deadline(tmp_path: Path) -> None:
     disk = tmp_path / "empty.raw"
     disk.write_bytes(bytes(1 << 20))
-    machine = qemu.Machine("empty", "tcg", disks=[qemu.Disk(disk, "raw", read_only=True)])
+    machine = qemu_command.Machine("empty", "tcg", disks=[qemu_command.GuestDisk(disk, "raw", read_only=True)])
     with guest.running(machine, tmp_path) as running, pytest.raises(guest.GuestFailed) as caught:
         running.wait_for_text("hello", 120, "the greeting")
     assert caught.value.diagnosis == "no-bootable-device"
-    assert running.seconds < 60
+    assert " within " not in caught.value.message
     assert "hw_firmware_type" in str(caught.value.hint)
 
 
-def test_a_killed_hypervisor_is_told(looping: qemu.Machine, tmp_path: Path) -> None:
+def test_a_killed_hypervisor_is_told(looping: qemu_command.Machine, tmp_path: Path) -> None:
     with guest.running(looping, tmp_path) as running:
         os.kill(running.pid, signal.SIGKILL)
         with pytest.raises(guest.GuestFailed, match="the guest ended before the greeting"):
             running.wait_for_text("hello", 60, "the greeting")
 
 
-def test_what_qemu_says_when_it_does_not_start_is_told(looping: qemu.Machine, tmp_path: Path) -> None:
-    broken = qemu.Machine("broken", "tcg", disks=[qemu.Disk(tmp_path / "loop.raw", "qcow2", read_only=True)])
+def test_what_qemu_says_when_it_does_not_start_is_told(looping: qemu_command.Machine, tmp_path: Path) -> None:
+    broken = qemu_command.Machine(
+        "broken", "tcg", disks=[qemu_command.GuestDisk(tmp_path / "loop.raw", "qcow2", read_only=True)]
+    )
     with pytest.raises(PipelineError) as caught, guest.running(broken, tmp_path):
         pass
     assert caught.value.message == "QEMU did not start"

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import CHECKOUT
-from pipeline.host import process
-from pipeline.recipes.load import RecipeFolder
-from pipeline.steps.boot_test.step import BootTest
+from pipeline.host.system import process
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.steps.boot_test.step import BootTestStep
 from pipeline.steps.image import InstallImage
-from pipeline.steps.offline.step import Offline
-from pipeline.steps.products import Products
+from pipeline.steps.offline.step import OfflineStep
+from pipeline.steps.products import ProductsStep
 from tests.guest.conftest import context_for
 
 pytestmark = [pytest.mark.guest, pytest.mark.server]
@@ -67,7 +67,7 @@ def test_from_the_network_to_a_booted_product(tiny_disk: Path, tmp_path: Path) -
     changed = layers / "offline" / "disk.qcow2"
     names = ["-F", "qcow2", "-b", "../install/disk.qcow2", "disk.qcow2"]
     process.run(["qemu-img", "create", "-q", "-f", "qcow2", *names], cwd=changed.parent)
-    facts = Offline().run(context_for(recipe, tmp_path / "offline", changed))
+    facts = OfflineStep().run(context_for(recipe, tmp_path / "offline", changed))
     assert facts["sealed"] is False
     assert "free extents" in facts["scrub"]["/dev/sda1"]
     assert set(facts["scrub"]) == {"/dev/sda1", "/dev/sda2"}
@@ -76,6 +76,6 @@ def test_from_the_network_to_a_booted_product(tiny_disk: Path, tmp_path: Path) -
 
     products = {"qcow2": tmp_path / "image.qcow2", "raw": tmp_path / "image.raw"}
     context = context_for(recipe, layers, changed, products=products)
-    Products().run(context)
-    result = BootTest().run(context_for(recipe, tmp_path / "boot", products=products))
+    ProductsStep().run(context)
+    result = BootTestStep().run(context_for(recipe, tmp_path / "boot", products=products))
     assert result["firmware"]["bios"]["powered_off"] is True

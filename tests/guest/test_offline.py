@@ -13,14 +13,14 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import nothing
-from pipeline.host import process
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestSystem, mount_all
-from pipeline.recipes.guest import SysprepOperation as Op
-from pipeline.recipes.model import Recipe
-from pipeline.steps.claims import Claims
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.guest_system import GuestSystem, mount_all
+from pipeline.host.system import process
+from pipeline.recipes.model.guest import SysprepOperation as Op
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.steps.claims import ClaimsStep
 from pipeline.steps.offline import accounts, customize, inspection, sysprep
-from pipeline.steps.offline.step import Offline
+from pipeline.steps.offline.step import OfflineStep
 from pipeline.steps.offline.sysprep_table import EMPTIED, PATTERNS
 from pipeline.steps.reproducible import EPOCH
 from tests.guest.conftest import context_for, tiny_recipe
@@ -73,7 +73,7 @@ def run_offline(
     def run(recipe: Recipe) -> tuple[dict[str, Any], Path, Path]:
         folder = tmp_path_factory.mktemp("offline")
         context = context_for(recipe, folder, overlay(tiny_disk, folder))
-        return dict(Offline().run(context)), context.disk, folder
+        return dict(OfflineStep().run(context)), context.disk, folder
 
     return run
 
@@ -136,7 +136,7 @@ def test_what_the_installation_found_is_not_inspected_again(
     monkeypatch.delattr(GuestSystem, "open")
     facts = {"install": {"system": system}}
     context = context_for(tiny_recipe(customize=WISHES), tmp_path, overlay(tiny_disk, tmp_path), facts=facts)
-    assert Offline().run(context)["inspection"] == found
+    assert OfflineStep().run(context)["inspection"] == found
 
 
 def test_what_the_image_is_set_up_to_do_is_told(finished: tuple[dict[str, Any], Files, Path]) -> None:
@@ -159,11 +159,11 @@ def test_doing_it_again_gives_the_same_bytes(
 
 
 @pytest.fixture(scope="module")
-def system(tiny_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestSystem]:
+def system(tiny_disk: Path, appliance_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestSystem]:
     """The tiny guest, open in an appliance."""
     folder = tmp_path_factory.mktemp("system")
     log = (folder / "log").open("w+b")
-    appliance = Appliance("tcg", folder / "cache", folder, log)
+    appliance = Appliance("tcg", appliance_cache, folder, log)
     with appliance.launched([Drive(overlay(tiny_disk, folder), "qcow2")]) as handle:
         yield GuestSystem.open(handle, log)
 
@@ -206,10 +206,10 @@ def test_keys_for_nobody_are_refused(system: GuestSystem) -> None:
 
 def test_a_false_claim_is_refused(system: GuestSystem, tmp_path: Path) -> None:
     facts = {"offline": {"inspection": inspection.facts(system)}}
-    assert Claims().run(context_for(tiny_recipe(), tmp_path, facts=facts))["proven"]["os_distro"] == "cirros"
+    assert ClaimsStep().run(context_for(tiny_recipe(), tmp_path, facts=facts))["proven"]["os_distro"] == "cirros"
     wrong = tiny_recipe(os={"type": "linux", "distro": "debian", "version": "12"})
     with pytest.raises(PipelineError, match="claims what its image is not") as caught:
-        Claims().run(context_for(wrong, tmp_path, facts=facts))
+        ClaimsStep().run(context_for(wrong, tmp_path, facts=facts))
     assert len(caught.value.details) == 2
 
 

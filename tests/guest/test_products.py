@@ -13,12 +13,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipeline.host import guest, process, qemu
-from pipeline.host.hardware import Hardware
+from pipeline.host.qemu import command as qemu_command
+from pipeline.host.qemu import guest
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.host.system import process
 from pipeline.image import formats
-from pipeline.recipes.product import ProductFormat
-from pipeline.steps.boot_test.step import BootTest
-from pipeline.steps.products import Products
+from pipeline.recipes.model.product import ProductFormat
+from pipeline.steps.boot_test.step import BootTestStep
+from pipeline.steps.products import ProductsStep
 from tests.guest.conftest import context_for, tiny_recipe
 
 pytestmark = pytest.mark.guest
@@ -43,7 +45,7 @@ def made(tiny_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     wanted = [{"format": "qcow2", "compression": "zstd"}, *({"format": str(each)} for each in FORMATS)]
     context = context_for(tiny_recipe(products=wanted, summary="tiny & small"), folder, tiny_disk, products=products)
     context = dataclasses.replace(context, layers=tiny_disk.parent)
-    facts = dict(Products().run(context))
+    facts = dict(ProductsStep().run(context))
     yield Made(products, facts, tiny_disk)
 
 
@@ -87,7 +89,7 @@ def boots(name: str, product: Path, folder: Path) -> None:
     """Have the boot test start a product."""
     (folder / "run").mkdir()
     context = context_for(tiny_recipe(products=[{"format": name}]), folder / "run", products={name: product})
-    facts = BootTest().run(context)
+    facts = BootTestStep().run(context)
     assert facts["product"] == name
     assert facts["firmware"]["bios"]["powered_off"] is True
 
@@ -107,7 +109,7 @@ def test_the_kernel_starts_the_root_beside_it(made: Made, tmp_path: Path) -> Non
     recipe = tiny_recipe(products=[{"format": name} for name in triple])
     (tmp_path / "run").mkdir()
     context = context_for(recipe, tmp_path / "run", products=triple, facts={"products": made.facts})
-    facts = BootTest().run(context)
+    facts = BootTestStep().run(context)
     assert facts["product"] == "ami"
     assert facts["firmware"] == {}
     assert facts["direct"]["powered_off"] is True
@@ -117,8 +119,12 @@ def test_the_kernel_starts_the_root_beside_it(made: Made, tmp_path: Path) -> Non
 
 def test_the_iso_starts_the_system_without_any_disk(made: Made, tmp_path: Path) -> None:
     assert formats.inspect(made.products["iso"], "iso").format == "iso"
-    machine = qemu.Machine(
-        "live", "tcg", Hardware(), cdroms=[qemu.Disk(made.products["iso"], "raw", read_only=True)], boot_cdrom=True
+    machine = qemu_command.Machine(
+        "live",
+        "tcg",
+        Hardware(),
+        cdroms=[qemu_command.GuestDisk(made.products["iso"], "raw", read_only=True)],
+        boot_cdrom=True,
     )
     with guest.running(machine, tmp_path / "run") as running:
         running.wait_for_text("tiny: ready", 180, "the end of the start")

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import zstandard
 
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.signing import pem
-from pipeline.signing.kinds import KeyKind
+from pipeline.host.guestfs.appliance import Appliance, Drive
 from pipeline.signing.scan import scan
-from pipeline.signing.scan.findings import FREE_SPACE, Allowance, Report
+from pipeline.signing.scan.findings import FREE_SPACE, Allowance, ScanReport
+from pipeline.signing.trust import pem
+from pipeline.signing.trust.kinds import KeyKind
 from tests.environments import hives
 from tests.environments.venv import _CACHE
 
@@ -169,7 +169,7 @@ def test_every_kind_of_secret_is_found_on_every_file_system(image: Path, tmp_pat
         assert value not in str(report.as_data())
 
 
-def _require_all(report: Report, number: int, kind: str) -> None:
+def _require_all(report: ScanReport, number: int, kind: str) -> None:
     prefix = f"/dev/sda{number + 1}:"
     found = {(each.path.removeprefix(prefix), each.rule) for each in report.findings if each.path.startswith(prefix)}
     wanted = {(path, rule) for path, (rule, _) in KINDS.items() if rule != "log"}

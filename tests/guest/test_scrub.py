@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.host import scrub
-from pipeline.host.appliance import Appliance, Drive, own_name
+from pipeline.host.guestfs import scrub
+from pipeline.host.guestfs.appliance import Appliance, Drive, own_name
 from tests.environments.venv import _CACHE
 
 pytestmark = pytest.mark.guest

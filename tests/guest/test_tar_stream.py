@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import tar_stream
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.manifest import Node, node, nodes
+from pipeline.host.guestfs import tar_stream
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.manifest import ManifestEntry, node, nodes
 from tests.environments.venv import _CACHE
 
 pytestmark = pytest.mark.guest
@@ -56,7 +56,7 @@ def damaged(folder: Path) -> Path:
     return disk
 
 
-def as_tar_out_tells(handle: Any, folder: Path) -> list[Node]:
+def as_tar_out_tells(handle: Any, folder: Path) -> list[ManifestEntry]:
     """The same by libguestfs's call; without the digests, which the bytes below stand for."""
     handle.tar_out("/", str(folder / "out.tar"), numericowner=True, xattrs=True, acls=True)
     with tarfile.open(folder / "out.tar", errors="surrogateescape") as archive:
@@ -90,7 +90,7 @@ def test_every_file_comes_as_tar_out_tells_it(tmp_path: Path) -> None:
     assert not (tmp_path / "tree.sock").exists()
 
 
-def plain(found: Node) -> tuple[Any, ...]:
+def plain(found: ManifestEntry) -> tuple[Any, ...]:
     """All but a file's digest."""
     content = "" if found.kind == "file" else found.content
     return (found.path, found.kind, found.mode, found.owner, found.group, content, found.xattrs, found.time)

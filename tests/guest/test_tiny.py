@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.host import guest, iso, process, qemu
-from pipeline.host.hardware import Hardware
+from pipeline.host.media import iso
+from pipeline.host.qemu import command as qemu_command
+from pipeline.host.qemu import guest
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.host.system import process
 
 pytestmark = pytest.mark.guest
 
@@ -63,17 +66,19 @@ class Bench:
         *,
         size: int = 64 * MIB,
         until: str = "user-data ended",
-        network: qemu.Network | None = None,
+        network: qemu_command.GuestNetwork | None = None,
         then: Callable[[guest.Guest], dict[str, str]] = lambda running: {},
     ) -> Boot:
-        overlay = qemu.Disk(self.overlay(name, size), "qcow2", base=qemu.Disk(self.disk, "qcow2", read_only=True))
-        machine = qemu.Machine(
+        overlay = qemu_command.GuestDisk(
+            self.overlay(name, size), "qcow2", base=qemu_command.GuestDisk(self.disk, "qcow2", read_only=True)
+        )
+        machine = qemu_command.Machine(
             name,
             "tcg",
             hardware,
             disks=[overlay],
-            cdroms=[qemu.Disk(seed, "raw", read_only=True)],
-            network=network or qemu.Network(),
+            cdroms=[qemu_command.GuestDisk(seed, "raw", read_only=True)],
+            network=network or qemu_command.GuestNetwork(),
         )
         run = self.folder / f"run-{len(list(self.folder.iterdir()))}"
         with guest.running(machine, run) as running:
@@ -122,7 +127,7 @@ def nocloud(bench: Bench, key: tuple[Path, str], port: int) -> Boot:
         wrong = process.run([*words[:3], *words[5:], "cirros@127.0.0.1", "id"], timeout=60, check=False)
         return {**said, "without key": str(wrong.status)}
 
-    network = qemu.Network(forwards=((port, 22),))
+    network = qemu_command.GuestNetwork(forwards=((port, 22),))
     return bench.boot("grown", seed, Hardware(video_model="vga"), size=200 * MIB, network=network, then=log_in)
 
 
@@ -214,7 +219,7 @@ def test_the_metadata_service_is_asked_last(bench: Bench) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Metadata) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         forward = f"guestfwd=tcp:169.254.169.254:80-tcp:127.0.0.1:{server.server_port}"
-        network = qemu.Network(options=("net=169.254.169.0/24", "dhcpstart=169.254.169.15", forward))
+        network = qemu_command.GuestNetwork(options=("net=169.254.169.0/24", "dhcpstart=169.254.169.15", forward))
         boot = bench.boot("service", empty, Hardware(video_model="none"), network=network)
         server.shutdown()
     assert "datasource openstack" in boot.said

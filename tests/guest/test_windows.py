@@ -18,17 +18,18 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.base.owner import Owner
 from pipeline.engine.build import build
-from pipeline.engine.events import Event, StepSaid
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.result import BuildResult
-from pipeline.host import iso, process
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestSystem
-from pipeline.host.stall import Policy
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.source import with_source
-from pipeline.recipes.windows import WindowsInstall, WindowsRelease
+from pipeline.engine.record.events import Event, StepSaid
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.host.media import iso
+from pipeline.host.qemu.stall import StallPolicy
+from pipeline.host.system import process
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.recipes.model.source import with_source
+from pipeline.recipes.model.windows import WindowsInstall, WindowsRelease
 from pipeline.steps.windows import check, lint, run
 from pipeline.steps.windows.step import InstallWindows
 from tests.environments.daemon import free_port
@@ -110,14 +111,14 @@ class Bench:
         (recipe,) = RecipeFolder(recipes).load(f"own-{name}")
         return cls(with_source(recipe, iso_file), home, folder, iso_file)
 
-    def run(self, recipe: Recipe, patience: float = 600) -> dict[str, Any]:
-        place = self.folder / f"run-{len(list(self.folder.iterdir()))}"
-        place.mkdir()
-        context = context_for(recipe, place, patience=Policy(patience))
+    def run(self, recipe: Recipe, stall_policy: float = 600) -> dict[str, Any]:
+        location = self.folder / f"run-{len(list(self.folder.iterdir()))}"
+        location.mkdir()
+        context = context_for(recipe, location, stall_policy=StallPolicy(stall_policy))
         try:
             return dict(InstallWindows().run(context))
         finally:
-            assert guests_of(place) == []
+            assert guests_of(location) == []
 
     def inv(self, *words: str) -> str:
         """What ``./inv`` says in this checkout."""
@@ -128,7 +129,7 @@ class Bench:
             for name in ("tasks.py", "pyproject.toml"):
                 shutil.copy(CHECKOUT / name, self.folder)
         environment = {"PYTHONPATH": str(self.folder), "PIPELINE_HOME": str(self.home.root), "HOME": str(self.folder)}
-        command = [sys.executable, "-m", "pipeline.face", *words]
+        command = [sys.executable, "-m", "pipeline.cli", *words]
         return process.run(command, cwd=self.folder, env=environment, timeout=900).stdout
 
     def openstack(self, *words: str) -> str:
@@ -299,7 +300,7 @@ def test_a_setup_that_fails_is_told_with_its_own_log(bench: Callable[..., Bench]
     """The real one shows a window, and waits for somebody to click it."""
     ready = bench("windows-2022", extra=("setup-fails",))
     with pytest.raises(PipelineError, match="the guest is stuck before Windows powered itself off") as caught:
-        ready.run(ready.recipe, patience=60)
+        ready.run(ready.recipe, stall_policy=60)
     assert "the component store is corrupt" in caught.value.message
     assert "shows a window" in str(caught.value.hint)
     assert list(ready.folder.glob("run-*/evidence/install-screen.png"))

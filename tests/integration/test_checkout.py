@@ -16,8 +16,8 @@ from invoke.parser import Parser
 
 import tasks
 from pipeline.base.home import CHECKOUT
-from pipeline.face import arguments, task
-from pipeline.host import process
+from pipeline.cli import arguments, task
+from pipeline.host.system import process
 
 
 def _documents() -> list[Path]:
@@ -26,7 +26,7 @@ def _documents() -> list[Path]:
 
 def commands(text: str) -> Iterator[str]:
     """Every ``./inv`` command line in the code of a document; where a line has several, each."""
-    code = re.findall(r"```\w*\n(.*?)```|`([^`\n]+)`", text, re.DOTALL)
+    code = re.findall(r"```[^\n`]*\n(.*?)```|`([^`\n]+)`", text, re.DOTALL)
     for block, inline in code:
         for line in re.sub(r"\\\n\s*", " ", block or inline).splitlines():
             yield from re.findall(r"\./inv((?: [^\s;&|#)<>'\"]+)*)", line)

@@ -13,8 +13,8 @@ import yaml
 
 import tasks  # noqa: F401  (makes the tasks)
 from pipeline.base.home import CHECKOUT
-from pipeline.face import task
-from pipeline.host import process
+from pipeline.cli import task
+from pipeline.host.system import process
 
 EXAMPLES = sorted((CHECKOUT / "docs" / "ci").iterdir())
 
@@ -53,7 +53,7 @@ def test_github_runs_one_night_at_a_time_and_keeps_the_evidence() -> None:
     assert workflow[True]["schedule"] and workflow["concurrency"]
     steps = workflow["jobs"]["nightly"]["steps"]
     assert all(re.fullmatch(r"actions/[\w/-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
-    night = next(place for place, step in enumerate(steps) if "nightly" in step.get("run", ""))
+    night = next(location for location, step in enumerate(steps) if "nightly" in step.get("run", ""))
     assert [step["if"] for step in steps[night + 1 :]] == ["always()"] * 3, "also after a night that failed"
     # The folder's name begins with a dot, and the action leaves such out unless it is told otherwise.
     assert steps[-1]["with"] == {"name": "run", "path": ".pipeline/last-run/", "include-hidden-files": True}

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import CHECKOUT
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.conftest import OrdinaryUser
 
 SYSTEM = "core  python3  =  python3  runs everything\ncore  python3-venv  =  -  makes the environment\n"
@@ -54,12 +54,12 @@ class Little:
 
 
 def make_little(folder: Path) -> Little:
-    (folder / "pipeline" / "face").mkdir(parents=True)
+    (folder / "pipeline" / "cli").mkdir(parents=True)
     (folder / "requirements").mkdir()
     (folder / "wheels").mkdir()
-    for room in ("pipeline", "pipeline/face"):
+    for room in ("pipeline", "pipeline/cli"):
         (folder / room / "__init__.py").touch()
-    (folder / "pipeline" / "face" / "__main__.py").write_text(FACE)
+    (folder / "pipeline" / "cli" / "__main__.py").write_text(FACE)
     shutil.copy(CHECKOUT / "inv", folder / "inv")
     (folder / "requirements" / "system.txt").write_text(SYSTEM)
     digest = _wheel(folder / "wheels")
@@ -92,10 +92,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Little:
     return made
 
 
-def test_a_second_call_starts_the_task_at_once(prepared: Little) -> None:
-    start = time.monotonic()
-    done = prepared.inv("build", "tiny", "--option=a b")
-    assert time.monotonic() - start < 1
+def test_a_second_call_starts_the_task_at_once(prepared: Little, tmp_path: Path) -> None:
+    """Without asking the package manager, and without a word in the log of preparations."""
+    (tmp_path / "dpkg-query").write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+    (tmp_path / "dpkg-query").chmod(0o755)
+    log = prepared.log()
+    done = prepared.inv("build", "tiny", "--option=a b", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert prepared.log() == log
+    assert not (tmp_path / "asked").exists()
     assert done == process.Finished(0, f"task build tiny --option=a b in {prepared.venv}\n", "")
 
 

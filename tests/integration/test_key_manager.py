@@ -19,18 +19,18 @@ from oslo_context.context import RequestContext
 from pipeline.base.home import Home
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.data.certificates import Certificates
-from pipeline.publishing import clouds
-from pipeline.publishing.delivery import Sender, deliver
-from pipeline.publishing.marks import Part
-from pipeline.publishing.publication import Outcome
-from pipeline.publishing.ready_files import ReadyFiles
+from pipeline.publishing.cloud import connect as cloud_connect
+from pipeline.publishing.cloud.ownership_marker import ImagePart
+from pipeline.publishing.publish_one import Sender, publish_one
+from pipeline.publishing.sources.files import ReadyFiles
+from pipeline.publishing.transaction.transaction import PublishOutcome
 from pipeline.recipes.nightly import Target
 from pipeline.signing import image_signature
-from pipeline.signing.certificates import CertificateMissing
-from pipeline.signing.image_signature import Reason, SignatureRefused
-from pipeline.signing.key_folder import AUTHORITY
-from pipeline.signing.key_manager import KeyManager
-from pipeline.signing.keyring import Keyring
+from pipeline.signing.image_signature import SignatureReason, SignatureRefused
+from pipeline.signing.keys.key_folder import AUTHORITY
+from pipeline.signing.keys.key_manager import KeyManager
+from pipeline.signing.keys.keyring import Keyring
+from pipeline.signing.trust.certificates import CertificateMissing
 from tests.environments import barbican as environment
 from tests.environments.barbican import Barbican
 from tests.environments.deployed_service import image_service, with_keystone
@@ -118,7 +118,7 @@ def test_the_image_service_fetches_with_the_callers_token(
     image_signature.verify_file(image, properties, source("demo"))
     with pytest.raises(SignatureRefused) as refused:
         image_signature.verify_file(image, properties, source("alt"))
-    assert refused.value.reason is Reason.NO_CERTIFICATE
+    assert refused.value.reason is SignatureReason.NO_CERTIFICATE
 
 
 def test_a_published_certificate_is_signed_with_its_id_there(
@@ -145,7 +145,7 @@ def cloud(
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
     keyring = Keyring(home, passphrases=lambda _: None)
     keyring.signer("default")
-    auth, project = clouds.session(home, "boots")
+    auth, project = cloud_connect.session(home, "boots")
     kept = keyring.publish("default", KeyManager(auth, project=project).store)
     judged = {"certificates": str(tmp_path / "none"), "key_manager": "catalog"}
     settings = {**with_keystone(keystone), "data": {**judged, "trusted_certificates": [kept["authority"]]}}
@@ -157,11 +157,11 @@ def test_nova_boots_what_we_publish(
     cloud: str, keystone: Keystone, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "disk.raw"
-    file.write_bytes(b"\0bootable\xff" * 100_000)
+    file.write_bytes(b"\0bootable\xff" * 102_400)
     keyring = Keyring(home, passphrases=lambda _: None)
-    offer = ReadyFiles(home, "golden", {Part.DISK: file}, signer=keyring.signer("default")).offer("tests", NOW)
-    delivery = deliver(offer, Target(cloud="boots"), Sender(home, "run"))
-    assert (delivery.outcome, delivery.error) == (Outcome.PUBLISHED, None)
+    offer = ReadyFiles(home, "golden", {ImagePart.DISK: file}, signer=keyring.signer("default")).offer("tests", NOW)
+    publish_result = publish_one(offer, Target(cloud="boots"), Sender(home, "run"))
+    assert (publish_result.outcome, publish_result.error) == (PublishOutcome.PUBLISHED, None)
 
     # Everything from here on is what Nova's compute service knows: the cloud's API and the user's token.
     with keystone.connect("demo") as connection:
@@ -178,13 +178,15 @@ def test_nova_boots_what_we_publish(
 
 def test_a_cloud_refuses_what_its_authority_does_not_vouch_for(cloud: str, home: Home, tmp_path: Path) -> None:
     file = tmp_path / "disk.raw"
-    file.write_bytes(b"\0bootable\xff" * 1000)
+    file.write_bytes(b"\0bootable\xff" * 1024)
     stranger = Home(tmp_path / "stranger", tmp_path / "cache")
     keyring = Keyring(stranger, passphrases=lambda _: None)
     keyring.signer("default")
-    auth, project = clouds.session(home, "boots")
+    auth, project = cloud_connect.session(home, "boots")
     keyring.publish("default", KeyManager(auth, project=project).store)
-    offer = ReadyFiles(stranger, "strange", {Part.DISK: file}, signer=keyring.signer("default")).offer("tests", NOW)
-    delivery = deliver(offer, Target(cloud="boots"), Sender(stranger, "run"))
-    assert delivery.outcome is Outcome.FAILED
-    assert delivery.error is not None and "no trusted certificate vouches" in str(delivery.error)
+    offer = ReadyFiles(stranger, "strange", {ImagePart.DISK: file}, signer=keyring.signer("default")).offer(
+        "tests", NOW
+    )
+    publish_result = publish_one(offer, Target(cloud="boots"), Sender(stranger, "run"))
+    assert publish_result.outcome is PublishOutcome.FAILED
+    assert publish_result.error is not None and "no trusted certificate vouches" in str(publish_result.error)

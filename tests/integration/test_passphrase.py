@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import CHECKOUT, Home
-from pipeline.signing.keyring import Keyring
+from pipeline.signing.keys.keyring import Keyring
 
 pytestmark = pytest.mark.subprocess
 SECRET = "correct horse battery"
@@ -24,18 +24,11 @@ from pathlib import Path
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.engine.build import build
-from pipeline.engine.options import BuildOptions
-from pipeline.signing.keyring import Keyring
-from tests.integration.engine import light
-
-class Signing(light.Install):
-    def work(self, context):
-        made = Keyring(context.home).signer("release").sign_message(b"x")
-        context.log.write(b"typed: %s" % sys.argv[2].encode())
-        return {**super().work(context), "signature": made.hex()}
+from pipeline.engine.run.options import BuildOptions
+from tests.integration.engine import light, light_signing
 
 steering = Path(sys.argv[1])
-light.Install = Signing
+light.Install = light_signing.Signing
 recipe = light.recipe().model_copy(update={"signing": light.recipe().signing.model_copy(update={"key": "release"})})
 try:
     results = build([recipe], BuildOptions(home=Home.default(), accelerator="tcg"), steps=light.steps(steering, 60))
@@ -53,7 +46,6 @@ def on_a_terminal(home: Home, folder: Path) -> Iterator[tuple[subprocess.Popen[s
     steering.mkdir()
     ours, theirs = pty.openpty()
     environment = {**os.environ, "PIPELINE_HOME": str(home.root), "PYTHONPATH": str(CHECKOUT)}
-    # A step's source is part of its key, so it has to stand in a file.
     script = folder / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(steering), SECRET]

@@ -18,13 +18,13 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.base.progress import nothing
-from pipeline.face import sealing
-from pipeline.host import process
+from pipeline.cli.handlers import sign as sign_handler
+from pipeline.host.system import process
 from pipeline.image.sparse import extents
-from pipeline.recipes.model import Recipe
-from pipeline.signing import proof, seal
-from pipeline.steps.digest import Digest
-from pipeline.steps.sign.step import ABOUT, Sign
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.signing.attestation import proof, seal
+from pipeline.steps.digest import DigestStep
+from pipeline.steps.sign.step import ABOUT, SignStep
 from pipeline.steps.step import Context
 
 pytestmark = [pytest.mark.subprocess, pytest.mark.slow]
@@ -74,7 +74,7 @@ def built(tmp_path: Path) -> Path:
             documents=tmp_path,
             facts=FACTS,
         )
-        Sign().run(replace(context, facts={**FACTS, "digest": Digest().run(context)}))
+        SignStep().run(replace(context, facts={**FACTS, "digest": DigestStep().run(context)}))
     shutil.move(tmp_path / ABOUT, folder / f"small.{ABOUT}")
     assert not (tmp_path / "builder" / "keys").exists()
     return folder
@@ -84,7 +84,7 @@ def inv(home: Path, *words: str | Path, isolated: bool = False) -> tuple[int, st
     """What a person types, on the machine whose state lies in ``home``; its status and output."""
     # A network namespace of its own has no way out.
     alone = ["unshare", "--map-root-user", "--net"] if isolated else []
-    command = [*alone, sys.executable, "-m", "pipeline.face", *words]
+    command = [*alone, sys.executable, "-m", "pipeline.cli", *words]
     ended = process.run(command, check=False, cwd=CHECKOUT, env={"PIPELINE_HOME": str(home)})
     return ended.status, ended.stdout + ended.stderr
 
@@ -153,7 +153,7 @@ def test_each_image_is_read_once(built: Path, tmp_path: Path) -> None:
 
     size = sum(held(built / f"small.{each}") for each in ("qcow2", "raw"))
     home, before = Home(tmp_path / "signer", tmp_path / "cache"), read()
-    sealing.run(home, str(built), sealing.Keys(bundles="p256"), method="SHA-384")
+    sign_handler.run(home, str(built), sign_handler.Keys(bundles="p256"), method="SHA-384")
     # All digests, the inspection, the signature and the bundle; the rest is keys, certificates and documents.
     assert size <= read() - before < size + 2 * MIB
 
@@ -170,7 +170,7 @@ def test_what_was_not_built_is_not_signed(built: Path, tmp_path: Path, change: s
         del data["products"]
         about.write_text(json.dumps(data))
     with pytest.raises(PipelineError, match="file that was built"):
-        sealing.run(Home(tmp_path / "s", tmp_path / "c"), str(built), sealing.Keys(), method="SHA-256")
+        sign_handler.run(Home(tmp_path / "s", tmp_path / "c"), str(built), sign_handler.Keys(), method="SHA-256")
     assert not list(built.glob(f"*.{seal.SIGNATURE}"))
 
 
@@ -181,12 +181,12 @@ def test_whatever_was_built_is_signed(built: Path, tmp_path: Path) -> None:
     data = json.loads(about.read_text())
     data["products"]["aki"] = hashlib.sha256(kernel.read_bytes()).hexdigest()
     about.write_text(json.dumps(data))
-    sealing.run(Home(tmp_path / "s", tmp_path / "c"), str(built), sealing.Keys(), method="SHA-256")
+    sign_handler.run(Home(tmp_path / "s", tmp_path / "c"), str(built), sign_handler.Keys(), method="SHA-256")
     assert len(list(built.glob(f"*.{seal.SIGNATURE}"))) == 3
 
 
 def test_a_key_for_attestations_must_be_there(built: Path, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="there is no key 'notary'"):
-        sealing.run(
-            Home(tmp_path / "s", tmp_path / "c"), str(built), sealing.Keys(attestations="notary"), method="SHA-256"
+        sign_handler.run(
+            Home(tmp_path / "s", tmp_path / "c"), str(built), sign_handler.Keys(attestations="notary"), method="SHA-256"
         )

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import process
-from pipeline.signing import bundle, pem
-from pipeline.signing.dsse import Envelope
-from pipeline.signing.kinds import KeyKind
-from pipeline.signing.signer import SoftwareSigner
-from pipeline.signing.statement import Statement, Subject
+from pipeline.host.system import process
+from pipeline.signing.attestation import bundle
+from pipeline.signing.attestation.dsse import Envelope
+from pipeline.signing.attestation.statement import Statement, Subject
+from pipeline.signing.keys.signer import SoftwareSigner
+from pipeline.signing.trust import pem
+from pipeline.signing.trust.kinds import KeyKind
 from tests.environments import node
 from tests.environments.fixtures import installed
 

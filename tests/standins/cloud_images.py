@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.host import kernel, process
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestFiles
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.guest_system import GuestFiles
+from pipeline.host.system import kernel, process
 from tests.standins import cloud_roots
 
 _GRUB = Path("/usr/lib/grub/i386-pc")
@@ -217,10 +217,10 @@ def _make_startable(files: GuestFiles, image: CloudImage, line: str, folder: Pat
     own = any(part.mount == "/boot" for part in image.parts)
     menu = f"{'grub2' if image.root == 'enterprise' else 'grub'}/grub.cfg"
     files.write(f"/boot/{menu}", _GRUB_CFG.format(boot="" if own else "/boot", version=version, line=line))
-    place = next(part for part in image.parts if part.kind == "biosboot")
-    boot_code, core = _grub(folder, f"{'' if own else '/boot'}/{menu}", _start(image, place))
+    location = next(part for part in image.parts if part.kind == "biosboot")
+    boot_code, core = _grub(folder, f"{'' if own else '/boot'}/{menu}", _start(image, location))
     files.handle.pwrite_device("/dev/sda", boot_code, 0)
-    files.handle.pwrite_device(f"/dev/sda{place.number}", core, 0)
+    files.handle.pwrite_device(f"/dev/sda{location.number}", core, 0)
     for source, target in ((f"vmlinuz-{version}", "vmlinuz"), (f"initramfs-{version}.img", "initramfs.img")):
         files.handle.cp(f"/boot/{source}", f"/boot/efi/{target}")
     files.write("/boot/efi/loader/loader.conf", "timeout 0\n")

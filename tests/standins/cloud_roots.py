@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.host import kernel, process
+from pipeline.host.system import kernel, process
 from tests.standins.enterprise_linux import packages
 from tests.standins.enterprise_linux.files import Files
 

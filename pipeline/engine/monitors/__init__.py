@@ -1,1 +1,3 @@
-"""Ways to show a run: bars on a terminal, plain lines, JSON lines, groups for CI."""
+"""Show a run: bars on a terminal, plain lines, JSON lines, groups for CI. Monitors only listen; none changes what
+happens.
+"""

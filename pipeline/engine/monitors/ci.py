@@ -1,4 +1,4 @@
-"""Logs for continuous integration: a foldable group for each recipe's step, failures outside of any group.
+"""Log for continuous integration: a foldable group for each recipe's step, failures outside of any group.
 
 GitHub Actions and Gitea fold ``::group::`` and mark ``::error::``; GitLab folds its section marks; elsewhere (Zuul,
 Jenkins) plain headings do.
@@ -7,21 +7,27 @@ Jenkins) plain headings do.
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TextIO
 
-from pipeline.engine import events
+from pipeline.base.plain_text import one_line
+from pipeline.base.terminal import unguarded
 from pipeline.engine.monitors.plain import Plain, failure
+from pipeline.engine.record import events
 
 
 class Ci:
     """Writes lines in groups. Those of a step come at its end, so that steps side by side do not mix."""
 
     def __init__(self, stream: TextIO | None = None, system: str | None = None) -> None:
-        self.stream = stream or sys.stdout
+        # The marks of groups have control characters; the lines between them are cleaned here.
+        self.stream = stream or unguarded(sys.stdout)
         self.system = system or detect()
+        # Nobody else can know it, and so end what it begins.
+        self._token = secrets.token_hex(16)
         self._plain = Plain(self.stream)
         self._lines: dict[tuple[str, str], list[str]] = {}
         self._number = 0
@@ -54,7 +60,7 @@ class Ci:
             case events.StepFailed():
                 list(self._plain.lines(event))
                 self._group(*key, "failed")
-                self._write(self._error(event))
+                self._error(event)
             case _:
                 lines += self._plain.lines(event)
 
@@ -70,20 +76,30 @@ class Ci:
                 f"\x1b[0Ksection_end:{time.time():.0f}:{name}\r\x1b[0K",
             ),
         }.get(self.system, (f"== {title}", ""))
-        self._write([begin, *(f"  {line}" for line in lines), *([end] if end else [])])
+        self._print(begin)
+        self._write(f"  {line}" for line in lines)
+        if end:
+            self._print(end)
 
-    def _error(self, event: events.StepFailed) -> Iterator[str]:
+    def _error(self, event: events.StepFailed) -> None:
         if self.system == "github":
-            yield f"::error title={_escaped(f'{event.recipe}: {event.step}', ':,')}::{_escaped(event.message)}"
-        yield from failure(event)
+            title, message = one_line(f"{event.recipe}: {event.step}"), one_line(event.message)
+            self._print(f"::error title={_escaped(title, ':,')}::{_escaped(message)}")
+        self._write(failure(event))
 
-    def _write(self, lines: Iterator[str] | list[str]) -> None:
-        for line in lines:
-            print(line, file=self.stream, flush=True)
+    def _write(self, lines: Iterable[str]) -> None:
+        """Print ``lines``; GitHub's runner must not take what a guest said for its own commands."""
+        told = [one_line(line) for line in lines]
+        fenced = self.system == "github" and any("::" in line or "##[" in line for line in told)
+        for line in (f"::stop-commands::{self._token}", *told, f"::{self._token}::") if fenced else told:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
 
 
 def detect() -> str:
-    """Which system's marks to write: ``github``, ``gitlab`` or ``plain``."""
+    """Return which system's marks to write: ``github``, ``gitlab`` or ``plain``."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         return "github"
     return "gitlab" if os.environ.get("GITLAB_CI") == "true" else "plain"

@@ -1,4 +1,4 @@
-"""Every event as a JSON object on a line of its own: for programs."""
+"""Print every event as a JSON object on a line of its own: for programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TextIO
 
-from pipeline.engine.events import Event
+from pipeline.engine.record.events import Event
 
 
 class JsonLines:
@@ -20,7 +20,7 @@ class JsonLines:
         print(json.dumps(event.as_dict()), file=self.stream, flush=True)
 
     def tick(self) -> None:
-        """Only events are written."""
+        """Do nothing: only events are written."""
 
     def close(self) -> None:
-        """Nothing to put in order."""
+        """Do nothing: there is nothing to put in order."""

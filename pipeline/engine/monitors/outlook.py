@@ -1,10 +1,10 @@
-"""How far a build is and how long it will go on, from what its steps usually take."""
+"""Estimate how far a build is and how long it will go on, from what its steps usually take."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.engine.events import StepAhead
+from pipeline.engine.record.events import StepAhead
 
 
 class Outlook:
@@ -15,11 +15,11 @@ class Outlook:
         self._done: set[str] = set()
 
     def done(self, step: str) -> None:
-        """The step is over, or had nothing to do."""
+        """Note that the step is over, or had nothing to do."""
         self._done.add(step)
 
     def share(self, running: Mapping[str, float]) -> float:
-        """How much of the work is done, 0 to 1; ``running`` says it of each step that runs.
+        """Return how much of the work is done, 0 to 1; ``running`` says it of each step that runs.
 
         Steps count by what they usually take; if that isn't known of all, each counts the same.
         """
@@ -29,7 +29,9 @@ class Outlook:
         return done / (sum(weights.values()) or 1.0)
 
     def left(self, running: Mapping[str, float]) -> float | None:
-        """How many seconds it will go on; ``running`` says how many each step has run. ``None`` if nobody knows."""
+        """Return how many seconds it will go on; ``running`` says how many each step has run. ``None`` if nobody
+        knows.
+        """
         ends: dict[str, float] = {}
         for step in self._steps:
             own = 0.0

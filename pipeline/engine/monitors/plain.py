@@ -1,4 +1,4 @@
-"""A line for everything that matters: for logs, pipes and terminals that can't move their cursor."""
+"""Print a line for everything that matters: for logs, pipes and terminals that can't move their cursor."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from pipeline.engine import events
+from pipeline.base.plain_text import one_line
 from pipeline.engine.monitors.words import duration, measure
+from pipeline.engine.record import events
 
 # A step that goes on shows so this often, in seconds.
 _EVERY = 15.0
@@ -26,7 +27,7 @@ class Plain:
     def event(self, event: events.Event) -> None:
         """Write its line, if it has one."""
         for line in self.lines(event):
-            print(line, file=self.stream, flush=True)
+            print(one_line(line), file=self.stream, flush=True)
 
     def tick(self) -> None:
         """Say of each running step, now and then, that it still runs and how far it is."""
@@ -38,10 +39,10 @@ class Plain:
                 print(f"{recipe}: {step}: … {how_far}", file=self.stream, flush=True)
 
     def close(self) -> None:
-        """Nothing to put in order."""
+        """Do nothing: there is nothing to put in order."""
 
     def lines(self, event: events.Event) -> Iterator[str]:
-        """What to write for an event."""
+        """Yield what to write for an event."""
         match event:
             case events.RunNoted(text=text):
                 yield text
@@ -72,7 +73,7 @@ class Plain:
 
 
 def failure(event: events.StepFailed) -> Iterator[str]:
-    """A failed step in full: what failed, where its log and evidence are, what to do next."""
+    """Yield a failed step in full: what failed, where its log and evidence are, what to do next."""
     yield f"{event.recipe}: {event.step}: failed after {duration(event.seconds)}: {event.message}"
     for detail in event.details:
         yield f"    {detail}"
@@ -85,7 +86,7 @@ def failure(event: events.StepFailed) -> Iterator[str]:
 
 
 def finished(event: events.BuildFinished) -> str:
-    """How a build ended."""
+    """Return how a build ended."""
     if event.interrupted:
         return f"{event.recipe}: interrupted after {duration(event.seconds)}; the next run goes on from here"
     if not event.good:

@@ -1,4 +1,6 @@
-"""A terminal: what is done scrolls by; below stand a bar for each build and one for each of its steps that runs."""
+"""Draw on a terminal: what is done scrolls by; below stand a bar for each build and one for each of its running
+steps.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from pipeline.engine import events
+from pipeline.base.terminal import SafeConsole, SafeTable
 from pipeline.engine.monitors.outlook import Outlook
 from pipeline.engine.monitors.plain import failure, finished
 from pipeline.engine.monitors.words import duration, measure
+from pipeline.engine.record import events
 
 _FRAMES = 8  # a second
 _WIDE = 100  # columns
@@ -43,8 +44,8 @@ class _Row:
 class Terminal:
     """Draws the run."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+    def __init__(self, console: SafeConsole | None = None) -> None:
+        self.console = console or SafeConsole()
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self._builds: dict[str, Outlook] = {}
         self._rows: dict[tuple[str, str], _Row] = {}
@@ -122,7 +123,7 @@ class Terminal:
         self.console.print(text, soft_wrap=True)
 
     def _draw(self) -> None:
-        table = Table.grid(padding=(0, 1))
+        table = SafeTable.grid(padding=(0, 1))
         for _ in range(3):
             table.add_column(no_wrap=True)
         # What a narrow terminal has no room for is cut off here, and not from names.

@@ -1,12 +1,12 @@
-"""Times and amounts as people read them."""
+"""Write times and amounts as people read them."""
 
 from __future__ import annotations
 
-from pipeline.engine.resources import amount
+from pipeline.engine.units.resources import amount
 
 
 def duration(seconds: float) -> str:
-    """As "0.4 s", "12 s", "3 m 05 s", "1 h 02 m"."""
+    """Return ``seconds`` as "0.4 s", "12 s", "3 m 05 s", "1 h 02 m"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
@@ -16,7 +16,7 @@ def duration(seconds: float) -> str:
 
 
 def measure(done: int, total: int | None, unit: str) -> str:
-    """As "40 %", "1.0 MiB of 2.0 MiB", "3 of 7 files"."""
+    """Return an amount as "40 %", "1.0 MiB of 2.0 MiB", "3 of 7 files"."""
     if unit == "%":
         return f"{done} %"
     if unit == "B":

@@ -1,4 +1,4 @@
-"""Who makes a request, as far as the service cares."""
+"""Describe who makes a request, as far as the service cares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _IMPLIED = {"admin": ("member",), "member": ("reader",)}
 
 
 def with_implied(roles: Iterable[str]) -> frozenset[str]:
-    """``roles`` in lower case, and those they imply."""
+    """Return ``roles`` in lower case, and those they imply."""
     found: set[str] = set()
     waiting = [role.strip().lower() for role in roles]
     while waiting:
@@ -51,11 +51,13 @@ class Caller:
         return self.system_scope is None and self.domain is None
 
     def endpoint(self, kind: str, interface: str, region: str | None = None) -> str | None:
-        """The URL of the service of type ``kind`` in the catalog, which is as keystonemiddleware passes it on."""
+        """Return the URL of the service of type ``kind`` in the catalog, which is as
+        keystonemiddleware passes it on.
+        """
         for service in self.catalog:
-            for place in service.get("endpoints", ()) if service.get("type") == kind else ():
-                url = place.get(f"{interface}URL")
-                if url and (region is None or place.get("region") == region):
+            for location in service.get("endpoints", ()) if service.get("type") == kind else ():
+                url = location.get(f"{interface}URL")
+                if url and (region is None or location.get("region") == region):
                     return str(url)
         return None
 
@@ -77,3 +79,7 @@ class Caller:
             "is_admin_project": True,
             "read_only": self.read_only,
         }
+
+
+# Whoever calls without a token, where the operator lets those in.
+ANYBODY = Caller(project=None, roles=frozenset({"reader", "member"}), read_only=True)

@@ -1,4 +1,4 @@
-"""oslo.policy's check trees as plain functions.
+"""Compile oslo.policy's check trees into plain functions.
 
 oslo.policy reads operators' files and parses their rules; evaluating its trees costs some 20 µs per node (it inspects
 each check's signature each time), which would be a third of a small request. The functions made here decide the same,
@@ -14,13 +14,13 @@ from typing import Any
 from oslo_policy import _checks as checks
 from oslo_policy.policy import Enforcer
 
-Target = Mapping[str, Any]
+PolicyTarget = Mapping[str, Any]
 Credentials = dict[str, Any]
-Decision = Callable[[Target, Credentials], bool]
+Decision = Callable[[PolicyTarget, Credentials], bool]
 
 
 def compile_rules(enforcer: Enforcer) -> dict[str, Decision]:
-    """A function for each rule the enforcer holds now."""
+    """Return a function for each rule the enforcer holds now."""
     decisions: dict[str, Decision] = {}
     for name, check in enforcer.rules.items():
         decisions[name] = _compile(check, name, enforcer, decisions)
@@ -49,7 +49,7 @@ def _compile(check: Any, name: str, enforcer: Enforcer, decisions: dict[str, Dec
 
 
 def _all(parts: list[Decision]) -> Decision:
-    def decide(target: Target, credentials: Credentials) -> bool:
+    def decide(target: PolicyTarget, credentials: Credentials) -> bool:
         for part in parts:  # noqa: SIM110 - a generator would cost more than the parts
             if not part(target, credentials):
                 return False
@@ -59,7 +59,7 @@ def _all(parts: list[Decision]) -> Decision:
 
 
 def _any(parts: list[Decision]) -> Decision:
-    def decide(target: Target, credentials: Credentials) -> bool:
+    def decide(target: PolicyTarget, credentials: Credentials) -> bool:
         for part in parts:  # noqa: SIM110 - a generator would cost more than the parts
             if part(target, credentials):
                 return True
@@ -69,7 +69,7 @@ def _any(parts: list[Decision]) -> Decision:
 
 
 def _rule(name: str, decisions: dict[str, Decision]) -> Decision:
-    def decide(target: Target, credentials: Credentials) -> bool:
+    def decide(target: PolicyTarget, credentials: Credentials) -> bool:
         decision = decisions.get(name)
         return decision is not None and decision(target, credentials)
 
@@ -79,7 +79,7 @@ def _rule(name: str, decisions: dict[str, Decision]) -> Decision:
 def _role(match: str) -> Decision:
     fixed = None if "%" in match else match.lower()
 
-    def decide(target: Target, credentials: Credentials) -> bool:
+    def decide(target: PolicyTarget, credentials: Credentials) -> bool:
         try:
             wanted = fixed if fixed is not None else (match % target).lower()
         except KeyError:
@@ -98,7 +98,7 @@ def _generic(kind: str, match: str) -> Decision:
     return lambda target, credentials: _filled(match, target, lambda text: text == literal)
 
 
-def _filled(match: str, target: Target, decide: Callable[[str], bool]) -> bool:
+def _filled(match: str, target: PolicyTarget, decide: Callable[[str], bool]) -> bool:
     try:
         return decide(match % target)
     except KeyError:

@@ -1,15 +1,15 @@
-"""Identity by OpenStack's identity service, through keystonemiddleware."""
+"""Identify callers by OpenStack's identity service, through keystonemiddleware."""
 
 from __future__ import annotations
 
 import io
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from oslo_config import cfg
 
+from pipeline.base import json_text
 from pipeline.base.errors import PipelineError
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.access.options import KeystoneIdentity
@@ -51,7 +51,7 @@ class KeystoneTokens:
         self.challenge = f'Keystone uri="{self._ask.www_authenticate_uri}"'
 
     def identify(self, environ: Mapping[str, Any]) -> Caller:
-        """The caller whose token the request carries. Raises ``NotAuthenticated``, ``Unavailable``."""
+        """Return the caller whose token the request carries. Raises ``NotAuthenticated``, ``Unavailable``."""
         head = {name: value for name, value in environ.items() if isinstance(value, str)}
         head.pop("CONTENT_LENGTH", None)
         head.pop("HTTP_TRANSFER_ENCODING", None)
@@ -87,7 +87,7 @@ def _caller(environ: Mapping[str, Any], token: str | None) -> Caller:
     def roles(name: str) -> frozenset[str]:
         return frozenset(role.strip().lower() for role in environ.get(f"HTTP_X_{name}", "").split(",") if role.strip())
 
-    catalog = json.loads(environ.get("HTTP_X_SERVICE_CATALOG") or "[]")
+    catalog = json_text.loads(environ.get("HTTP_X_SERVICE_CATALOG") or "[]")
     return Caller(
         project=text("PROJECT_ID"),
         user=text("USER_ID"),
@@ -124,7 +124,7 @@ def _names(option: cfg.Opt) -> Iterator[str]:
 
 
 def service_session(options: KeystoneIdentity) -> Any:
-    """A session with the identity service as the service's own user, from the same options that check tokens."""
+    """Return a session with the identity service as the service's own user, from the same options that check tokens."""
     from keystoneauth1 import loading
 
     conf, group, left = _configured(options)

@@ -1,4 +1,4 @@
-"""How much a project may have, and where that is written: in the settings, or with the identity service."""
+"""Look up how much a project may have: in the settings, or with the identity service."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pipeline.imageservice.access.options import KeystoneIdentity, QuotaLimits, QuotaOptions
-from pipeline.imageservice.catalog.quotas import Resource
+from pipeline.imageservice.catalog.quotas import QuotaResource
 from pipeline.imageservice.errors import Unavailable
 
 
-class Limits(Protocol):
+class ProjectLimits(Protocol):
     """Says what a project's limits are."""
 
-    def of(self, project: str | None) -> Mapping[Resource, int]:
-        """The limits that hold for ``project`` (sizes in MiB); what is not named is not limited."""
+    def of(self, project: str | None) -> Mapping[QuotaResource, int]:
+        """Return the limits that hold for ``project`` (sizes in MiB); what is not named is not limited."""
 
     @property
     def on(self) -> bool:
@@ -28,8 +28,8 @@ class NoLimits:
 
     on = False
 
-    def of(self, project: str | None) -> Mapping[Resource, int]:
-        """Nothing."""
+    def of(self, project: str | None) -> Mapping[QuotaResource, int]:
+        """Return nothing."""
         return {}
 
 
@@ -42,8 +42,8 @@ class SettingsLimits:
         self._default = _plain(options.default)
         self._projects = {project: {**self._default, **_plain(one)} for project, one in options.projects.items()}
 
-    def of(self, project: str | None) -> Mapping[Resource, int]:
-        """See ``Limits``."""
+    def of(self, project: str | None) -> Mapping[QuotaResource, int]:
+        """See ``ProjectLimits``."""
         return self._projects.get(project or "", self._default)
 
 
@@ -56,12 +56,12 @@ class KeystoneLimits:
         self._options = options
         self._identity = identity
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, Mapping[Resource, int]]] = {}
+        self._known: dict[str, tuple[float, Mapping[QuotaResource, int]]] = {}
         self._session: Any = None
         self._scope: tuple[str, str | None] | None = None
 
-    def of(self, project: str | None) -> Mapping[Resource, int]:
-        """See ``Limits``. Raises ``Unavailable`` when the identity service does not answer."""
+    def of(self, project: str | None) -> Mapping[QuotaResource, int]:
+        """See ``ProjectLimits``. Raises ``Unavailable`` when the identity service does not answer."""
         key = project or ""
         moment, limits = self._known.get(key, (0.0, {}))
         if time.monotonic() - moment < self._options.cache_seconds and moment:
@@ -75,7 +75,7 @@ class KeystoneLimits:
         self._known[key] = (time.monotonic(), limits)
         return limits
 
-    def _ask(self, project: str) -> Mapping[Resource, int]:
+    def _ask(self, project: str) -> Mapping[QuotaResource, int]:
         session = self._connected()
         service, region = self._scope or self._find_scope(session)
         narrow = {"service_id": service, **({"region_id": region} if region else {})}
@@ -83,7 +83,7 @@ class KeystoneLimits:
         limits = {one["resource_name"]: one["default_limit"] for one in registered}
         own = _get(session, "/limits", {**narrow, "project_id": project})["limits"]
         limits |= {one["resource_name"]: one["resource_limit"] for one in own if one.get("project_id") == project}
-        return {resource: int(limits.get(str(resource), 0)) for resource in Resource}
+        return {resource: int(limits.get(str(resource), 0)) for resource in QuotaResource}
 
     def _find_scope(self, session: Any) -> tuple[str, str | None]:
         wanted = self._options.keystone_service
@@ -102,15 +102,15 @@ class KeystoneLimits:
         return self._session
 
 
-def make_limits(options: QuotaOptions, identity: object) -> Limits:
-    """The limits the settings ask for."""
+def make_limits(options: QuotaOptions, identity: object) -> ProjectLimits:
+    """Return the limits the settings ask for."""
     if options.source == "keystone" and isinstance(identity, KeystoneIdentity):
         return KeystoneLimits(options, identity)
     return SettingsLimits(options) if options.source == "settings" else NoLimits()
 
 
-def _plain(limits: QuotaLimits) -> dict[Resource, int]:
-    return {resource: value for resource in Resource if (value := getattr(limits, str(resource))) is not None}
+def _plain(limits: QuotaLimits) -> dict[QuotaResource, int]:
+    return {resource: value for resource in QuotaResource if (value := getattr(limits, str(resource))) is not None}
 
 
 def _get(session: Any, path: str, query: Mapping[str, str]) -> Any:

@@ -1,20 +1,23 @@
-"""What the settings may say about identity, policy, property protections and quotas."""
+"""Declare the settings of identity, policy, property protections and quotas."""
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from pipeline.base.urls import host_name
 
 
-class Options(BaseModel):
+class OptionsModel(BaseModel):
     """A closed, frozen part of the settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class StaticToken(Options):
+class StaticToken(OptionsModel):
     """A token that stands for one user in one project."""
 
     name: str = Field("operator", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="What the log calls the token.")
@@ -35,7 +38,7 @@ class StaticToken(Options):
         return self
 
 
-class StaticIdentity(Options):
+class StaticIdentity(OptionsModel):
     """A fixed list of tokens: the embedded service's way."""
 
     kind: Literal["static"] = "static"
@@ -44,7 +47,7 @@ class StaticIdentity(Options):
     )
 
 
-class NoIdentity(Options):
+class NoIdentity(OptionsModel):
     """Everybody who reaches the service is the same caller. On loopback only."""
 
     kind: Literal["none"] = "none"
@@ -53,7 +56,7 @@ class NoIdentity(Options):
     roles: list[str] = Field(["admin"], description="The roles of every request.")
 
 
-class KeystoneIdentity(Options):
+class KeystoneIdentity(OptionsModel):
     """Tokens of OpenStack's identity service, checked by keystonemiddleware."""
 
     kind: Literal["keystone"] = "keystone"
@@ -69,10 +72,10 @@ class KeystoneIdentity(Options):
     service_roles: list[str] = Field(["service"], description="Roles that make a token good as a service token.")
 
 
-Identity = Annotated[StaticIdentity | NoIdentity | KeystoneIdentity, Field(discriminator="kind")]
+IdentityOptions = Annotated[StaticIdentity | NoIdentity | KeystoneIdentity, Field(discriminator="kind")]
 
 
-class PolicyOptions(Options):
+class PolicyOptions(OptionsModel):
     """Who may do what, where it is not the default."""
 
     file: Path | None = Field(None, description="An oslo.policy file (YAML or JSON); its rules replace the defaults.")
@@ -85,7 +88,7 @@ class PolicyOptions(Options):
     )
 
 
-class QuotaLimits(Options):
+class QuotaLimits(OptionsModel):
     """Limits of one project. Sizes in MiB; what is missing is not limited."""
 
     image_size_total: int | None = Field(None, ge=0, description="MiB stored, each copy in a store counted.")
@@ -94,7 +97,7 @@ class QuotaLimits(Options):
     image_count_uploading: int | None = Field(None, ge=0, description="Images whose data is on its way.")
 
 
-class QuotaOptions(Options):
+class QuotaOptions(OptionsModel):
     """How much each project may have."""
 
     source: Literal["off", "settings", "keystone"] = Field(
@@ -114,8 +117,19 @@ class QuotaOptions(Options):
     )
     image_members: int = Field(128, description="Projects an image may be shared with; negative: no limit.")
     image_properties: int = Field(128, description="Custom properties of an image; negative: no limit.")
+    property_bytes: int = Field(65_535, ge=255, description="Bytes (UTF-8) of a custom property's value.")
+    image_metadata_bytes: int = Field(
+        1 << 20, ge=1 << 10, description="Bytes (UTF-8) of an image's custom properties and tags together."
+    )
     image_tags: int = Field(128, description="Tags of an image; negative: no limit.")
     image_locations: int = Field(10, description="Locations of an image; negative: no limit.")
+    metadef_namespaces: int = Field(
+        1000, description="Namespaces of metadata definitions that a project may own; negative: no limit."
+    )
+    metadef_definitions: int = Field(
+        1000,
+        description="Objects, properties, tags and resource types of one namespace, of each kind; negative: no limit.",
+    )
     image_size: int = Field(1 << 40, gt=0, description="Bytes of one image.")
 
     @property
@@ -123,3 +137,35 @@ class QuotaOptions(Options):
         """``user_storage`` in bytes."""
         digits = self.user_storage.rstrip("BKMGT ")
         return int(digits) << (10 * " KMGT".index(self.user_storage.removeprefix(digits).strip()[:-1] or " "))
+
+
+class FetchOptions(OptionsModel):
+    """What users may have the service fetch. Of a pair, the allowed list wins where it is not empty.
+
+    Names compare without regard to case, a dot at the end, and the alphabet they are written in (NFKC, IDNA).
+    """
+
+    allowed_schemes: list[str] = Field(["http", "https"], description="Schemes that may be fetched from.")
+    disallowed_schemes: list[str] = Field([], description="Schemes that may not.")
+    allowed_hosts: list[str] = Field([], description="Hosts that may be fetched from; empty for any.")
+    disallowed_hosts: list[str] = Field([], description="Hosts that may not.")
+    allowed_ports: list[int] = Field([80, 443], description="Ports that may be fetched from.")
+    disallowed_ports: list[int] = Field([], description="Ports that may not.")
+    allowed_networks: list[str] = Field(
+        [], description="Networks (CIDR) that may be reached although they are private, such as that of a mirror."
+    )
+
+    @field_validator("allowed_hosts", "disallowed_hosts")
+    @classmethod
+    def _hosts(cls, value: list[str]) -> list[str]:
+        for text in value:
+            if not host_name(text.strip("[]")):
+                raise ValueError(f"not a host: {text!r}")
+        return value
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for text in value:
+            ipaddress.ip_network(text)
+        return value

@@ -1,4 +1,4 @@
-"""What a caller may do: the rules of oslo.policy, asked about an image, a member or nothing in particular.
+"""Ask what a caller may do: the rules of oslo.policy, on an image, a member or nothing in particular.
 
 ``may`` answers; ``require`` raises. An image that the caller cannot see does not exist for it, so whoever asks about
 an image looks it up through ``api/lookup.py``, which makes that a 404; a rule that fails afterwards is a 403.
@@ -20,8 +20,8 @@ from pipeline.base.errors import PipelineError
 from pipeline.imageservice.access import rules
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.access.compiled import Decision, compile_rules
-from pipeline.imageservice.catalog.model import Image
 from pipeline.imageservice.errors import Forbidden
+from pipeline.imageservice.model.images import Image
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _NO_FILE = "/dev/null/none"  # oslo.policy wants a name, and would look for its own default otherwise
@@ -53,7 +53,7 @@ class ImageTarget(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
-class Policy:
+class AccessPolicy:
     """The rules in force. The operator's file is read again when it changes."""
 
     def __init__(self, file: Path | None = None, folders: tuple[Path, ...] = ()) -> None:
@@ -73,7 +73,9 @@ class Policy:
         self._load()
 
     def may(self, caller: Caller, action: str, target: Image | Mapping[str, Any] | None = None) -> bool:
-        """Whether the rule ``action`` lets the caller do this to ``target`` (``None``: nothing but the caller)."""
+        """Return whether the rule ``action`` lets the caller do this to ``target`` (``None``:
+        nothing but the caller).
+        """
         if not caller.has_project or (caller.read_only and not action.startswith(("get_", "download_", "list_"))):
             return False
         if time.monotonic() - self._looked_at > _SECONDS_BETWEEN_LOOKS:
@@ -92,22 +94,24 @@ class Policy:
             raise Forbidden(f"You are not authorized to complete {action} action.")
 
     def is_default(self, action: str) -> bool:
-        """Whether ``action`` (and the rule for administrators, on which it stands) is what we ship."""
+        """Return whether ``action`` (and the rule for administrators, on which it stands) is what we ship."""
         return action not in self._changed and "context_is_admin" not in self._changed
 
     def with_admin(self, caller: Caller) -> Caller:
-        """The caller, marked when the rules call it an administrator."""
+        """Return the caller, marked when the rules call it an administrator."""
         if not caller.has_project or not self.may(caller, "context_is_admin"):
             return caller
         return dataclasses.replace(caller, is_admin=True)
 
     def evaluate(self, expression: str, caller: Caller, target: Mapping[str, Any]) -> bool:
-        """A rule that is not registered: its name in the operator's file, or an expression. False when unknown."""
+        """Evaluate a rule that is not registered: its name in the operator's file, or an expression. False when
+        unknown.
+        """
         decision = self._decisions.get(expression)
         return decision is not None and decision(target, caller.credentials)
 
     def knows(self, name: str) -> bool:
-        """Whether there is a rule of this name."""
+        """Return whether there is a rule of this name."""
         return name in self._decisions
 
     def _load(self) -> None:

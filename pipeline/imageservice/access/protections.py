@@ -1,4 +1,4 @@
-"""Protected properties: which callers may create, read, update and delete which custom properties.
+"""Protect properties: which callers may create, read, update and delete which custom properties.
 
 The operator's file is the reference's: an INI file whose sections are regular expressions over names, in order, each
 with the four operations; the first section that matches decides, and a name that none matches is closed to everybody.
@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 from pipeline.base.errors import PipelineError
 from pipeline.imageservice.access.caller import Caller
-from pipeline.imageservice.access.policy import Policy
+from pipeline.imageservice.access.policy import AccessPolicy
 from pipeline.imageservice.errors import Forbidden
 
 Operation = Literal["create", "read", "update", "delete"]
@@ -33,13 +33,13 @@ class _Section:
 class Protections:
     """The rules in force; without a file everything is open."""
 
-    def __init__(self, policy: Policy, file: Path | None, kind: Literal["roles", "policies"]) -> None:
+    def __init__(self, policy: AccessPolicy, file: Path | None, kind: Literal["roles", "policies"]) -> None:
         self._policy = policy
         self._by_policy = kind == "policies"
         self._sections = None if file is None else self._read(file)
 
     def may(self, caller: Caller, operation: Operation, name: str) -> bool:
-        """Whether the caller may do this to properties of that name."""
+        """Return whether the caller may do this to properties of that name."""
         if self._sections is None:
             return True
         for section in self._sections:
@@ -53,7 +53,7 @@ class Protections:
             raise Forbidden(f"Property '{name}' is protected")
 
     def readable(self, caller: Caller, properties: dict[str, Value]) -> dict[str, Value]:
-        """The properties the caller may read."""
+        """Return the properties the caller may read."""
         if self._sections is None:
             return properties
         return {name: value for name, value in properties.items() if self.may(caller, "read", name)}

@@ -1,4 +1,4 @@
-"""The policies and their defaults, in the words of oslo.policy, so that operators' policy files keep working."""
+"""List the policies and their defaults, in oslo.policy's language, so that operators' policy files keep working."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _METADEF_READ = f"{ADMIN} or (role:reader and (project_id:%(project_id)s or 'pub
 
 
 @dataclass(frozen=True)
-class Rule:
+class PolicyRule:
     """One policy: its default in oslo.policy's language, and what it decides."""
 
     name: str
@@ -25,53 +25,53 @@ class Rule:
 
 
 BASE = (
-    Rule("context_is_admin", "role:admin", "Who is an administrator of every project."),
-    Rule("default", "", "What a rule that is nowhere defined means."),
-    Rule("service_api", f"role:service or {ADMIN}", "Calls for other services."),
+    PolicyRule("context_is_admin", "role:admin", "Who is an administrator of every project."),
+    PolicyRule("default", "", "What a rule that is nowhere defined means."),
+    PolicyRule("service_api", f"role:service or {ADMIN}", "Calls for other services."),
 )
 
 IMAGES = (
-    Rule(
+    PolicyRule(
         "add_image",
         f"{ADMIN} or (role:member and {_OWN} and project_id:%(owner)s)",
         "Create an image.",
     ),
-    Rule("get_image", f"{ADMIN} or (role:reader and {_REACHABLE})", "See one image."),
-    Rule("get_images", _ADMIN_OR_READER, "List images."),
-    Rule("modify_image", _ADMIN_OR_MEMBER, "Change an image, its tags; stage and import data."),
-    Rule("delete_image", _ADMIN_OR_MEMBER, "Delete an image."),
-    Rule("upload_image", _ADMIN_OR_MEMBER, "Upload data."),
-    Rule("download_image", f"{ADMIN} or (role:member and {_REACHABLE})", "Download data."),
-    Rule("download_from_store", "rule:download_image", "Say which store to download from."),
-    Rule("publicize_image", ADMIN, "Make an image public."),
-    Rule("communitize_image", _ADMIN_OR_MEMBER, "Offer an image to the community."),
-    Rule("deactivate", _ADMIN_OR_MEMBER, "Deactivate an image."),
-    Rule("reactivate", _ADMIN_OR_MEMBER, "Reactivate an image."),
-    Rule("copy_image", ADMIN, "Copy an image's data to further stores."),
+    PolicyRule("get_image", f"{ADMIN} or (role:reader and {_REACHABLE})", "See one image."),
+    PolicyRule("get_images", _ADMIN_OR_READER, "List images."),
+    PolicyRule("modify_image", _ADMIN_OR_MEMBER, "Change an image, its tags; stage and import data."),
+    PolicyRule("delete_image", _ADMIN_OR_MEMBER, "Delete an image."),
+    PolicyRule("upload_image", _ADMIN_OR_MEMBER, "Upload data."),
+    PolicyRule("download_image", f"{ADMIN} or (role:member and {_REACHABLE})", "Download data."),
+    PolicyRule("download_from_store", "rule:download_image", "Say which store to download from."),
+    PolicyRule("publicize_image", ADMIN, "Make an image public."),
+    PolicyRule("communitize_image", _ADMIN_OR_MEMBER, "Offer an image to the community."),
+    PolicyRule("deactivate", _ADMIN_OR_MEMBER, "Deactivate an image."),
+    PolicyRule("reactivate", _ADMIN_OR_MEMBER, "Reactivate an image."),
+    PolicyRule("copy_image", ADMIN, "Copy an image's data to further stores."),
 )
 
 LOCATIONS = (
-    Rule("set_image_location", _ADMIN_OR_MEMBER, "Add or replace locations by changing the image."),
-    Rule("get_image_location", _ADMIN_OR_READER, "See where an image's data lies."),
-    Rule("delete_image_location", ADMIN, "Remove a location and its data."),
-    Rule("add_image_location", f"rule:service_api or (role:member and {_OWN})", "Add a location."),
-    Rule("fetch_image_location", "rule:service_api", "List locations, for other services."),
+    PolicyRule("set_image_location", _ADMIN_OR_MEMBER, "Add or replace locations by changing the image."),
+    PolicyRule("get_image_location", _ADMIN_OR_READER, "See where an image's data lies."),
+    PolicyRule("delete_image_location", ADMIN, "Remove a location and its data."),
+    PolicyRule("add_image_location", f"rule:service_api or (role:member and {_OWN})", "Add a location."),
+    PolicyRule("fetch_image_location", "rule:service_api", "List locations, for other services."),
 )
 
 MEMBERS = (
-    Rule("add_member", _ADMIN_OR_MEMBER, "Share an image with a project."),
-    Rule("delete_member", _ADMIN_OR_MEMBER, "Stop sharing an image with a project."),
-    Rule(
+    PolicyRule("add_member", _ADMIN_OR_MEMBER, "Share an image with a project."),
+    PolicyRule("delete_member", _ADMIN_OR_MEMBER, "Stop sharing an image with a project."),
+    PolicyRule(
         "get_member",
         f"{ADMIN} or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s))",
         "See one member.",
     ),
-    Rule(
+    PolicyRule(
         "get_members",
         f"{ADMIN} or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s))",
         "List members.",
     ),
-    Rule(
+    PolicyRule(
         "modify_member",
         f"{ADMIN} or (role:member and project_id:%(member_id)s)",
         "Accept or reject an image.",
@@ -79,7 +79,7 @@ MEMBERS = (
 )
 
 CACHE = tuple(
-    Rule(name, ADMIN, "Manage the cache of image data.")
+    PolicyRule(name, ADMIN, "Manage the cache of image data.")
     for name in (
         "list_cached_nodes",
         "cache_image",
@@ -92,24 +92,24 @@ CACHE = tuple(
 )
 
 OTHERS = (
-    Rule("stores_info_detail", "rule:service_api", "See the stores' properties."),
-    Rule("tasks_api_access", ADMIN, "Use the tasks API."),
-    Rule("get_task", "rule:default", "See one task."),
-    Rule("get_tasks", "rule:default", "List tasks."),
-    Rule("add_task", "rule:default", "Create a task."),
+    PolicyRule("stores_info_detail", "rule:service_api", "See the stores' properties."),
+    PolicyRule("tasks_api_access", ADMIN, "Use the tasks API."),
+    PolicyRule("get_task", "rule:default", "See one task."),
+    PolicyRule("get_tasks", "rule:default", "List tasks."),
+    PolicyRule("add_task", "rule:default", "Create a task."),
 )
 
 _METADEF_THINGS = ("namespace", "object", "property", "tag")
 METADEFS = (
-    *(Rule(f"get_metadef_{thing}", _METADEF_READ, f"See a metadata {thing}.") for thing in _METADEF_THINGS),
-    Rule("get_metadef_namespaces", f"{ADMIN} or role:reader", "List metadata namespaces."),
-    Rule("get_metadef_objects", _METADEF_READ, "List metadata objects."),
-    Rule("get_metadef_properties", _METADEF_READ, "List metadata properties."),
-    Rule("get_metadef_tags", _METADEF_READ, "List metadata tags."),
-    Rule("list_metadef_resource_types", f"{ADMIN} or role:reader", "List resource types."),
-    Rule("get_metadef_resource_type", _METADEF_READ, "See a namespace's resource types."),
+    *(PolicyRule(f"get_metadef_{thing}", _METADEF_READ, f"See a metadata {thing}.") for thing in _METADEF_THINGS),
+    PolicyRule("get_metadef_namespaces", f"{ADMIN} or role:reader", "List metadata namespaces."),
+    PolicyRule("get_metadef_objects", _METADEF_READ, "List metadata objects."),
+    PolicyRule("get_metadef_properties", _METADEF_READ, "List metadata properties."),
+    PolicyRule("get_metadef_tags", _METADEF_READ, "List metadata tags."),
+    PolicyRule("list_metadef_resource_types", f"{ADMIN} or role:reader", "List resource types."),
+    PolicyRule("get_metadef_resource_type", _METADEF_READ, "See a namespace's resource types."),
     *(
-        Rule(name, ADMIN, "Change metadata definitions.")
+        PolicyRule(name, ADMIN, "Change metadata definitions.")
         for name in (
             "modify_metadef_namespace",
             "add_metadef_namespace",

@@ -1,4 +1,4 @@
-"""Identity without an identity service: fixed tokens, or none at all."""
+"""Identify callers without an identity service: by fixed tokens, or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StaticTokens:
                 raise PipelineError(f"identity.tokens: {one.name} has the same token as another one")
 
     def identify(self, environ: Mapping[str, Any]) -> Caller:
-        """The caller whose token the request carries. Raises ``NotAuthenticated``."""
+        """Return the caller whose token the request carries. Raises ``NotAuthenticated``."""
         caller = self._callers.get(_digest(environ.get("HTTP_X_AUTH_TOKEN", "")))
         if caller is None:
             raise NotAuthenticated("This server could not verify that you are authorized: no valid X-Auth-Token.")
@@ -59,12 +59,12 @@ class NoTokens:
         self._caller = Caller(project=options.project, user=options.user, roles=with_implied(options.roles))
 
     def identify(self, environ: Mapping[str, Any]) -> Caller:
-        """The caller."""
+        """Return the caller."""
         return self._caller
 
 
 def read_or_make(file: Path) -> str:
-    """The token in ``file``; a missing file is made, with a random token, for its owner only."""
+    """Return the token in ``file``; a missing file is made, with a random token, for its owner only."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         _make(file)

@@ -1,4 +1,4 @@
-"""Acting for a user later, when the request is long over, without keeping the user's token.
+"""Act for a user later, when the request is long over, without keeping the user's token.
 
 The user's token gives the service's own user a trust (Keystone's OS-TRUST): the leave to act in the user's project,
 with the user's roles, for a while. Its id is worth nothing to anybody else.
@@ -57,7 +57,7 @@ def create(options: KeystoneIdentity, caller: Caller, seconds: float) -> str | N
 
 
 def token(options: KeystoneIdentity, trust: str) -> str:
-    """A token for the user's project. Raises ``TrustEnded``, ``Unavailable``."""
+    """Return a token for the user's project. Raises ``TrustEnded``, ``Unavailable``."""
     try:
         return str(service_session(_by(options, trust)).get_token())
     except (exceptions.Unauthorized, exceptions.Forbidden, exceptions.NotFound) as error:

@@ -1,1 +1,3 @@
-"""The HTTP interface: one module a resource, each of which parses, authorises, calls and renders."""
+"""Answer HTTP: one module a resource, which parses a request, calls ``lifecycle`` or ``importing``, and renders.
+Neither policy is asked here, nor catalog or stores used.
+"""

@@ -1,4 +1,4 @@
-"""What is known of the request that is being answered."""
+"""Keep what is known of the request that is being answered."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RequestContext:
 
 
 def new_request_id(sent: str | None, longest: int) -> str:
-    """The id of a request: the client's own when it sent one. Raises ``HeaderTooLong``."""
+    """Return the id of a request: the client's own when it sent one. Raises ``HeaderTooLong``."""
     if not sent:
         return f"req-{uuid.uuid4()}"
     if len(sent) > longest:
@@ -37,13 +37,13 @@ def new_request_id(sent: str | None, longest: int) -> str:
 
 
 def context_of(req: falcon.Request) -> RequestContext:
-    """The request's context."""
+    """Return the request's context."""
     context: RequestContext = req.context.service
     return context
 
 
 def caller_of(req: falcon.Request) -> Caller:
-    """Who makes the request. Raises ``NotAuthenticated`` on the few paths where nobody has to be."""
+    """Return who makes the request. Raises ``NotAuthenticated`` on the few paths where nobody has to be."""
     caller = context_of(req).caller
     if caller is None:
         raise NotAuthenticated("This call needs a token.")

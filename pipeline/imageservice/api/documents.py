@@ -1,25 +1,23 @@
-"""The catalog's records as the documents that clients see."""
+"""Render the catalog's records as the documents that clients see."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pipeline.imageservice.access.caller import Caller
-from pipeline.imageservice.api import times
-from pipeline.imageservice.catalog import service_notes
-from pipeline.imageservice.catalog.model import Image, ImageStatus, Location, Member
-from pipeline.imageservice.catalog.tasks import Task
+from pipeline.imageservice.lifecycle.records.view import ImageView
+from pipeline.imageservice.model.images import Location, Member
+from pipeline.imageservice.model.tasks import Task
+from pipeline.imageservice.schema import times
 from pipeline.imageservice.service import Service
 
 
-def image_document(service: Service, caller: Caller, image: Image) -> dict[str, Any]:
-    """One image as ``caller`` may see it: protected properties and, without leave, locations are left out."""
-    properties = {name: value or "" for name, value in image.properties.items()}
-    document: dict[str, Any] = service.protections.readable(caller, properties)
-    for name, value in image.service.items():
-        if name not in service_notes.HIDDEN:
-            document[f"os_glance_{name}"] = value
-    places = _visible_locations(service, caller, image)
+def image_document(service: Service, view: ImageView) -> dict[str, Any]:
+    """Return one image as its caller may see it."""
+    image = view.image
+    document: dict[str, Any] = {
+        name: service.image_schema.absent(name) if value is None else value for name, value in view.properties.items()
+    }
+    document |= {f"os_glance_{name}": value for name, value in view.notes.items()}
     link = f"/v2/images/{image.id}"
     document |= {
         "name": image.name,
@@ -41,26 +39,24 @@ def image_document(service: Service, caller: Caller, image: Image) -> dict[str, 
         "created_at": times.written(image.created_at),
         "updated_at": times.written(image.updated_at),
     }
-    if places and service.stores.several:
-        named = [place.store for place in places if place.store]
-        if named:
-            document["stores"] = ",".join(dict.fromkeys(named))
+    stores = dict.fromkeys(location.store for location in view.locations if location.store)
+    if stores and service.stores.several:
+        document["stores"] = ",".join(stores)
     if service.settings.api.show_locations:
-        document["locations"] = [location_document(place) for place in places]
-    if service.settings.api.show_direct_url and places:
-        document["direct_url"] = places[0].url
+        document["locations"] = [location_document(location) for location in view.locations]
+    if service.settings.api.show_direct_url and view.locations:
+        document["direct_url"] = view.locations[0].url
     document |= {"tags": list(image.tags), "self": link, "file": f"{link}/file", "schema": "/v2/schemas/image"}
     return document
 
 
-def location_document(place: Location) -> dict[str, Any]:
-    """One location: its address and what is noted of it, the store's id above all."""
-    store = {"store": place.store} if place.store else {}
-    return {"url": place.url, "metadata": {**place.metadata, **store}}
+def location_document(location: Location) -> dict[str, Any]:
+    """Return one location: its address and what is noted of it, the store's id above all."""
+    return {"url": location.url, "metadata": location.described}
 
 
 def member_document(member: Member) -> dict[str, Any]:
-    """One membership."""
+    """Return one membership."""
     return {
         "member_id": member.member,
         "image_id": member.image_id,
@@ -72,7 +68,7 @@ def member_document(member: Member) -> dict[str, Any]:
 
 
 def task_stub(task: Task) -> dict[str, Any]:
-    """One task in a list: without what went in and came out."""
+    """Return one task in a list: without what went in and came out."""
     document: dict[str, Any] = {
         "id": task.id,
         "type": task.type,
@@ -89,7 +85,7 @@ def task_stub(task: Task) -> dict[str, Any]:
 
 
 def task_document(task: Task) -> dict[str, Any]:
-    """One task."""
+    """Return one task."""
     document = task_stub(task)
     document |= {"input": task.input, "result": task.result, "message": task.message or ""}
     if task.progress:
@@ -101,7 +97,7 @@ def task_document(task: Task) -> dict[str, Any]:
 
 
 def image_task_document(task: Task) -> dict[str, Any]:
-    """One task among those of an image: another shape, and times with fractions (contract: image tasks)."""
+    """Return one task among those of an image: another shape, and times with fractions (contract: image tasks)."""
     return {
         "id": task.id,
         "type": task.type,
@@ -120,18 +116,3 @@ def image_task_document(task: Task) -> dict[str, Any]:
         "deleted": task.deleted_at is not None,
         "deleted_at": times.written_exactly(task.deleted_at) if task.deleted_at is not None else None,
     }
-
-
-def by_weight(service: Service, places: tuple[Location, ...]) -> list[Location]:
-    """Locations in the order they are shown and tried: heaviest store first, then by the store's id."""
-    weights = {store.id: store.weight for store in service.stores}
-    return sorted(places, key=lambda place: (-weights.get(place.store or "", 0), place.store or ""))
-
-
-def _visible_locations(service: Service, caller: Caller, image: Image) -> list[Location]:
-    places = image.readable_locations
-    if not places or (image.status is ImageStatus.DEACTIVATED and not caller.is_admin):
-        return []
-    if not service.policy.may(caller, "get_image_location", image):
-        return []
-    return by_weight(service, places)

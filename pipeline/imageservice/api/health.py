@@ -1,4 +1,4 @@
-"""``GET /healthcheck``: whether a load balancer should send requests here."""
+"""Answer ``GET /healthcheck``: whether a load balancer should send requests here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 import time
 
 import falcon
-from sqlalchemy import text
 
 from pipeline.imageservice.api.resource import Resource, answer_json
 from pipeline.imageservice.errors import ServiceError
@@ -58,8 +57,7 @@ class Health(Resource):
 
     def _try_database(self) -> str:
         try:
-            with self.service.database.read() as connection:
-                connection.execute(text("SELECT 1"))
+            self.service.check_database()
         except ServiceError as error:
             return error.message
         return "OK"

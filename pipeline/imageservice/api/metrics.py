@@ -1,4 +1,4 @@
-"""``GET /metrics``: what Prometheus asks for, summed over all processes of the service.
+"""Answer ``GET /metrics``: what Prometheus asks for, summed over all processes of the service.
 
 Each process counts in files of a common folder (prometheus_client's multiprocess mode), so whichever process answers
 knows the counts of all, those of processes that have ended too.
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import falcon
-from sqlalchemy import func, select
 
+from pipeline.imageservice.api.http.client_address import ClientAddress, ClientAddresses, is_in
 from pipeline.imageservice.api.resource import Resource, refuse_body
-from pipeline.imageservice.catalog import tables
 from pipeline.imageservice.errors import NotFound
+from pipeline.imageservice.lifecycle.statistics import count_all
 from pipeline.imageservice.service import Service
 
+_LOCAL = ipaddress.IPv4Address("127.0.0.1")
 # Seconds; uploads and downloads are among them.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 
@@ -51,12 +52,12 @@ class Metrics:
         )
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
-        """One request was answered."""
+        """Count a request that was answered."""
         self.requests.labels(method, path, str(status)).inc()
         self.seconds.labels(method, path).observe(seconds)
 
     def exposition(self) -> bytes:
-        """The counts of all processes as text."""
+        """Return the counts of all processes as text."""
         registry = self.registry
         if self._folder is not None:
             from prometheus_client.multiprocess import MultiProcessCollector
@@ -73,38 +74,34 @@ class MetricsPage(Resource):
         super().__init__(service)
         self._metrics = metrics
         self._networks = [ipaddress.ip_network(text) for text in service.settings.api.metrics_networks]
+        self._addresses = ClientAddresses(service.settings.server.trusted_proxies)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """The counts, and what the catalog holds now."""
+        """Answer with the counts, and what the catalog holds now."""
         refuse_body(req)
-        if not self._is_allowed(req.remote_addr):
+        if not self._is_allowed(self._addresses.of(req.env)):
             raise NotFound("The resource could not be found.")
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
         resp.data = self._metrics.exposition() + _catalog_numbers(self.service)
 
-    def _is_allowed(self, address: str | None) -> bool:
-        try:
-            remote = ipaddress.ip_address(address or "127.0.0.1")  # no address: a local socket
-        except ValueError:
-            return False
-        return any(remote in network for network in self._networks)
+    def _is_allowed(self, client: ClientAddress) -> bool:
+        """Whether the client may see the numbers; never where a stranger's proxy is in between, or nobody knows who."""
+        if client.direct:
+            address = client.peer or _LOCAL  # no address: a local socket
+            return is_in(address, self._networks)
+        return client.trusted and client.address is not None and is_in(client.address, self._networks)
 
 
 def _catalog_numbers(service: Service) -> bytes:
-    usage, tasks = tables.quota_usage.c, tables.tasks
-    sums = select(*(func.coalesce(func.sum(column), 0) for column in (usage.images, usage.receiving, usage.stored)))
-    with service.database.read() as connection:
-        images, receiving, stored = connection.execute(sums).one()
-        query = select(tasks.c.status, func.count()).where(tasks.c.status.in_(("pending", "processing")))
-        waiting = {row[0]: row[1] for row in connection.execute(query.group_by(tasks.c.status))}
+    totals = count_all(service)
     lines = [
-        *_gauge("images", "Images that are not deleted.", {"": images}),
-        *_gauge("images_receiving", "Images whose data is on its way.", {"": receiving}),
-        *_gauge("stored_bytes", "Bytes in all stores, each copy counted.", {"": stored}),
+        *_gauge("images", "Images that are not deleted.", {"": totals.images}),
+        *_gauge("images_receiving", "Images whose data is on its way.", {"": totals.receiving}),
+        *_gauge("stored_bytes", "Bytes in all stores, each copy counted.", {"": totals.stored}),
         *_gauge(
             "tasks",
             "Tasks that are not over.",
-            {f'{{status="{status}"}}': waiting.get(status, 0) for status in ("pending", "processing")},
+            {f'{{status="{status}"}}': count for status, count in totals.tasks.items()},
         ),
     ]
     return "".join(f"{line}\n" for line in lines).encode()

@@ -1,10 +1,10 @@
-"""What the settings may say about the HTTP interface."""
+"""Declare the settings of the HTTP interface."""
 
 from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -26,6 +26,11 @@ class ApiOptions(BaseModel):
     container_formats: list[str] = Field(
         _CONTAINER_FORMATS, min_length=1, description="Container formats that images may have."
     )
+    hosts: list[Annotated[str, Field(pattern=r"^[^\s/:@\[\]]+$|^\[?[0-9A-Fa-f:.]+\]?$")]] = Field(
+        [],
+        description="Further names and addresses that the service is called by, without ports. A request to another "
+        "name gets 421 where identity is `none`; elsewhere links hold no host then.",
+    )
     default_limit: int = Field(25, ge=1, description="Entries of a page when the client names no limit.")
     max_limit: int = Field(1000, ge=1, description="Entries of a page at the most.")
     show_direct_url: bool = Field(False, description="Show `direct_url`, the address of an image's first location.")
@@ -36,6 +41,14 @@ class ApiOptions(BaseModel):
     )
     max_request_id: int = Field(64, ge=16, le=255, description="Characters of a request id that a client may send.")
     max_body: int = Field(4 << 20, ge=1024, description="Bytes of a JSON body at the most.")
+    patch_operations: int = Field(
+        2000, ge=1, description="Operations of one patch at the most; some clients send one for each property."
+    )
+    page_bytes: int = Field(
+        16 << 20,
+        ge=1,
+        description="Bytes of properties and tags after which a page of images ends; it has one at least.",
+    )
     cors_origins: list[str] = Field([], description="Origins whose pages may call the API; `*` for any.")
     version_1: bool = Field(False, description="Serve the v1 calls of old tools too.")
     secure_hash: bool = Field(True, description="Read data that is added by its location, to know its digests.")

@@ -1,4 +1,4 @@
-"""The query of a URL, with every repetition kept, and the parameters that all lists share."""
+"""Parse the query of a URL, with every repetition kept, and the parameters that all lists share."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ class Parameters:
     pairs: tuple[tuple[str, str], ...]
 
     def all(self, name: str) -> list[str]:
-        """Every value of ``name``."""
+        """Return every value of ``name``."""
         return [value for key, value in self.pairs if key == name]
 
     def one(self, name: str) -> str | None:
-        """The value of ``name``: the last one, should it be repeated."""
+        """Return the value of ``name``: the last one, should it be repeated."""
         values = self.all(name)
         return values[-1] if values else None
 
     def without(self, *names: str) -> Parameters:
-        """The others."""
+        """Return the others."""
         return Parameters(tuple(pair for pair in self.pairs if pair[0] not in names))
 
     def link(self, path: str, **more: str) -> str:
-        """``path`` with this query and ``more``."""
+        """Return ``path`` with this query and ``more``."""
         query = urlencode([*self.pairs, *more.items()])
         return f"{path}?{query}" if query else path
 
 
 def parameters_of(req: falcon.Request) -> Parameters:
-    """The request's query. Raises ``Invalid`` when it is not UTF-8 or holds a NUL."""
+    """Return the request's query. Raises ``Invalid`` when it is not UTF-8 or holds a NUL."""
     try:
         raw = req.query_string.encode("latin-1").decode()
         pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=1000)
@@ -55,7 +55,7 @@ def parameters_of(req: falcon.Request) -> Parameters:
 
 
 def read_limit(parameters: Parameters, options: ApiOptions) -> int:
-    """The page's size: as asked for, within what the service gives."""
+    """Return the page's size: as asked for, within what the service gives."""
     text = parameters.one("limit")
     if text is None:
         return min(options.default_limit, options.max_limit)
@@ -66,7 +66,7 @@ def read_limit(parameters: Parameters, options: ApiOptions) -> int:
 
 
 def read_integer(text: str, name: str) -> int:
-    """A whole number that a database can hold. Raises ``Invalid``."""
+    """Return a whole number that a database can hold. Raises ``Invalid``."""
     digits = text.strip().removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
         raise Invalid(f"{name}: {text[:64]!r} is not a whole number")
@@ -82,7 +82,7 @@ def read_directions(values: Sequence[str]) -> list[bool]:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether ``text`` is a UUID in its usual form."""
+    """Return whether ``text`` is a UUID in its usual form."""
     try:
         return str(uuid.UUID(text)) == text.lower()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What all resources share: answers in JSON, bodies out of JSON, and no for what they do not take."""
+"""Share what all resources need: answers in JSON, bodies out of JSON, and refusals of what they do not take."""
 
 from __future__ import annotations
 
@@ -55,8 +55,12 @@ def answer_accepted(resp: falcon.Response) -> None:
 
 
 def has_body(req: falcon.Request) -> bool:
-    """Whether the request carries a body; one sent in chunks counts, whatever is in it."""
+    """Return whether the request carries a body; one sent in chunks counts, whatever is in it."""
     return bool(req.content_length) or bool(req.get_header("Transfer-Encoding"))
+
+
+# Bytes of a body that names something: a member, a location, an import. Only an image's own fields may be more.
+SMALL_BODY = 64 << 10
 
 
 def refuse_body(req: falcon.Request) -> None:
@@ -66,7 +70,7 @@ def refuse_body(req: falcon.Request) -> None:
 
 
 def read_json(req: falcon.Request, longest: int) -> Any:
-    """The request's JSON body: an object or a list. Raises ``Invalid``, ``LimitExceeded``."""
+    """Return the request's JSON body: an object or a list. Raises ``Invalid``, ``LimitExceeded``."""
     if not has_body(req):
         raise Invalid("Missing required request body")
     raw = _read(req, longest)
@@ -101,7 +105,7 @@ def _read(req: falcon.Request, longest: int) -> bytes:
 
 
 def check_text(text: str, what: str) -> str:
-    """``text``, if every store and database can keep it. Raises ``Invalid``."""
+    """Return ``text``, if every store and database can keep it. Raises ``Invalid``."""
     if "\0" in text:
         raise Invalid(f"{what} holds a NUL character")
     try:

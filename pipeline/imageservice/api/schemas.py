@@ -1,4 +1,4 @@
-"""``/v2/schemas/…``: what the documents look like, as JSON schema."""
+"""Answer ``/v2/schemas/…``: what the documents look like, as JSON schema."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import falcon
 
 from pipeline.imageservice.api.context import caller_of
 from pipeline.imageservice.api.resource import Resource, answer_json, refuse_body
+from pipeline.imageservice.schema import metadef_schema
 from pipeline.imageservice.service import Service
 
 _TEXT = {"type": "string"}
@@ -71,7 +72,7 @@ TASK: dict[str, Any] = {
 
 
 def collection(name: str, items: dict[str, Any], *, pages: bool = True) -> dict[str, Any]:
-    """The schema of a list of documents."""
+    """Return the schema of a list of documents."""
     properties: dict[str, Any] = {name: {"type": "array", "items": items}, "schema": _TEXT}
     links = [{"rel": "describedby", "href": "{schema}"}]
     if pages:
@@ -88,14 +89,14 @@ class Schema(Resource):
         self._document = document
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """The schema."""
+        """Answer with the schema."""
         refuse_body(req)
         caller_of(req)
         answer_json(resp, self._document)
 
 
 def resources(service: Service) -> dict[str, Resource]:
-    """Every schema at its path."""
+    """Return every schema at its path."""
     image = service.image_schema.document
     documents = {
         "image": image,
@@ -105,4 +106,25 @@ def resources(service: Service) -> dict[str, Resource]:
         "task": TASK,
         "tasks": collection("tasks", TASK),
     }
+    documents |= {f"metadefs/{name}": document for name, document in metadefs().items()}
     return {f"/v2/schemas/{name}": Schema(service, document) for name, document in documents.items()}
+
+
+def metadefs() -> dict[str, dict[str, Any]]:
+    """The schemas of metadata definitions."""
+    documents = {
+        "namespace": metadef_schema.NAMESPACE,
+        "namespaces": collection("namespaces", metadef_schema.NAMESPACE),
+        "resource_type": metadef_schema.ASSOCIATION,
+        "resource_types": collection("resource_type_associations", metadef_schema.ASSOCIATION),
+        "object": metadef_schema.OBJECT,
+        "objects": collection("objects", metadef_schema.OBJECT),
+        "property": metadef_schema.PROPERTY,
+        "properties": collection("properties", metadef_schema.PROPERTY),
+        "tag": metadef_schema.TAG,
+        "tags": collection("tags", metadef_schema.TAG),
+    }
+    # Properties come by their names, so that none has to say its own.
+    one = {**metadef_schema.PROPERTY, "required": ["title", "type"]}
+    documents["properties"]["properties"]["properties"] = {"type": "object", "additionalProperties": one}
+    return documents

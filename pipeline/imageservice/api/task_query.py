@@ -1,24 +1,24 @@
-"""From the query of ``GET /v2/tasks`` to what the catalog is asked."""
+"""Parse the query of ``GET /v2/tasks`` into what the catalog is asked."""
 
 from __future__ import annotations
 
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.api.parameters import Parameters, is_uuid, read_directions, read_limit
-from pipeline.imageservice.catalog.task_listing import SORT_KEYS, TaskQuery
-from pipeline.imageservice.catalog.tasks import TaskStatus
 from pipeline.imageservice.errors import Invalid
+from pipeline.imageservice.model.queries import TASK_SORT_KEYS, TaskQuery
+from pipeline.imageservice.model.tasks import TaskStatus
 
 _FILTERS = ("status", "type", "owner", "id", "image_id", "user_id", "request_id", "message")
 
 
 def read_query(parameters: Parameters, options: ApiOptions) -> TaskQuery:
-    """The list that is asked for. Raises ``Invalid``."""
+    """Return the list that is asked for. Raises ``Invalid``."""
     marker = parameters.one("marker")
     if marker is not None and not is_uuid(marker):
         raise Invalid("Invalid marker format: a task's id is a UUID")
     key = parameters.one("sort_key") or "created_at"
-    if key not in SORT_KEYS:
-        raise Invalid(f"Invalid sort key: {key[:64]!r}; use {', '.join(SORT_KEYS)}")
+    if key not in TASK_SORT_KEYS:
+        raise Invalid(f"Invalid sort key: {key[:64]!r}; use {', '.join(TASK_SORT_KEYS)}")
     directions = read_directions(parameters.all("sort_dir")[-1:])
     filters = {name: value for name, value in parameters.pairs if name in _FILTERS}
     if "status" in filters and filters["status"] not in list(TaskStatus):

@@ -1,4 +1,4 @@
-"""The versions document, and the prefixes that lead to the API.
+"""Answer the versions document, and strip the prefixes that lead to the API.
 
 Clients gate what they use on exact version ids, so the list follows what is configured (contract: versions document).
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import falcon
 
-from pipeline.imageservice.api.problems import title_of
+from pipeline.imageservice.api.http.error_handlers import title_of
+from pipeline.imageservice.api.http.hosts import Hosts
 from pipeline.imageservice.api.resource import Resource, answer_json, refuse_body
 from pipeline.imageservice.service import Service
 
@@ -18,7 +19,7 @@ _VERSION_TYPE = "application/vnd.openstack.images-"
 
 
 def version_ids(service: Service) -> tuple[list[str], str]:
-    """The minor versions on offer, as documents list them, and the current one among them."""
+    """Return the minor versions on offer, as documents list them, and the current one among them."""
     stores = _SEVERAL_STORES if service.stores.several else ("2.9",)
     if service.has_cache:
         return ["2.18", "2.17", "2.16", "2.15", "2.14", *stores, *_ALWAYS], "2.18"
@@ -26,7 +27,7 @@ def version_ids(service: Service) -> tuple[list[str], str]:
 
 
 def document(service: Service, req: falcon.Request) -> dict[str, object]:
-    """All versions with their links."""
+    """Return all versions with their links."""
     base = public_url(service, req)
     ids, current = version_ids(service)
     versions = [_entry(f"v{one}", "CURRENT" if one == current else "SUPPORTED", f"{base}/v2/") for one in ids]
@@ -36,9 +37,16 @@ def document(service: Service, req: falcon.Request) -> dict[str, object]:
 
 
 def public_url(service: Service, req: falcon.Request) -> str:
-    """The URL clients reach the service by, without a slash at its end."""
+    """Return the URL clients reach the service by, without a slash at its end.
+
+    Without a host when they call it by a name that is not its own.
+    """
     configured = service.settings.api.public_endpoint
-    return (configured or f"{req.scheme}://{req.netloc}{req.root_path}").rstrip("/")
+    if configured:
+        return configured.rstrip("/")
+    # Clients resolve a link without a host against the URL they asked, so a foreign name is repeated to nobody.
+    server = f"{req.scheme}://{req.netloc}" if Hosts(service.settings).is_ours(req) else ""
+    return f"{server}{req.root_path}".rstrip("/")
 
 
 class Versions(Resource):
@@ -49,7 +57,7 @@ class Versions(Resource):
         self._status = status
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """The versions document."""
+        """Answer with the versions document."""
         refuse_body(req)
         answer_versions(self.service, req, resp, self._status)
 
@@ -69,7 +77,7 @@ class Prefixes:
         self._has_v1 = service.settings.api.version_1
 
     def resolve(self, path: str, accept: str | None) -> str | None:
-        """The path as our routes know it; ``None`` when its version is none that we speak."""
+        """Return the path as our routes know it; ``None`` when its version is none that we speak."""
         first, slash, rest = path[1:].partition("/")
         if first == "v2" or path in _OURS:
             return path

@@ -1,4 +1,4 @@
-"""What the settings may say about the database."""
+"""Declare the settings of the database."""
 
 from __future__ import annotations
 

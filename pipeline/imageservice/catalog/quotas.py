@@ -1,4 +1,4 @@
-"""What each project uses, counted without races.
+"""Count what each project uses, without races.
 
 One row per project holds the sums. Every write of an image moves them in its own transaction (``follow``); bytes that
 are allowed but not there yet stand as reservations, which count too. A check first locks the project's row, so two
@@ -14,9 +14,9 @@ from enum import StrEnum
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.imageservice.catalog import tables
-from pipeline.imageservice.catalog.model import Image, ImageStatus, now
+from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.errors import LimitExceeded
+from pipeline.imageservice.model.images import Image, ImageStatus, now
 
 MEBIBYTE = 1 << 20
 _U = tables.quota_usage
@@ -30,7 +30,7 @@ _ADD = (
 )
 
 
-class Resource(StrEnum):
+class QuotaResource(StrEnum):
     """The limits' names as the identity service registers them. Sizes are in MiB there."""
 
     SIZE = "image_size_total"
@@ -40,7 +40,7 @@ class Resource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ProjectUsage:
     """Sums of one project: counts, and bytes. ``reserved_*`` are on their way."""
 
     images: int = 0
@@ -50,13 +50,13 @@ class Usage:
     reserved_stored: int = 0
     reserved_staged: int = 0
 
-    def of(self, resource: Resource) -> int:
-        """The usage in the limit's own unit (whole MiB for sizes), bytes on their way included."""
-        if resource is Resource.COUNT:
+    def of(self, resource: QuotaResource) -> int:
+        """Return the usage in the limit's own unit (whole MiB for sizes), bytes on their way included."""
+        if resource is QuotaResource.COUNT:
             return self.images
-        if resource is Resource.UPLOADING:
+        if resource is QuotaResource.UPLOADING:
             return self.receiving
-        if resource is Resource.SIZE:
+        if resource is QuotaResource.SIZE:
             return (self.stored + self.reserved_stored) // MEBIBYTE
         return (self.staged + self.reserved_staged) // MEBIBYTE
 
@@ -72,14 +72,17 @@ class Reservation:
     staged: int
 
 
-def usage(connection: Connection, project: str | None) -> Usage:
-    """What ``project`` uses now."""
+def usage(connection: Connection, project: str | None) -> ProjectUsage:
+    """Return what ``project`` uses now."""
     row = connection.execute(_ROW, {"project": project or ""}).first()
-    return Usage(*row[1:]) if row else Usage()
+    return ProjectUsage(*row[1:]) if row else ProjectUsage()
 
 
 def check(
-    connection: Connection, project: str | None, limits: Mapping[Resource, int], deltas: Mapping[Resource, int]
+    connection: Connection,
+    project: str | None,
+    limits: Mapping[QuotaResource, int],
+    deltas: Mapping[QuotaResource, int],
 ) -> None:
     """Raise ``LimitExceeded`` when a limit in ``limits`` would be passed by adding ``deltas`` (MiB for sizes).
 
@@ -117,7 +120,7 @@ def reserve(
     row = {"project": project or "", "image_id": image_id, "stored": stored, "staged": staged, "created_at": now()}
     key = connection.execute(insert(_R), row).inserted_primary_key
     assert key is not None  # noqa: S101 - every dialect in use returns it
-    _move(connection, project, Usage(reserved_stored=stored, reserved_staged=staged))
+    _move(connection, project, ProjectUsage(reserved_stored=stored, reserved_staged=staged))
     return Reservation(key[0], project or "", image_id, stored, staged)
 
 
@@ -126,7 +129,7 @@ def grow(connection: Connection, reservation: Reservation, *, stored: int = 0, s
     grown = replace(reservation, stored=reservation.stored + stored, staged=reservation.staged + staged)
     mine = update(_R).where(_R.c.id == reservation.id)
     if connection.execute(mine.values(stored=_R.c.stored + stored, staged=_R.c.staged + staged)).rowcount:
-        _move(connection, reservation.project, Usage(reserved_stored=stored, reserved_staged=staged))
+        _move(connection, reservation.project, ProjectUsage(reserved_stored=stored, reserved_staged=staged))
     return grown
 
 
@@ -135,36 +138,27 @@ def release(connection: Connection, image_id: str) -> None:
     mine = select(_R.c.id, _R.c.project, _R.c.stored, _R.c.staged).where(_R.c.image_id == image_id)
     for key, project, stored, staged in connection.execute(mine.with_for_update()).all():
         if connection.execute(delete(_R).where(_R.c.id == key)).rowcount:
-            _move(connection, project, Usage(reserved_stored=-stored, reserved_staged=-staged))
+            _move(connection, project, ProjectUsage(reserved_stored=-stored, reserved_staged=-staged))
 
 
 def follow(connection: Connection, before: Image | None, after: Image) -> None:
     """Move the counters by what an image's change means."""
-    changes: dict[str | None, Usage] = {}
+    changes: dict[str | None, ProjectUsage] = {}
     if before is not None:
         changes[before.owner] = _weight(before, -1)
-    changes[after.owner] = _sum(changes.get(after.owner, Usage()), _weight(after, 1))
+    changes[after.owner] = _sum(changes.get(after.owner, ProjectUsage()), _weight(after, 1))
     # In one order for everybody, so that two moves between the same projects cannot block each other.
     for project in sorted(changes, key=lambda name: name or ""):
         _move(connection, project, changes[project])
 
 
-def recount(connection: Connection, images: Mapping[str | None, list[Image]]) -> None:
-    """Set the counters of the given projects to what their images weigh (after an adoption)."""
-    for project, owned in sorted(images.items(), key=lambda item: item[0] or ""):
-        total = Usage()
-        for image in owned:
-            total = _sum(total, _weight(image, 1))
-        _move(connection, project, total)
-
-
-def _weight(image: Image, sign: int) -> Usage:
+def _weight(image: Image, sign: int) -> ProjectUsage:
     if not image.status.counts_for_quota:
-        return Usage()
+        return ProjectUsage()
     copying = bool(image.service.get("importing_to_stores"))
     in_staging = copying or image.status in (ImageStatus.UPLOADING, ImageStatus.IMPORTING)
     size = image.size or 0
-    return Usage(
+    return ProjectUsage(
         images=sign,
         receiving=sign * int(copying or image.status.is_receiving),
         stored=sign * size * len(image.readable_locations),
@@ -172,30 +166,30 @@ def _weight(image: Image, sign: int) -> Usage:
     )
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(*(getattr(one, name) + getattr(other, name) for name in Usage.__slots__))
+def _sum(one: ProjectUsage, other: ProjectUsage) -> ProjectUsage:
+    return ProjectUsage(*(getattr(one, name) + getattr(other, name) for name in ProjectUsage.__slots__))
 
 
-def _locked(connection: Connection, project: str | None) -> Usage:
+def _locked(connection: Connection, project: str | None) -> ProjectUsage:
     key = {"project": project or ""}
     row = connection.execute(_LOCK, key).first()
     if row is None:
         _create(connection, project)
         row = connection.execute(_LOCK, key).first()
-    return Usage(*row[1:]) if row else Usage()
+    return ProjectUsage(*row[1:]) if row else ProjectUsage()
 
 
-def _move(connection: Connection, project: str | None, by: Usage) -> None:
-    if by == Usage():
+def _move(connection: Connection, project: str | None, by: ProjectUsage) -> None:
+    if by == ProjectUsage():
         return
-    values = {"_project": project or "", **{f"_{name}": getattr(by, name) for name in Usage.__slots__}}
+    values = {"_project": project or "", **{f"_{name}": getattr(by, name) for name in ProjectUsage.__slots__}}
     if connection.execute(_ADD, values).rowcount == 0:
         _create(connection, project)
         connection.execute(_ADD, values)
 
 
 def _create(connection: Connection, project: str | None) -> None:
-    row = {"project": project or "", **dict.fromkeys(Usage.__slots__, 0)}
+    row = {"project": project or "", **dict.fromkeys(ProjectUsage.__slots__, 0)}
     try:
         with connection.begin_nested():
             connection.execute(insert(_U), row)

@@ -1,1 +1,3 @@
-"""The one path for all bytes: transfers, staging, upload and download."""
+"""Move bytes on one path: from a source, past taps, into sinks. Neither rights nor records of images are changed
+here.
+"""

@@ -1,4 +1,4 @@
-"""The memory that bytes in flight may use: one budget for the whole process.
+"""Bound the memory that bytes in flight may use: one budget for the whole process.
 
 A transfer takes a block, fills it, hands it to hashes and stores, and the block comes back when the last of them is
 done with it. When the budget is used up, transfers wait for each other in turn, so that memory is bounded however
@@ -48,7 +48,7 @@ class Block:
             self._holders += 1
 
     def release(self) -> None:
-        """One holder is done."""
+        """Release one holder's hold: it is done."""
         with self._buffers._lock:
             self._holders -= 1
             if self._holders:
@@ -70,10 +70,10 @@ class Zeros:
         return _ZEROS[: self.length]
 
     def hold(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
     def release(self) -> None:
-        """Nothing is released."""
+        """Do nothing: nothing is released."""
 
 
 class Buffers:
@@ -90,7 +90,9 @@ class Buffers:
         self._waiting: deque[_Waiter] = deque()
 
     def take(self, deadline: float | None = None) -> Block:
-        """A block of the caller's own. Raises ``Unavailable`` when none comes free before ``deadline`` (monotonic)."""
+        """Take a block of the caller's own. Raises ``Unavailable`` when none comes free before ``deadline``
+        (monotonic).
+        """
         self._claim(BLOCK, deadline)
         with self._lock:
             memory = self._idle.pop() if self._idle else None

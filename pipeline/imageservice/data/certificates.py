@@ -1,4 +1,4 @@
-"""Where the certificates are that image signatures are checked with."""
+"""Fetch the certificates that image signatures are checked with."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 from cryptography import x509
 
 from pipeline.base.errors import PipelineError
+from pipeline.base.retry import TRANSIENT, RetryPolicy
 from pipeline.imageservice.access.caller import Caller
-from pipeline.signing import certificates
-from pipeline.signing.certificates import CertificateMissing, LocalCertificates
+from pipeline.signing.trust import certificates
+from pipeline.signing.trust.certificates import CertificateMissing, LocalCertificates
 
 _SECONDS = 10
+_RETRIES = RetryPolicy(attempts=3, first=0.25, heed=5.0)  # a request waits for it
 _LARGEST = 256 << 10
 CATALOG = "catalog"
 
@@ -55,15 +57,26 @@ class Certificates:
         if self._caller.token:
             request.add_unredirected_header("X-Auth-Token", self._caller.token)
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - checked
-                data = answer.read(_LARGEST)
-            return certificates.parse(data, name=name)
+            return certificates.parse(_RETRIES.call(lambda: _read(request), _may_pass), name=name)
         except (OSError, PipelineError):
             raise _missing(identity) from None
 
 
+def _read(request: urllib.request.Request) -> bytes:
+    with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - checked
+        return bytes(answer.read(_LARGEST))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the key manager may answer in a moment; what it refuses it goes on refusing, and silence lasts."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in TRANSIENT
+    reason = getattr(error, "reason", error)
+    return isinstance(reason, ConnectionError)
+
+
 def key_manager_url(setting: str | None, caller: Caller) -> str | None:
-    """The key manager's URL as the settings say it: themselves, or by the catalogue in the caller's token."""
+    """Return the key manager's URL as the settings say it: themselves, or by the catalogue in the caller's token."""
     return _in_catalog(caller) if setting == CATALOG else setting
 
 

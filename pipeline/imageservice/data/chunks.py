@@ -1,4 +1,4 @@
-"""The framing of a chunked body (RFC 9112, section 7.1), line by line.
+"""Parse the framing of a chunked body (RFC 9112, section 7.1), line by line.
 
 Strict: lines end with CRLF, sizes are plain hexadecimal, lengths are bounded. What a proxy in front might read in
 another way is refused, so that no request can be smuggled behind a body.
@@ -25,12 +25,12 @@ class Framing:
         self._trailers: int | None = None
 
     def took(self, count: int) -> None:
-        """``count`` bytes of the chunk's data have been read."""
+        """Note that ``count`` bytes of the chunk's data have been read."""
         self.left -= count
         self._expects_end = self.left == 0
 
     def line(self, line: bytes) -> None:
-        """The next line, without its CRLF. Raises ``Invalid``."""
+        """Take the next line, without its CRLF. Raises ``Invalid``."""
         if b"\r" in line or b"\n" in line:
             raise _malformed("a line break that is not CRLF")
         if self._trailers is not None:

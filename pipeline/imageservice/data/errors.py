@@ -1,4 +1,4 @@
-"""What can go wrong between a client and the service while bytes are on their way."""
+"""Define what can go wrong between a client and the service while bytes are on their way."""
 
 from __future__ import annotations
 

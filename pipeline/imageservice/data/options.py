@@ -1,4 +1,4 @@
-"""What the settings may say of image data on its way."""
+"""Declare the settings of image data on its way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,16 @@ class DataOptions(BaseModel):
         True, description="Refuse data that is not in the image's disk format; unsafe data is refused in any case."
     )
     tolerated_checks: list[str] = Field(
-        [], description="Safety checks that don't refuse an image, as `gpt.mbr` for sloppy partition tables."
+        [],
+        description="Safety checks of the library that don't refuse an image, as `gpt.mbr` for sloppy partition "
+        "tables, or `vmdk.descriptor` for names that are not ASCII; the service's own parsers judge such images still.",
+    )
+    raw_must_be_raw: bool = Field(
+        False,
+        description="Refuse a disk image of another format, or a compressed file, that is declared `raw`. It is "
+        "refused anyway where images are converted, where its own format is not among `api.disk_formats`, and where "
+        "only RBD stores are to have it; else the answer's header `X-Openstack-Image-Content`, the task and the log "
+        "tell what it is.",
     )
     max_virtual_size: int = Field(16 << 40, gt=0, description="The largest disk an image may claim to be.")
     allow_encrypted: bool = Field(True, description="Take encrypted QCOW2 images.")

@@ -1,4 +1,4 @@
-"""Which bytes of an image a request asks for."""
+"""Parse which bytes of an image a request asks for (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ByteRange:
 
 
 def parse(requested: str | None, legacy: str | None, size: int) -> ByteRange | None:
-    """The range a request asks for, ``None`` for everything.
+    """Return the range a request asks for, ``None`` for everything.
 
     ``requested`` is the header ``Range`` (RFC 9110, section 14.2), ``legacy`` a ``Content-Range`` in the request, as
     old clients send it. Raises ``Invalid`` for several ranges, ``RangeNotSatisfiable`` for one that is malformed or has

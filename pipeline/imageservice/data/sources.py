@@ -1,11 +1,11 @@
-"""Sources of bytes: a store's object, a plain stream."""
+"""Read bytes from a store's object or a plain stream."""
 
 from __future__ import annotations
 
 from typing import BinaryIO, Protocol
 
-from pipeline.imageservice.data.control import Control
-from pipeline.imageservice.stores.store import Reader
+from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.stores.base import Reader
 
 
 class FromStore:
@@ -26,7 +26,7 @@ class FromStore:
         """See ``Reader.file``."""
         return self._reader.file
 
-    def readinto(self, view: memoryview, control: Control) -> int:
+    def readinto(self, view: memoryview, cancel_token: CancelToken) -> int:
         """See ``Source.readinto``."""
         count = self._reader.readinto(view)
         self._left -= count
@@ -43,7 +43,7 @@ class Readable(Protocol):
     """Anything with a file's ``read``."""
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes, none at the end."""
+        """Return at most ``size`` bytes, none at the end."""
 
 
 class FromStream:
@@ -59,7 +59,7 @@ class FromStream:
         """Whether everything has been read."""
         return self._finished or (self.size is not None and self._read >= self.size)
 
-    def readinto(self, view: memoryview, control: Control) -> int:
+    def readinto(self, view: memoryview, cancel_token: CancelToken) -> int:
         """See ``Source.readinto``."""
         wanted = len(view) if self.size is None else min(len(view), self.size - self._read)
         data = self._stream.read(wanted) if wanted else b""

@@ -1,15 +1,15 @@
-"""What looks at the bytes on their way."""
+"""Look at bytes on their way: digests, format inspection."""
 
 from __future__ import annotations
 
 import hashlib
 
-from pipeline.image.formats import FormatTap, Limits, Verdict
+from pipeline.image.formats import FormatLimits, FormatTap, FormatVerdict
 
 TAIL = 64 << 10  # more than any format's trailer
 
 
-class Digest:
+class DigestTap:
     """One hash of everything that goes by."""
 
     own_thread = True
@@ -21,11 +21,11 @@ class Digest:
         self.update = self._hash.update
 
     def hexdigest(self) -> str:
-        """The digest so far, lower-case hex."""
+        """Return the digest so far, lower-case hex."""
         return self._hash.hexdigest()
 
 
-class Inspection:
+class InspectionTap:
     """The format of everything that goes by.
 
     Inspectors want bytes they can keep, so blocks are copied; but only as long as a header can still change what was
@@ -34,7 +34,7 @@ class Inspection:
 
     own_thread = False
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: FormatLimits | None = None) -> None:
         self._tap = FormatTap(limits)
         self._tail = b""
         self._unseen = 0  # bytes since the header was decided, those of the tail too
@@ -47,7 +47,7 @@ class Inspection:
         self._unseen += len(data)
         self._tail = (self._tail + bytes(data[-TAIL:]))[-TAIL:]
 
-    def verdict(self, declared: str | None, *, require_match: bool = True) -> Verdict:
+    def verdict(self, declared: str | None, *, require_match: bool = True) -> FormatVerdict:
         """See ``FormatTap.finish``; call it once."""
         if self._unseen:
             self._tap.skip(self._unseen - len(self._tail))

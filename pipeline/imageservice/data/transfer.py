@@ -1,4 +1,4 @@
-"""The one path for all bytes: from a source, past the taps, into the sinks.
+"""Transfer bytes, the one path for all of them: from a source, past the taps, into the sinks.
 
 A source is a request's body, a staged file, a web server, another store. Taps see every byte once: digests, format
 inspection, signature verification. Sinks are writers of stores. The calling thread reads, each digest and each sink
@@ -14,14 +14,14 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.base.progress import Progress, nothing
 from pipeline.imageservice.data.buffers import BLOCK, Buffers, Zeros
-from pipeline.imageservice.data.control import Control
-from pipeline.imageservice.data.lines import AnyBlock, Line
+from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.data.consumers import AnyBlock, Consumer
 from pipeline.imageservice.errors import Invalid, LimitExceeded
-from pipeline.imageservice.stores.store import Writer
+from pipeline.imageservice.stores.base import Writer
 
 
 class Source(Protocol):
@@ -36,18 +36,19 @@ class Source(Protocol):
     def ended(self) -> bool:
         """Whether everything has been delivered, as far as is known by now."""
 
-    def readinto(self, view: memoryview, control: Control) -> int:
+    def readinto(self, view: memoryview, cancel_token: CancelToken) -> int:
         """Fill the beginning of ``view``; 0 at the end. May return early when the other side is slow.
 
-        Raises the service's errors, and what ``control`` raises while waiting.
+        Raises the service's errors, and what ``cancel_token`` raises while waiting.
         """
 
 
+@runtime_checkable
 class Sparse(Protocol):
     """A source that knows where its holes are."""
 
     def hole(self, limit: int) -> int:
-        """How many zero bytes come next, at most ``limit``, without reading them; they count as delivered."""
+        """Return how many zero bytes come next, at most ``limit``, without reading them; they count as delivered."""
 
 
 class Tap(Protocol):
@@ -60,26 +61,26 @@ class Tap(Protocol):
 
 
 @dataclass(frozen=True)
-class Behind:
+class LaggingSink:
     """A sink that was too slow for the others and has to go on by itself, from ``offset``."""
 
     offset: int
-    line: Line
+    consumer: Consumer
 
-    def settle(self, control: Control) -> None:
-        """Wait until the sink has done what it was given. Raises what it, or ``control``, raises."""
-        self.line.drain(control)
-        if self.line.error is not None:
-            raise self.line.error
+    def settle(self, cancel_token: CancelToken) -> None:
+        """Wait until the sink has done what it was given. Raises what it, or ``cancel_token``, raises."""
+        self.consumer.drain(cancel_token)
+        if self.consumer.error is not None:
+            raise self.consumer.error
 
 
 @dataclass(frozen=True)
-class Moved:
+class TransferResult:
     """What went through: bytes; the sinks that failed on the way, with what they raised; those that fell behind."""
 
     size: int
     dropped: dict[Writer, Exception]
-    behind: dict[Writer, Behind]
+    behind: dict[Writer, LaggingSink]
 
 
 def transfer(
@@ -89,41 +90,41 @@ def transfer(
     *,
     taps: Sequence[Tap] = (),
     limit: int | None = None,
-    control: Control | None = None,
+    cancel_token: CancelToken | None = None,
     progress: Progress = nothing,
     drop_failing: bool = False,
-    patience: float | None = None,
-) -> Moved:
+    timeout: float | None = None,
+) -> TransferResult:
     """Move all bytes of ``source``.
 
     ``limit``: the most bytes to take. With ``drop_failing`` a sink that fails is aborted and left out as long as
-    another one is left; otherwise its error ends the transfer. ``patience``: a sink that holds up others for so many
+    another one is left; otherwise its error ends the transfer. ``timeout``: a sink that holds up others for so many
     seconds falls behind: it gets no more blocks, and the caller goes on with it from where it was.
 
     Raises ``Invalid`` when the source delivers other than ``source.size`` bytes, ``LimitExceeded`` above ``limit``, and
-    what source, taps, sinks and ``control`` raise; every sink has then been aborted.
+    what source, taps, sinks and ``cancel_token`` raise; every sink has then been aborted.
     """
     if limit is not None and source.size is not None and source.size > limit:
         raise _too_large(limit)
-    control = control or Control()
+    cancel_token = cancel_token or CancelToken()
     if source.size is not None and _cloned(source, sinks, taps):
         progress.advance(source.size, source.size)
-        return Moved(source.size, {}, {})
-    work = _Work(sinks, taps, drop_failing, patience)
+        return TransferResult(source.size, {}, {})
+    work = _Work(sinks, taps, drop_failing, timeout)
     with work.aborted_on_error():
         size = 0
-        for block in _blocks(source, buffers, control):
+        for block in _blocks(source, buffers, cancel_token):
             size += block.length
             if limit is not None and size > limit:
                 raise _too_large(limit)
             if source.size is not None and size > source.size:
                 raise Invalid(f"There is more data than the {source.size} bytes that were announced")
-            work.feed(block, control, last=source.ended)
+            work.feed(block, cancel_token, last=source.ended)
             progress.advance(size, source.size)
         if source.size is not None and size < source.size:
             raise Invalid(f"The data ended after {size} of the {source.size} bytes that were announced")
-        work.drain(control)
-    return Moved(size, work.dropped, work.behind)
+        work.drain(cancel_token)
+    return TransferResult(size, work.dropped, work.behind)
 
 
 def _cloned(source: Source, sinks: Sequence[Writer], taps: Sequence[Tap]) -> bool:
@@ -136,17 +137,17 @@ def _too_large(limit: int) -> LimitExceeded:
     return LimitExceeded(f"The image is larger than {limit} bytes, the most the service takes")
 
 
-def _blocks(source: Source, buffers: Buffers, control: Control) -> Iterator[AnyBlock]:
+def _blocks(source: Source, buffers: Buffers, cancel_token: CancelToken) -> Iterator[AnyBlock]:
     """Filled blocks; each is the loop's until it asks for the next one."""
-    hole: Callable[[int], int] = getattr(source, "hole", lambda limit: 0)
+    hole: Callable[[int], int] = source.hole if isinstance(source, Sparse) else lambda limit: 0
     while True:
         while zeros := hole(BLOCK):
-            control.check()
+            cancel_token.check()
             yield Zeros(zeros)
-        block = buffers.take(control.deadline)
+        block = buffers.take(cancel_token.deadline)
         try:
-            control.check()
-            block.length = source.readinto(block.memory, control)
+            cancel_token.check()
+            block.length = source.readinto(block.memory, cancel_token)
             if not block.length:
                 return
             yield block
@@ -155,17 +156,15 @@ def _blocks(source: Source, buffers: Buffers, control: Control) -> Iterator[AnyB
 
 
 class _Work:
-    """The lines of one transfer. A stream of a single block is worked on in the reader's own thread."""
+    """The consumers of one transfer. A stream of a single block is worked on in the reader's own thread."""
 
-    def __init__(
-        self, sinks: Sequence[Writer], taps: Sequence[Tap], drop_failing: bool, patience: float | None
-    ) -> None:
+    def __init__(self, sinks: Sequence[Writer], taps: Sequence[Tap], drop_failing: bool, timeout: float | None) -> None:
         self.dropped: dict[Writer, Exception] = {}
-        self.behind: dict[Writer, Behind] = {}
-        self._patience = patience
+        self.behind: dict[Writer, LaggingSink] = {}
+        self._timeout = timeout
         self._fed = 0
-        self._sinks = {sink: Line(functools.partial(_write, sink), "sink") for sink in sinks}
-        self._beside = [Line(functools.partial(_show, tap), "tap") for tap in taps if tap.own_thread]
+        self._sinks = {sink: Consumer(functools.partial(_write, sink), "sink") for sink in sinks}
+        self._beside = [Consumer(functools.partial(_show, tap), "tap") for tap in taps if tap.own_thread]
         self._inline = [tap for tap in taps if not tap.own_thread]
         self._drop_failing = drop_failing
         self._threaded = False
@@ -176,53 +175,53 @@ class _Work:
         try:
             yield
         except BaseException:
-            for line in self._beside:
-                line.cancel(lambda: None)
-            left_behind = {sink: slow.line for sink, slow in self.behind.items()}
-            for sink, line in {**self._sinks, **left_behind}.items():
-                line.cancel(sink.abort)
+            for consumer in self._beside:
+                consumer.cancel(lambda: None)
+            left_behind = {sink: slow.consumer for sink, slow in self.behind.items()}
+            for sink, consumer in {**self._sinks, **left_behind}.items():
+                consumer.cancel(sink.abort)
             raise
 
-    def feed(self, block: AnyBlock, control: Control, *, last: bool) -> None:
+    def feed(self, block: AnyBlock, cancel_token: CancelToken, *, last: bool) -> None:
         """Hand a block to everybody; ``last``: none follows."""
         for tap in self._inline:
             tap.update(block.view)
         self._threaded = self._threaded or not last
-        for line in [*self._beside, *self._sinks.values()]:
+        for consumer in [*self._beside, *self._sinks.values()]:
             if not self._threaded:
-                line.do(block)
-            elif not line.put(block, control, patience=self._patience_with(line)):
-                self._leave_behind(line)
+                consumer.do(block)
+            elif not consumer.put(block, cancel_token, timeout=self._timeout_for(consumer)):
+                self._leave_behind(consumer)
         self._fed += block.length
         self._settle()
 
-    def _patience_with(self, line: Line) -> float | None:
+    def _timeout_for(self, consumer: Consumer) -> float | None:
         """How long a line may hold up the others: the last sink may do so for ever, and so may a tap."""
-        return None if len(self._sinks) < 2 or line in self._beside else self._patience
+        return None if len(self._sinks) < 2 or consumer in self._beside else self._timeout
 
-    def _leave_behind(self, line: Line) -> None:
-        sink = next(sink for sink, its in self._sinks.items() if its is line)
+    def _leave_behind(self, consumer: Consumer) -> None:
+        sink = next(sink for sink, its in self._sinks.items() if its is consumer)
         del self._sinks[sink]
-        self.behind[sink] = Behind(self._fed, line)
+        self.behind[sink] = LaggingSink(self._fed, consumer)
 
-    def drain(self, control: Control) -> None:
+    def drain(self, cancel_token: CancelToken) -> None:
         """Let everybody finish."""
-        for line in [*self._beside, *self._sinks.values()]:
-            line.drain(control)
+        for consumer in [*self._beside, *self._sinks.values()]:
+            consumer.drain(cancel_token)
         self._settle()
 
     def _settle(self) -> None:
-        for line in self._beside:
-            if line.error is not None:
-                raise line.error
-        for sink, line in list(self._sinks.items()):
-            if line.error is None:
+        for consumer in self._beside:
+            if consumer.error is not None:
+                raise consumer.error
+        for sink, consumer in list(self._sinks.items()):
+            if consumer.error is None:
                 continue
             if not self._drop_failing or len(self._sinks) == 1:
-                raise line.error
+                raise consumer.error
             del self._sinks[sink]
-            self.dropped[sink] = line.error
-            line.cancel(sink.abort)
+            self.dropped[sink] = consumer.error
+            consumer.cancel(sink.abort)
 
 
 def _write(sink: Writer, block: AnyBlock) -> None:

@@ -1,4 +1,4 @@
-"""What the settings may say of imports."""
+"""Declare the settings of imports."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.imageservice.stores.drivers import AnyStoreOptions
+from pipeline.imageservice.stores.options import AnyStoreOptions
 
 Method = Literal["glance-direct", "web-download", "copy-image", "glance-download"]
 Plugin = Literal["inject_image_metadata", "image_decompression", "image_conversion", "no_op"]
 
 
-class _Options(BaseModel):
+class _ImportModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DownloadOptions(_Options):
+class DownloadOptions(_ImportModel):
     """Limits of what is fetched from elsewhere. Times in seconds."""
 
     total_seconds: float = Field(6 * 3600, gt=0, description="How long one fetch may take.")
@@ -25,7 +25,17 @@ class DownloadOptions(_Options):
     connect_seconds: float = Field(20, gt=0, description="How long connecting may take.")
     redirects: int = Field(5, ge=0, le=20, description="Redirects that are followed, each checked as the first URI.")
     attempts: int = Field(
-        5, ge=1, description="Attempts in a row to go on after a connection broke, where the server allows it."
+        5,
+        ge=1,
+        le=100,
+        description="Attempts: in a row without a byte that stays, and as often from the first byte on where a server "
+        "cannot send the rest of what it broke off.",
+    )
+    pause_seconds: float = Field(
+        0.5,
+        gt=0,
+        description="The pause before the second attempt; it doubles up to 30 s, varies by a quarter, and lasts up to "
+        "5 minutes where the server asks for that.",
     )
     rate: int | None = Field(None, gt=0, description="Bytes per second of one fetch at the most.")
     user_agent: str = Field("image-service", max_length=200, description="What the service calls itself.")
@@ -35,7 +45,7 @@ class DownloadOptions(_Options):
     )
 
 
-class ConversionOptions(_Options):
+class ConversionOptions(_ImportModel):
     """The plugin ``image_conversion``."""
 
     output_format: Literal["raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi"] = Field(
@@ -47,7 +57,7 @@ class ConversionOptions(_Options):
     seconds: float = Field(4 * 3600, gt=0, description="How long a conversion may take.")
 
 
-class DecompressionOptions(_Options):
+class DecompressionOptions(_ImportModel):
     """The plugin ``image_decompression``: gzip, bzip2, xz, zstd, and zip with one member."""
 
     max_ratio: int = Field(
@@ -55,14 +65,14 @@ class DecompressionOptions(_Options):
     )
 
 
-class InjectionOptions(_Options):
+class InjectionOptions(_ImportModel):
     """The plugin ``inject_image_metadata``."""
 
     properties: dict[str, str] = Field({}, description="Properties that every imported image gets.")
     ignore_roles: list[str] = Field(["admin"], description="Callers with one of these roles are spared.")
 
 
-class StagingOptions(_Options):
+class StagingOptions(_ImportModel):
     """Where staged data lies."""
 
     shared: bool = Field(False, description="The staging folder is on a file system that all nodes share.")
@@ -77,7 +87,7 @@ class StagingOptions(_Options):
     )
 
 
-class ImportOptions(_Options):
+class ImportOptions(_ImportModel):
     """How images are imported."""
 
     methods: list[Method] = Field(

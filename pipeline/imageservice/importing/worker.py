@@ -1,7 +1,7 @@
-"""The worker process: what outlives a request, and what nobody asked for but somebody has to do.
+"""Run durable work in a process of its own: what outlives a request, and what nobody asked for but somebody has to do.
 
-It runs beside the API processes, or alone on other hosts. Any number may run: tasks are claimed with a lease, and so is
-each piece of housekeeping that must not be done twice at once.
+It runs next to the API processes, or alone on other hosts. Any number may run: tasks are claimed with a lease, and so
+is each piece of housekeeping that must not be done twice at once.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from pipeline.imageservice import deletion, location_import
-from pipeline.imageservice.catalog import images, purge, tasks
-from pipeline.imageservice.catalog.model import ImageStatus, now
-from pipeline.imageservice.catalog.tasks import Task
-from pipeline.imageservice.data import recovery
-from pipeline.imageservice.data.control import Control
-from pipeline.imageservice.data.running import Stopping, running
+from pipeline.imageservice.catalog.database import purge
+from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.catalog.tasks import queue as task_queue
+from pipeline.imageservice.data.active_transfers import Stopping, running
+from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import ServiceError
-from pipeline.imageservice.importing import housekeeping, old_tasks
-from pipeline.imageservice.importing.request import TYPE
-from pipeline.imageservice.importing.run import run_import
-from pipeline.imageservice.importing.wanted import Wanted
+from pipeline.imageservice.importing.job import old_tasks
+from pipeline.imageservice.importing.job.cancellation_watch import CancellationWatch
+from pipeline.imageservice.importing.job.request import TYPE
+from pipeline.imageservice.importing.job.run import run_import
+from pipeline.imageservice.importing.maintenance import housekeeping
+from pipeline.imageservice.lifecycle import deletion
+from pipeline.imageservice.lifecycle.locations import location_import
+from pipeline.imageservice.lifecycle.transfer import recovery
+from pipeline.imageservice.model.images import ImageStatus, now
+from pipeline.imageservice.model.tasks import Task
 from pipeline.imageservice.service import Service
 
 log = logging.getLogger("imageservice.worker")
@@ -52,20 +56,20 @@ class Worker:
         self._service = service
         self._stop = threading.Event()
         self._places = threading.BoundedSemaphore(service.settings.imports.jobs)
-        self._wanted = Wanted(service)
-        self._kinds: Mapping[str, Callable[[Task, Control], None]] = {
-            TYPE: lambda task, control: run_import(service, task, control),
-            old_tasks.TYPE: lambda task, control: old_tasks.run(service, task, control),
+        self._wanted = CancellationWatch(service)
+        self._kinds: Mapping[str, Callable[[Task, CancelToken], None]] = {
+            TYPE: lambda task, cancel_token: run_import(service, task, cancel_token),
+            old_tasks.TYPE: lambda task, cancel_token: old_tasks.run(service, task, cancel_token),
             location_import.TYPE: self._read_location,
         }
-        lease = service.settings.data.upload_lease
+        lease, lost = service.settings.data.upload_lease, service.settings.imports.staging.lost_node_seconds
         self._chores = [
             _Chore("recovery", min(5.0, lease / 4), lambda: recovery.recover(service)),
             _Chore("deletion", 30.0, self._scrub),
             _Chore("staging", 60.0, lambda: housekeeping.sweep_staging(service)),
-            _Chore("node", 15.0, lambda: housekeeping.show_alive(service)),
-            _Chore("lost nodes", 30.0, lambda: housekeeping.give_up_lost(service)),
-            _Chore("old tasks", 60.0, lambda: service.database.write(tasks.forget_expired)),
+            _Chore("node", min(15.0, lost / 4), lambda: housekeeping.show_alive(service)),
+            _Chore("lost nodes", min(30.0, lost / 4), lambda: housekeeping.give_up_lost(service)),
+            _Chore("old tasks", 60.0, lambda: service.database.write(task_queue.forget_expired)),
             _Chore("purge", 600.0, self._purge),
         ]
 
@@ -104,19 +108,19 @@ class Worker:
     def _claim(self) -> Task | None:
         service = self._service
         with service.database.read() as connection:
-            if not tasks.waiting(connection, self._kinds):
+            if not task_queue.waiting(connection, self._kinds):
                 return None  # a look costs nothing, a claim is a write
         return service.database.write(
-            lambda connection: tasks.claim(
+            lambda connection: task_queue.claim(
                 connection, self._kinds, service.leases.holder, service.leases.seconds, node=service.own_node
             )
         )
 
     def _work(self, task: Task) -> None:
-        control = Control()
+        cancel_token = CancelToken()
         try:
-            with running.listed(control), self._wanted.watched(task, control):
-                self._kinds[task.type](task, control)
+            with running.listed(cancel_token), self._wanted.watched(task, cancel_token):
+                self._kinds[task.type](task, cancel_token)
         except Stopping:
             log.info("task %s is left for another worker", task.id)
         except Exception:
@@ -124,25 +128,25 @@ class Worker:
         finally:
             self._places.release()
 
-    def _read_location(self, task: Task, control: Control) -> None:
+    def _read_location(self, task: Task, cancel_token: CancelToken) -> None:
         """Find out the digests of data that was added by its location."""
         service = self._service
         if self._is_being_attached(task):
-            service.database.write(lambda connection: tasks.put_back(connection, task, delay=1))
+            service.database.write(lambda connection: task_queue.put_back(connection, task, delay=1))
             return
 
         def renew(connection: Connection) -> None:
-            tasks.renew(connection, task, service.leases.seconds)
+            task_queue.renew(connection, task, service.leases.seconds)
 
-        with service.leases.kept(renew, control):
-            location_import.run(service, task, service.buffers, control)
+        with service.leases.kept(renew, cancel_token):
+            location_import.run(service, task, service.buffers, cancel_token)
 
     def _is_being_attached(self, task: Task) -> bool:
         """Whether the request that made the task has not come to its end yet."""
         if task.image_id is None or now() - task.created_at > _YOUNG:
             return False
         with self._service.database.read() as connection:
-            image = images.find(connection, task.image_id)
+            image = image_records.find(connection, task.image_id)
         return image is not None and image.status is ImageStatus.QUEUED and not image.locations
 
     def _do(self, chore: _Chore) -> None:

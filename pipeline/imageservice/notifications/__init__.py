@@ -1,1 +1,3 @@
-"""Telling others what happened: to a log, to a web hook, over the message bus of a cloud."""
+"""Notify others of what happened: to a log, to a web hook, over the message bus of a cloud. Nothing here decides
+whether something may happen.
+"""

@@ -1,4 +1,4 @@
-"""Sending events without holding up requests: a thread of its own, a bounded queue, one target after the other."""
+"""Send events without holding up requests: a thread of its own, a bounded queue, one target after the other."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pipeline.imageservice.access.caller import Caller
-from pipeline.imageservice.catalog.model import Image, Member
-from pipeline.imageservice.catalog.tasks import Task, TaskStatus
+from pipeline.imageservice.model.images import Image, Member
+from pipeline.imageservice.model.tasks import Task, TaskStatus
 from pipeline.imageservice.notifications import payloads
 from pipeline.imageservice.notifications.options import NotificationOptions
-from pipeline.imageservice.notifications.targets import Target, make_target
+from pipeline.imageservice.notifications.targets import NotificationTarget, make_target
 
 log = logging.getLogger("imageservice.notifications")
 _ENDS = {TaskStatus.SUCCESS: "task.success", TaskStatus.FAILURE: "task.failure"}
@@ -33,7 +33,7 @@ class Notifier:
         self._lock = threading.Lock()
         self._process = 0
         self._waiting: queue.Queue[Mapping[str, Any]] = queue.Queue(options.queue)
-        self._targets: Sequence[Target] = ()
+        self._targets: Sequence[NotificationTarget] = ()
 
     def check(self) -> None:
         """Raise ``PipelineError`` when a target cannot be made of its settings; nothing is contacted."""
@@ -43,33 +43,33 @@ class Notifier:
     def image(
         self, event: str, image: Image, caller: Caller | None = None, *, level: Level = "INFO", **more: Any
     ) -> None:
-        """Something happened to an image: ``image.create``, ``image.prepare``, ``image.upload`` and so on."""
+        """Send that something happened to an image: ``image.create``, ``image.prepare``, ``image.upload`` and so on."""
         if self._wanted(event):
             self._emit(event, {**payloads.image_payload(image), **more}, caller, level)
 
     def sent(self, image: Image, caller: Caller, *, sent: int, expected: int) -> None:
-        """A download ended, after ``sent`` of ``expected`` bytes; fewer are an error."""
+        """Send that a download ended, after ``sent`` of ``expected`` bytes; fewer are an error."""
         if self._wanted("image.send"):
             payload = payloads.send_payload(image, caller, sent)
             self._emit("image.send", payload, caller, "INFO" if sent == expected else "ERROR")
 
     def member(self, event: str, member: Member, caller: Caller, *, deleted: bool = False) -> None:
-        """Something happened to a membership."""
+        """Send that something happened to a membership."""
         if self._wanted(event):
             self._emit(event, payloads.member_payload(member, deleted), caller, "INFO")
 
     def task(self, event: str, task: Task, caller: Caller | None = None) -> None:
-        """A task took a step."""
+        """Send that a task took a step."""
         if self._wanted(event):
             self._emit(event, payloads.task_payload(task), caller, "INFO")
 
     def ended(self, task: Task) -> None:
-        """A task is over, if it is."""
+        """Send that a task is over, if it is."""
         if task.status in _ENDS:
             self.task(_ENDS[task.status], task)
 
     def other(self, event: str, payload: Mapping[str, Any], caller: Caller | None = None) -> None:
-        """Any other event, with a payload ready to send (metadata definitions)."""
+        """Send any other event, with a payload ready to send (metadata definitions)."""
         if self._wanted(event):
             self._emit(event, payload, caller, "INFO")
 

@@ -1,4 +1,4 @@
-"""What the settings may say about notifications."""
+"""Declare the settings of notifications."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 
-class _Options(BaseModel):
+class _NotificationModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LogTarget(_Options):
+class LogTarget(_NotificationModel):
     """One JSON line per event in the service's log."""
 
     kind: Literal["log"] = "log"
 
 
-class WebhookTarget(_Options):
+class WebhookTarget(_NotificationModel):
     """One POST of a JSON document per event, repeated for a while when it is not taken."""
 
     kind: Literal["webhook"] = "webhook"
@@ -30,7 +30,7 @@ class WebhookTarget(_Options):
     attempts: int = Field(4, ge=1, description="Attempts for one event, with growing pauses between them.")
 
 
-class BusTarget(_Options):
+class BusTarget(_NotificationModel):
     """The message bus, by oslo.messaging (the extra `messaging`)."""
 
     kind: Literal["bus"] = "bus"
@@ -41,12 +41,12 @@ class BusTarget(_Options):
     attempts: int = Field(4, ge=1, description="Attempts for one event, with growing pauses between them.")
 
 
-Target = Annotated[LogTarget | WebhookTarget | BusTarget, Field(discriminator="kind")]
+TargetOptions = Annotated[LogTarget | WebhookTarget | BusTarget, Field(discriminator="kind")]
 
 
-class NotificationOptions(_Options):
+class NotificationOptions(_NotificationModel):
     """Who is told what happened."""
 
-    targets: list[Target] = Field([], description="Where events go; by default nowhere.")
+    targets: list[TargetOptions] = Field([], description="Where events go; by default nowhere.")
     disabled: list[str] = Field([], description="Events, or beginnings of events such as `image.member`, not to send.")
     queue: int = Field(10_000, ge=1, description="Events that may wait in a process; further ones are dropped.")

@@ -1,18 +1,18 @@
-"""What events carry (contract: notifications)."""
+"""Render what events carry (contract: notifications)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pipeline.imageservice.access.caller import Caller
-from pipeline.imageservice.api import times
-from pipeline.imageservice.catalog import service_notes
-from pipeline.imageservice.catalog.model import Image, ImageStatus, Member
-from pipeline.imageservice.catalog.tasks import Task
+from pipeline.imageservice.catalog.images import service_notes
+from pipeline.imageservice.model.images import Image, ImageStatus, Member
+from pipeline.imageservice.model.tasks import Task
+from pipeline.imageservice.schema import times
 
 
 def image_payload(image: Image) -> dict[str, Any]:
-    """An image, without its locations."""
+    """Describe an image, without its locations."""
     payload = {
         "id": image.id,
         "name": image.name,
@@ -44,7 +44,7 @@ def image_payload(image: Image) -> dict[str, Any]:
 
 
 def send_payload(image: Image, caller: Caller, sent: int) -> dict[str, Any]:
-    """A download: how many bytes went to whom."""
+    """Describe a download: how many bytes went to whom."""
     return {
         "bytes_sent": sent,
         "image_id": image.id,
@@ -55,7 +55,7 @@ def send_payload(image: Image, caller: Caller, sent: int) -> dict[str, Any]:
 
 
 def member_payload(member: Member, deleted: bool) -> dict[str, Any]:
-    """A membership."""
+    """Describe a membership."""
     return {
         "image_id": member.image_id,
         "member_id": member.member,
@@ -67,7 +67,7 @@ def member_payload(member: Member, deleted: bool) -> dict[str, Any]:
 
 
 def task_payload(task: Task) -> dict[str, Any]:
-    """A task, without what went in: that may name places."""
+    """Describe a task, without what went in: that may name locations."""
     return {
         "id": task.id,
         "type": task.type,

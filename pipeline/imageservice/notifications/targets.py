@@ -1,4 +1,4 @@
-"""Where events go."""
+"""Deliver events to a log, a web hook or a message bus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import logging
-import time
 import urllib.parse
 import warnings
 from collections.abc import Mapping
@@ -15,12 +14,13 @@ from typing import Any, Protocol
 import requests
 
 from pipeline.base.errors import PipelineError
+from pipeline.base.retry import RetryPolicy, retry_after
 from pipeline.imageservice.notifications.options import BusTarget, LogTarget, WebhookTarget
 
 log = logging.getLogger("imageservice.events")
 
 
-class Target(Protocol):
+class NotificationTarget(Protocol):
     """One receiver of events."""
 
     name: str
@@ -29,13 +29,30 @@ class Target(Protocol):
         """Deliver one event. Raises when it cannot."""
 
 
+class Undelivered(PipelineError):
+    """A receiver did not take an event. ``retry_after``: seconds for which it wants to be left alone."""
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+def _retries(attempts: int) -> RetryPolicy:
+    """One thread sends to all receivers, so that one of them cannot ask for long pauses."""
+    return RetryPolicy(attempts=attempts, heed=10.0)
+
+
+def _is_undelivered(error: Exception) -> bool:
+    return isinstance(error, Undelivered)
+
+
 class ToLog:
     """One JSON line each."""
 
     name = "the log"
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """See ``Target``."""
+        """See ``NotificationTarget``."""
         log.info("%s", json.dumps(message, ensure_ascii=False))
 
 
@@ -48,28 +65,24 @@ class ToWebhook:
         self.name = f"the web hook on {urllib.parse.urlsplit(options.url).hostname}"
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """See ``Target``."""
+        """See ``NotificationTarget``."""
         body = json.dumps(message, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json"}
         if self._options.secret is not None:
             key = self._options.secret.get_secret_value().encode()
             headers["X-Signature-SHA256"] = hmac.new(key, body, hashlib.sha256).hexdigest()
-        for attempt in range(1, self._options.attempts + 1):
-            problem = self._post(body, headers)
-            if problem is None:
-                return
-            if attempt < self._options.attempts:
-                time.sleep(0.25 * 2**attempt)
-        raise PipelineError(problem or "no attempt was made")
+        _retries(self._options.attempts).call(lambda: self._post(body, headers), _is_undelivered)
 
-    def _post(self, body: bytes, headers: Mapping[str, str]) -> str | None:
+    def _post(self, body: bytes, headers: Mapping[str, str]) -> None:
         try:
             answer = self._session.post(
                 self._options.url, data=body, headers=headers, timeout=self._options.timeout, allow_redirects=False
             )
         except requests.RequestException as error:
-            return type(error).__name__
-        return None if answer.status_code < 300 else f"it answered {answer.status_code}"
+            raise Undelivered(type(error).__name__) from None
+        if answer.status_code >= 300:
+            asked = retry_after(answer.headers.get("Retry-After"))
+            raise Undelivered(f"it answered {answer.status_code}", retry_after=asked)
 
 
 class ToBus:
@@ -98,18 +111,18 @@ class ToBus:
         logging.getLogger("oslo_messaging.notify.messaging").addFilter(_failures)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """See ``Target``."""
+        """See ``NotificationTarget``."""
         notifier = self._notifier.prepare(publisher_id=self._options.publisher or message["publisher_id"])
         context = {"project_id": message["project_id"], "user_id": message["user_id"]}
         call = {"INFO": notifier.info, "WARN": notifier.warn, "ERROR": notifier.error}[message["priority"]]
-        for attempt in range(1, self._options.attempts + 1):
+
+        def deliver() -> None:
             _failures.last = None
             call(context, message["event_type"], dict(message["payload"]))
-            if _failures.last is None:
-                return
-            if attempt < self._options.attempts:
-                time.sleep(0.25 * 2**attempt)
-        raise PipelineError(f"it does not answer ({_failures.last})")
+            if _failures.last is not None:
+                raise Undelivered(f"it does not answer ({_failures.last})")
+
+        _retries(self._options.attempts).call(deliver, _is_undelivered)
 
 
 class _Failures(logging.Filter):
@@ -141,8 +154,8 @@ def _library() -> Any:
     return oslo_messaging
 
 
-def make_target(options: LogTarget | WebhookTarget | BusTarget) -> Target:
-    """The receiver the settings describe."""
+def make_target(options: LogTarget | WebhookTarget | BusTarget) -> NotificationTarget:
+    """Return the receiver the settings describe."""
     if isinstance(options, WebhookTarget):
         return ToWebhook(options)
     return ToBus(options) if isinstance(options, BusTarget) else ToLog()

@@ -1,1 +1,1 @@
-"""How the service is run: the HTTP server's workers, request bodies, start and stop."""
+"""Run the service: the HTTP server's workers, request bodies, start and stop. No route of the API is known here."""

@@ -1,4 +1,4 @@
-"""The HTTP server's configuration: gunicorn with our worker and what our settings say."""
+"""Configure the HTTP server: gunicorn with our worker and what our settings say."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.http import message
 
 from pipeline.imageservice.server.options import ServerOptions
+from pipeline.imageservice.server.refusals import LONGEST_LINE
 from pipeline.imageservice.server.worker import ImageWorker
 
 _GRACE = 30  # seconds the arbiter waits longer than its workers
@@ -47,12 +49,15 @@ class ImageApplication(BaseApplication):  # type: ignore[misc]
             "forwarded_allow_ips": ",".join(options.trusted_proxies),
             "proc_name": "image-service",
             "limit_request_field_size": 16380,
+            "limit_request_line": LONGEST_LINE,
             "header_map": "dangerous",  # the worker sorts them out
             "control_socket_disable": True,
             **self._hooks,
         }
         if options.tls is not None:
             settings |= {"certfile": str(options.tls.certificate), "keyfile": str(options.tls.key)}
+        # gunicorn takes what is more than this for this.
+        message.MAX_REQUEST_LINE = LONGEST_LINE + 1
         for name, value in settings.items():
             self.cfg.set(name, value)
 

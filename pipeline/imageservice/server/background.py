@@ -1,4 +1,4 @@
-"""The service in the background: start it and wait until it answers, look after it, stop it."""
+"""Run the service in the background: start it and wait until it answers, show how it is, stop it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
 from pipeline.base.owner import Owner
-from pipeline.host import process
+from pipeline.host.system import process
 from pipeline.imageservice.settings import Settings
 
 _START_SECONDS = 60
@@ -28,7 +28,7 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S1
 
 
 @dataclass(frozen=True)
-class Status:
+class ServiceStatus:
     """How the service is. ``pid`` of its parent process, ``None`` when it doesn't run; ``answers``: to requests."""
 
     pid: int | None
@@ -37,13 +37,13 @@ class Status:
     log: Path
 
 
-def status(settings: Settings) -> Status:
+def status(settings: Settings) -> ServiceStatus:
     """Look at the service that the settings describe."""
     owner = _owner(settings)
-    return Status(owner.pid if owner else None, _answers(settings), _url(settings), log_file(settings))
+    return ServiceStatus(owner.pid if owner else None, _answers(settings), _url(settings), log_file(settings))
 
 
-def start(settings: Settings, file: Path | None) -> Status:
+def start(settings: Settings, file: Path | None) -> ServiceStatus:
     """Start the service and wait until it answers. ``file``: the settings file, if not the default one.
 
     Returns at once when it runs already. Raises ``PipelineError`` with the end of the log when it does not come up.
@@ -86,13 +86,13 @@ def stop(settings: Settings, *, at_once: bool = False, waiting: Callable[[], Non
 
 
 def log_file(settings: Settings) -> Path:
-    """Where a service in the background writes what it has to say."""
+    """Return where a service in the background writes what it has to say."""
     return settings.folder / "service.log"
 
 
 @contextlib.contextmanager
 def noted(settings: Settings) -> Iterator[None]:
-    """While the block runs, this process is the one that ``status`` and ``stop`` find."""
+    """Note, while the block runs, that this process is the one that ``status`` and ``stop`` find."""
     file = _pid_file(settings)
     atomic.write_text(file, Owner.current().mark + "\n", mode=0o600)
     try:

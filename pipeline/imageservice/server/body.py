@@ -1,4 +1,4 @@
-"""A request's body, as ``wsgi.input`` and as a source for transfers.
+"""Read a request's body, as ``wsgi.input`` and as a source for transfers.
 
 It asks the client to go on (``100 Continue``) only when the first byte is wanted: a request that is refused costs the
 client nothing.
@@ -12,15 +12,15 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.imageservice.data.control import Control
+from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.errors import ClientGone, ClientStalled
-from pipeline.imageservice.data.wire import Ahead, WireBody
+from pipeline.imageservice.data.http_body import HttpBody, ReadAhead
 
 _SHORT = 64 << 10
 
 
-class RequestBody(WireBody):
-    """See ``WireBody``.
+class RequestBody(HttpBody):
+    """See ``HttpBody``.
 
     ``unfinished`` is called by ``settle`` when an answer goes out while the client still sends: the connection has to
     be closed after it.
@@ -29,7 +29,7 @@ class RequestBody(WireBody):
     def __init__(
         self,
         connection: socket.socket,
-        ahead: Ahead,
+        ahead: ReadAhead,
         length: int | None,
         *,
         expects_continue: bool = False,
@@ -42,11 +42,11 @@ class RequestBody(WireBody):
         self._broken = False
 
     def gone(self) -> ClientGone:
-        """See ``WireBody``."""
+        """See ``HttpBody``."""
         return ClientGone("The client closed the connection in the middle of the data")
 
     def stalled(self) -> ClientStalled:
-        """See ``WireBody``."""
+        """See ``HttpBody``."""
         return ClientStalled(f"No data came for {self._idle:.0f} seconds")
 
     @property
@@ -55,7 +55,7 @@ class RequestBody(WireBody):
         return self._broken or (self._ask and not self.ended)
 
     def settle(self) -> None:
-        """An answer begins: drop the rest of a short body that has come already, or give the connection up."""
+        """Drop the rest of a short body that has come already, or give the connection up: an answer begins."""
         if self.ended:
             return
         if not self._ask and not self._broken and self._left is not None and self._left <= _SHORT:
@@ -64,13 +64,13 @@ class RequestBody(WireBody):
             self._broken = True
             self._unfinished()
 
-    def readinto(self, view: Any, control: Control | None = None) -> int:
-        """See ``WireBody``. Raises ``ClientGone``, ``ClientStalled``, ``Invalid`` for malformed chunks."""
+    def readinto(self, view: Any, cancel_token: CancelToken | None = None) -> int:
+        """See ``HttpBody``. Raises ``ClientGone``, ``ClientStalled``, ``Invalid`` for malformed chunks."""
         if self._ask and not self.ended:
             self._ask = False
             self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            return super().readinto(view, control)
+            return super().readinto(view, cancel_token)
         except BaseException:
             self._broken = True
             raise

@@ -1,10 +1,11 @@
-"""What the settings may say of the HTTP server, beside the address it listens on."""
+"""Declare the settings of the HTTP server, apart from the address it listens on."""
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class TlsOptions(BaseModel):
@@ -47,5 +48,14 @@ class ServerOptions(BaseModel):
     tls: TlsOptions | None = Field(None, description="Serve HTTPS.")
     trusted_proxies: list[str] = Field(
         default_factory=lambda: ["127.0.0.1", "::1"],
-        description="Addresses of proxies whose X-Forwarded-Proto is believed.",
+        description="Addresses and networks of proxies that are believed about scheme and client (X-Forwarded-Proto, "
+        "X-Forwarded-For, Forwarded). What others send of these is for nothing, and never gets /metrics.",
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: list[str]) -> list[str]:
+        for text in value:
+            if text != "*":
+                ipaddress.ip_network(text)
+        return value

@@ -1,4 +1,4 @@
-"""Sending a file to a client without reading it: sendfile(2).
+"""Send a file to a client without reading it: sendfile(2).
 
 The server's own way sends what the file happens to hold by then, and waits for a stuck client for ever. This one
 counts: a file that has become shorter breaks the connection, instead of making the next answer look like its end.
@@ -18,7 +18,7 @@ from pipeline.imageservice.data.errors import ClientGone, ClientStalled
 from pipeline.imageservice.stores.errors import StoreDamaged
 
 _PIECE = 64 << 20
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 
 
 class SentFile:
@@ -54,7 +54,7 @@ class SentFile:
             raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
 
     def close(self) -> None:
-        """The server calls this at the end, whatever happened."""
+        """Close the file: the server calls this at the end, whatever happened."""
         self._done(self._sent, self._error)
 
     def _send(self) -> None:
@@ -62,7 +62,7 @@ class SentFile:
         offset = os.lseek(source, 0, os.SEEK_CUR)
         timeout = self._socket.gettimeout()
         self._socket.settimeout(None)
-        _set_timeout(self._socket, min(_PATIENCE, self._idle))
+        _set_timeout(self._socket, min(_TIMEOUT, self._idle))
         try:
             moved = time.monotonic()
             while self._sent < self._length:

@@ -1,4 +1,4 @@
-"""The parent of the service's processes: the HTTP server and the workers for durable tasks.
+"""Supervise the service's processes: the HTTP server and the workers for durable tasks.
 
 It only starts, watches and stops them. A worker that dies is started again; when the HTTP server ends, everything does.
 Children end when the parent is killed.
@@ -25,7 +25,7 @@ _KILL_AFTER = 30.0
 
 
 class Supervisor:
-    """Runs ``main`` and, beside it, ``helpers`` (name → function), each in a process of its own."""
+    """Runs ``main`` and, at the same time, ``helpers`` (name → function), each in a process of its own."""
 
     def __init__(self, main: Callable[[], None], helpers: Mapping[str, Callable[[], None]]) -> None:
         self._main, self._helpers = main, dict(helpers)

@@ -1,4 +1,4 @@
-"""The worker process of the HTTP server: gunicorn's thread worker, with image data kept apart from other requests.
+"""Serve HTTP in a worker process: gunicorn's thread worker, with image data kept apart from other requests.
 
 A connection costs a thread only once its request has arrived; before that, and while it is idle or closing, it waits in
 the event loop. Requests then run in one of two pools: those that move image data, wait for a store or carry a long body
@@ -24,13 +24,16 @@ from typing import Any
 
 from gunicorn.http import get_parser
 from gunicorn.http.body import LengthReader
+from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from pipeline.imageservice.data.environ import SEND_FILE, SOURCE
-from pipeline.imageservice.data.running import running
-from pipeline.imageservice.server.arrival import (
-    HEADER_TOO_LONG,
+from pipeline.imageservice.data.active_transfers import running
+from pipeline.imageservice.data.wsgi_environ import SEND_FILE, SOURCE
+from pipeline.imageservice.server.body import RequestBody
+from pipeline.imageservice.server.options import ServerOptions
+from pipeline.imageservice.server.refusals import refusal, require_known_coding
+from pipeline.imageservice.server.request_peek import (
     PEEK,
     Patient,
     is_bulk,
@@ -39,8 +42,6 @@ from pipeline.imageservice.server.arrival import (
     unambiguous,
     wake_at,
 )
-from pipeline.imageservice.server.body import RequestBody
-from pipeline.imageservice.server.options import ServerOptions
 from pipeline.imageservice.server.sending import SentFile
 
 log = logging.getLogger(__name__)
@@ -69,11 +70,11 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """gunicorn's pool is the one for image data."""
+        """Return the pool for image data, which is gunicorn's own."""
         return ThreadPoolExecutor(self._options.transfer_threads, "transfer")
 
     def load_wsgi(self) -> None:
-        """Put what transfers need beside the standard environment."""
+        """Put what transfers need in addition to the standard environment."""
         super().load_wsgi()
         application: Callable[..., Iterable[bytes]] = self.wsgi
 
@@ -128,7 +129,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
             self._arrive(TConn(self.cfg, client, address, listener.getsockname()))
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
-        """The next request on a kept connection begins."""
+        """Take up the next request that begins on a kept connection."""
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         self._arrive(conn)
@@ -155,13 +156,13 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         wake_at(conn.sock, 1)
         if head and len(head) >= PEEK and b"\r\n\r\n" not in head:
             with contextlib.suppress(OSError):
-                conn.sock.send(HEADER_TOO_LONG)
+                conn.sock.send(refusal(LimitRequestHeaders("")) or b"")
             self._linger(conn)
         else:
             self.enqueue_req(conn)
 
     def enqueue_req(self, conn: Any) -> None:
-        """A request is there: read it."""
+        """Read a request that has come."""
         conn.data_ready = True
         self._submit(self._doors, conn)
 
@@ -171,7 +172,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
-        """A thread is done with the connection."""
+        """Take the connection back from a thread that is done with it."""
         try:
             result = fs.result() if not fs.cancelled() else False
         except Exception:
@@ -253,6 +254,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Any) -> Any:
         """See gunicorn; called with a request that has been read."""
         req.headers = unambiguous(req.headers)
+        require_known_coding(req.headers)
         pool = self.tpool if is_bulk(req) else self._requests
         if pool is not conn.pool:
             conn.parser = _ParsedAlready(conn, req)
@@ -273,6 +275,16 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         except TimeoutError as error:
             # The client does not take its answer: its own fault, and nothing to be logged as ours.
             raise ConnectionResetError(errno.ECONNRESET, "the client takes no data") from error
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """See gunicorn: a request that cannot be read gets an answer like all others."""
+        answer = refusal(exc)
+        if answer is None:
+            super().handle_error(req, client, addr, exc)
+            return
+        log.info("a request from %s was refused: %s", addr, exc)
+        with contextlib.suppress(OSError):
+            client.sendall(answer)
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> Any:
         return keepalive if isinstance(keepalive, _HandOver) else super()._keepalive_after(conn, keepalive)

@@ -1,4 +1,4 @@
-"""What can go wrong in a store.
+"""Define what can go wrong in a store.
 
 Each error is one of the service's own, so that it has its answer in the one table of answers. Its text is fit for a
 user: it names the store by its id, never a host, a path, a URL or a credential; what an operator needs

@@ -1,4 +1,4 @@
-"""How the stores are, found out in threads of their own: nobody waits for a store that hangs.
+"""Watch how the stores are, in threads of their own: nobody waits for a store that hangs.
 
 A store is looked at when somebody asks and the last look is older than ``_FRESH`` seconds. There is one look at a time,
 so a store that hangs costs one thread, and it is known to hang when a look has taken longer than ``_HUNG`` seconds.
@@ -13,24 +13,24 @@ import time
 from collections.abc import Iterable
 
 from pipeline.imageservice.errors import ServiceError
+from pipeline.imageservice.stores.base import Store
 from pipeline.imageservice.stores.errors import StoreSilent
-from pipeline.imageservice.stores.store import Store
 
 log = logging.getLogger("imageservice.stores")
 
 _FRESH = 5.0
 _FRESH_WHEN_DOWN = 1.0
 _HUNG = 10.0
-_PATIENCE = 2.0  # how long whoever asks first waits for an answer
+_TIMEOUT = 2.0  # how long whoever asks first waits for an answer
 
 
-def first_look(stores: Iterable[Store], patience: float = _HUNG) -> dict[str, str]:
-    """What is wrong with stores, by their ids: a look at all of them at once, within ``patience`` seconds.
+def first_look(stores: Iterable[Store], timeout: float = _HUNG) -> dict[str, str]:
+    """Return what is wrong with stores, by their ids: look at all of them at once, within ``timeout`` seconds.
 
     They must be nobody else's, since a look that hangs goes on after this has returned.
     """
-    watches = {store.id: _Watch(store) for store in stores}
-    until = time.monotonic() + patience
+    watches = {store.id: _StoreWatch(store) for store in stores}
+    until = time.monotonic() + timeout
     for watch in watches.values():
         watch.look()
     found = {name: watch.fault(until - time.monotonic()) for name, watch in watches.items()}
@@ -41,20 +41,20 @@ class StoreHealth:
     """The state of every store. It may be made before a fork; each process looks for itself."""
 
     def __init__(self, stores: Iterable[Store]) -> None:
-        self._watches = {store.id: _Watch(store) for store in stores}
+        self._watches = {store.id: _StoreWatch(store) for store in stores}
 
     def faults(self) -> dict[str, str | None]:
-        """What is wrong with each store, by its id and in words for users; ``None``: nothing.
+        """Return what is wrong with each store, by its id and in words for users; ``None``: nothing.
 
         Takes two seconds at most.
         """
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + _TIMEOUT
         for watch in self._watches.values():
             watch.fault(0)  # begins to look
         return {name: watch.fault(until - time.monotonic()) for name, watch in self._watches.items()}
 
     def is_down(self, store: Store) -> bool:
-        """Whether a store is known not to answer at all; one that only takes no writes does. Takes no time."""
+        """Return whether a store is known not to answer at all; one that only takes no writes does. Takes no time."""
         return store.id in self._watches and self._watches[store.id].is_down()
 
     def require(self, store: Store) -> None:
@@ -63,12 +63,12 @@ class StoreHealth:
             raise StoreSilent(f"store {store.id} does not answer", detail="found out by its last check")
 
     def doubt(self, store: Store) -> None:
-        """Something has failed in a store: look at it now, whenever the last time was."""
+        """Look at a store now, in which something has failed, whenever the last time was."""
         if store.id in self._watches:
             self._watches[store.id].look()
 
 
-class _Watch:
+class _StoreWatch:
     """What is known of one store. ``_fault`` is an empty text when nothing is wrong, ``None`` when nothing is known."""
 
     def __init__(self, store: Store) -> None:
@@ -86,9 +86,9 @@ class _Watch:
         with self._changed:
             return self._silent or self._hangs
 
-    def fault(self, patience: float) -> str | None:
-        """What is wrong, as far as it gets known within ``patience`` seconds."""
-        until = time.monotonic() + patience
+    def fault(self, timeout: float) -> str | None:
+        """What is wrong, as far as it gets known within ``timeout`` seconds."""
+        until = time.monotonic() + timeout
         with self._changed:
             if self._process != os.getpid():
                 self._process = os.getpid()

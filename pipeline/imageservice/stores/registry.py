@@ -1,74 +1,40 @@
-"""From settings to stores."""
+"""Register the driver of every back end, which is imported only where such a store is configured."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+import importlib
+from dataclasses import replace
 
 from pipeline.base.errors import PipelineError
-from pipeline.imageservice.stores.drivers import AnyStoreOptions, Surroundings, make_store
-from pipeline.imageservice.stores.errors import StoreUnavailable
-from pipeline.imageservice.stores.store import Store
+from pipeline.imageservice.stores.base import DriverContext, Store
+from pipeline.imageservice.stores.budget import Share
+from pipeline.imageservice.stores.options import AnyStoreOptions
+
+# One more back end is one more line here, and one more member of AnyStoreOptions.
+_DRIVERS = {
+    "file": "file.store.FileStore",
+    "s3": "s3.store.S3Store",
+    "swift": "swift.store.SwiftStore",
+    "rbd": "rbd.store.RbdStore",
+    "http": "http.store.HttpStore",
+    "cinder": "cinder.store.CinderStore",
+}
+# Where the libraries come from that not every installation has.
+_LIBRARIES = {
+    "rbd": "install the packages python3-rbd and python3-rados, then run ./inv again",
+    "cinder": "install the extra `cinder` into .venv: .venv/bin/pip install '.[cinder]'",
+}
 
 
-class Stores:
-    """The configured stores by id, and the default one."""
-
-    def __init__(self, stores: Iterable[Store], default: str) -> None:
-        self._stores = {store.id: store for store in stores}
-        if default not in self._stores:
-            known = ", ".join(self._stores)
-            raise PipelineError(f"the default store {default!r} is not configured", hint=f"configured are: {known}")
-        self.default = self._stores[default]
-
-    @classmethod
-    def configured(
-        cls, options: Iterable[AnyStoreOptions], default: str, surroundings: Surroundings | None = None
-    ) -> Stores:
-        """Make every store the settings name; nothing is contacted yet."""
-        return cls([make_store(one, surroundings or Surroundings()) for one in options], default)
-
-    def __getitem__(self, identifier: str) -> Store:
-        """The store of that id. Raises ``KeyError``."""
-        return self._stores[identifier]
-
-    def __contains__(self, identifier: object) -> bool:
-        return identifier in self._stores
-
-    def __iter__(self) -> Iterator[Store]:
-        """In the settings' order."""
-        return iter(self._stores.values())
-
-    def __len__(self) -> int:
-        return len(self._stores)
-
-    @property
-    def several(self) -> bool:
-        """Whether clients get to choose a store at all."""
-        return len(self._stores) > 1
-
-    @property
-    def writable(self) -> list[Store]:
-        """The stores that take new images: what ``all_stores`` means, in the settings' order."""
-        return [store for store in self if store.capabilities.writable]
-
-    def owner(self, uri: str) -> Store | None:
-        """The store in which ``uri`` lies, if any does; for addresses that come without a store's id.
-
-        A store that would have to be asked, and is down, does not stand in the way of the others.
-        """
-        scheme = uri.partition(":")[0]
-        for store in self:
-            with contextlib.suppress(StoreUnavailable):
-                if scheme in store.schemes and store.owns(uri):
-                    return store
-        return None
-
-    def by_weight(self) -> list[Store]:
-        """The heaviest first; equal ones by id, so that the order is the same everywhere."""
-        return sorted(self, key=lambda store: (-store.weight, store.id))
-
-    def close(self) -> None:
-        """Give back every store's connections."""
-        for store in self:
-            store.close()
+def make_store(options: AnyStoreOptions, context: DriverContext) -> Store:
+    """Return the store that ``options`` describe; nothing is contacted yet."""
+    module, _, name = _DRIVERS[options.type].rpartition(".")
+    try:
+        driver = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    except ImportError as error:
+        raise PipelineError(
+            f"store {options.id}: its kind, {options.type}, needs the Python module {error.name}",
+            hint=_LIBRARIES.get(options.type),
+        ) from None
+    store: Store = driver(options, replace(context, budget=Share(context.budget, context.share)))
+    return store

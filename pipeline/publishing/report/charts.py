@@ -1,4 +1,4 @@
-"""Charts as inline SVG: no scripts, no outside files, colours from the page's own light and dark palette.
+"""Draw charts as inline SVG: no scripts, no outside files, colours from the page's own light and dark palette.
 
 Shapes stretch with the page; words stay outside the SVG, where they keep their size and can be read aloud.
 """
@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT, _EDGE = 600.0, 120.0, 8.0
 
 
 def line(values: Sequence[float], labels: Sequence[str], title: str) -> Markup:
-    """A line through ``values``, oldest first; each point tells its label when pointed at.
+    """Return a line through ``values``, oldest first; each point tells its label when pointed at.
 
     The lowest value stands on the chart's lower rule, the highest on the upper one.
     """
@@ -43,6 +43,6 @@ def _height(value: float, low: float, high: float) -> float:
 
 
 def shares(values: Sequence[float]) -> list[float]:
-    """Each value as per cent of the largest; what is there at all stays visible."""
+    """Return each value as per cent of the largest; what is there at all stays visible."""
     top = max(values, default=0.0)
     return [max(0.5, value * 100 / top) if value > 0 else 0.0 for value in values] if top > 0 else [0.0] * len(values)

@@ -1,4 +1,4 @@
-"""A night as JSON data: the one source of the page, the text, the mail and the webhook."""
+"""Gather a night's facts as JSON data: the one source of the page, the text, the mail and the webhook."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.engine.result import BuildResult
-from pipeline.publishing import marks
-from pipeline.publishing.delivery import Delivery
-from pipeline.publishing.difference import Difference
-from pipeline.publishing.history import History
-from pipeline.publishing.image_record import ImageRecord
+from pipeline.engine.record.result import BuildResult
+from pipeline.publishing.cloud import ownership_marker
+from pipeline.publishing.cloud.record import ImageRecord
+from pipeline.publishing.contents.diff import ContentsDiff
+from pipeline.publishing.history import NightHistory
 from pipeline.publishing.nightly import Night
-from pipeline.publishing.publication import Outcome, PartResult
+from pipeline.publishing.publish_one import PublishResult
+from pipeline.publishing.transaction.transaction import PartResult, PublishOutcome
 
 VERSION = 1
 _TAIL = 40
@@ -27,12 +27,12 @@ _SHOWN = 200  # names of one kind in a difference; the rest is counted
 
 
 def of_night(night: Night, home: Home) -> dict[str, Any]:
-    """Everything worth telling of a night."""
+    """Return everything worth telling of a night."""
     recipes = [_recipe(build, night, home) for build in night.builds]
     return {
         "version": VERSION,
         "run": night.run,
-        "began": marks.time_text(night.began),
+        "began": ownership_marker.time_text(night.began),
         "seconds": round(night.seconds, 1),
         "verdict": _verdict(night),
         "good": night.is_good,
@@ -48,18 +48,18 @@ def of_night(night: Night, home: Home) -> dict[str, Any]:
 
 
 def _verdict(night: Night) -> str:
-    outcomes = [each.outcome for each in night.deliveries]
-    failed = sum(each in (Outcome.FAILED, Outcome.NOT_BUILT) for each in outcomes)
-    held = sum(each in (Outcome.HELD, Outcome.WITHDRAWN) for each in outcomes)
-    published = sum(each is Outcome.PUBLISHED for each in outcomes)
-    changed = sum(each is Outcome.CHANGED for each in outcomes)
+    outcomes = [each.outcome for each in night.publish_results]
+    failed = sum(each in (PublishOutcome.FAILED, PublishOutcome.NOT_BUILT) for each in outcomes)
+    held = sum(each in (PublishOutcome.HELD, PublishOutcome.WITHDRAWN) for each in outcomes)
+    published = sum(each is PublishOutcome.PUBLISHED for each in outcomes)
+    changed = sum(each is PublishOutcome.CHANGED for each in outcomes)
     counted = ((failed, "failed"), (held, "held back"), (published, "published"), (changed, "changed"))
     words = [f"{count} {word}" for count, word in counted if count]
     return ", ".join(words) or "nothing has changed"
 
 
 def _recipe(build: BuildResult, night: Night, home: Home) -> dict[str, Any]:
-    deliveries = [each for each in night.deliveries if each.recipe == build.recipe.name]
+    publish_results = [each for each in night.publish_results if each.recipe == build.recipe.name]
     recipe = build.recipe
     return {
         "name": recipe.name,
@@ -78,9 +78,9 @@ def _recipe(build: BuildResult, night: Night, home: Home) -> dict[str, Any]:
         ],
         "boot_test": dict(build.facts.get("boot_test", {})),
         "firmware_test": dict(build.facts.get("firmware_test", {})),
-        "clouds": [_cloud(each) for each in deliveries],
-        "differences": [_difference(each) for each in deliveries if each.difference],
-        "nights": {each.cloud: _nights(home, recipe.name, each.cloud) for each in deliveries},
+        "clouds": [_cloud(each) for each in publish_results],
+        "differences": [_difference(each) for each in publish_results if each.difference],
+        "nights": {each.cloud: _nights(home, recipe.name, each.cloud) for each in publish_results},
     }
 
 
@@ -106,7 +106,7 @@ def _build(build: BuildResult, reasons: Sequence[str]) -> dict[str, Any]:
 
 
 def _made_from(build: BuildResult) -> Iterator[dict[str, str]]:
-    """What the steps took in from outside, as their facts name it."""
+    """Yield what the steps took in from outside, as their facts name it."""
     for name, facts in build.facts.items():
         for each in facts.get("dependencies", ()):
             kind, digest = next(iter(each.get("digest", {}).items()), ("", ""))
@@ -117,16 +117,20 @@ def _made_from(build: BuildResult) -> Iterator[dict[str, str]]:
             }
 
 
-def _cloud(delivery: Delivery) -> dict[str, Any]:
+def _cloud(publish_result: PublishResult) -> dict[str, Any]:
     return {
-        "cloud": delivery.cloud,
-        "outcome": str(delivery.outcome),
-        "good": delivery.outcome.is_good,
-        "seconds": round(delivery.seconds, 1),
-        "stages": {stage: round(seconds, 2) for stage, seconds in delivery.timings.items()},
-        "images": [_part(part) for part in delivery.parts],
-        "held": list(delivery.held),
-        "error": _error(delivery.error),
+        "cloud": publish_result.cloud,
+        "outcome": str(publish_result.outcome),
+        "good": publish_result.outcome.is_good,
+        "seconds": round(publish_result.seconds, 1),
+        "stages": {stage: round(seconds, 2) for stage, seconds in publish_result.timings.items()},
+        "images": [_part(part) for part in publish_result.parts],
+        "held": list(publish_result.held),
+        "strangers": [
+            {"id": each.id, "name": each.name, "owner": each.owner or "", "visibility": each.visibility}
+            for each in publish_result.strangers
+        ],
+        "error": _error(publish_result.error),
     }
 
 
@@ -156,15 +160,15 @@ def _image(record: ImageRecord | None) -> dict[str, Any] | None:
         "sha512": record.sha512,
         "stores": list(record.stores),
         "visibility": record.visibility,
-        "created": marks.time_text(record.created_at),
+        "created": ownership_marker.time_text(record.created_at),
         "signed": bool(record.signature),
     }
 
 
-def _difference(delivery: Delivery) -> dict[str, Any]:
-    difference = delivery.difference or Difference()
+def _difference(publish_result: PublishResult) -> dict[str, Any]:
+    difference = publish_result.difference or ContentsDiff()
     return {
-        "cloud": delivery.cloud,
+        "cloud": publish_result.cloud,
         "kinds": {
             name: {
                 "summary": changes.summary,
@@ -180,7 +184,7 @@ def _difference(delivery: Delivery) -> dict[str, Any]:
 
 
 def _nights(home: Home, recipe: str, cloud: str) -> list[dict[str, Any]]:
-    return [asdict(entry) for entry in History(home, recipe).entries(cloud)[-_NIGHTS:]]
+    return [asdict(entry) for entry in NightHistory(home, recipe).entries(cloud)[-_NIGHTS:]]
 
 
 def _rotated(rotated: Iterable[Any]) -> list[dict[str, str]]:
@@ -196,7 +200,7 @@ def _error(error: PipelineError | None) -> dict[str, Any] | None:
 
 
 def tail(path: Path, lines: int = _TAIL) -> str:
-    """The last lines of a log, without what moves a terminal's cursor."""
+    """Return the last lines of a log, without what moves a terminal's cursor."""
     try:
         with path.open(errors="replace") as file:
             last = deque(file, maxlen=lines)
@@ -206,7 +210,7 @@ def tail(path: Path, lines: int = _TAIL) -> str:
 
 
 def totals(recipes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """How many publications ended in which way."""
+    """Return how many publications ended in which way."""
     counts: dict[str, int] = {}
     for recipe in recipes:
         for cloud in recipe["clouds"]:

@@ -1,4 +1,4 @@
-"""A night's report on disk: page, text and data in a folder of their own, with the files they link to."""
+"""Write a night's report to disk: page, text and data in a folder of their own, with the files they link to."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.base import atomic
+from pipeline.base import atomic, plain_text
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.engine.result import BuildResult
+from pipeline.engine.record.result import BuildResult
 from pipeline.publishing.nightly import Night
 from pipeline.publishing.report import facts, markdown
 from pipeline.publishing.report.page import page
@@ -34,13 +34,13 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def folder(home: Home) -> Path:
-    """Where the reports lie, one folder a run."""
+    """Return where the reports lie, one folder a run."""
     return home.root / "reports"
 
 
 def write(night: Night, home: Home, *, keep: int) -> tuple[Path, dict[str, Any]]:
     """Write the report of ``night``; return its folder and its facts. Of older ones, ``keep`` stay in all."""
-    told = facts.of_night(night, home)
+    told = plain_text.everywhere(facts.of_night(night, home))
     target = folder(home) / night.run
     with atomic.new_folder(target) as temporary:
         for recipe, build in zip(told["recipes"], night.builds, strict=True):
@@ -55,7 +55,9 @@ def write(night: Night, home: Home, *, keep: int) -> tuple[Path, dict[str, Any]]
 
 
 def newest(home: Home, run: str = "") -> Path:
-    """The folder of the report of ``run``, else of the newest one. Raises ``PipelineError`` when there is none."""
+    """Return the folder of the report of ``run``, else of the newest one. Raises ``PipelineError``
+    when there is none.
+    """
     runs = _runs(home)
     if not runs:
         raise PipelineError("there is no report of any nightly run yet", hint="./inv nightly writes one")
@@ -104,13 +106,13 @@ def _evidence(build: BuildResult) -> Sequence[tuple[str, Path]]:
 
 
 def _copy_documents(build: BuildResult, target: Path) -> list[dict[str, str]]:
-    """Bills of materials, attestations and logs beside the page, so that its links work wherever it is moved to."""
+    """Bills of materials, attestations and logs next to the page, so that its links work wherever it is moved to."""
     copied = []
     for name, path in build.documents.items():
         if path.stat().st_size <= _MAX_COPIED:
-            place = target / build.recipe.name / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
+            location = target / build.recipe.name / name
+            location.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, location)
             copied.append({"kind": _kind(name), "name": name, "href": f"files/{build.recipe.name}/{name}"})
     return copied
 

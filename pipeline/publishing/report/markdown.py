@@ -1,4 +1,4 @@
-"""The report as Markdown: for mails, chat rooms and terminals."""
+"""Write the report as Markdown: for mails, chat rooms and terminals."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.engine.monitors.words import duration
-from pipeline.publishing.words import bytes_text
+from pipeline.publishing.report.units import bytes_text, stranger_text
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 _NAMES = 12
 
 
 def text(night: Mapping[str, Any]) -> str:
-    """The whole night."""
+    """Return the whole night."""
     return "\n".join(_lines(night)) + "\n"
 
 
@@ -59,6 +59,9 @@ def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:
             yield f"- {_plain(cloud['cloud'])}: **held back**: {_plain(reason)}"
         if cloud["held"]:
             yield f"- to show it all the same: `./inv publish {recipe['name']} --cloud {cloud['cloud']} --let-through`"
+        for stranger in cloud["strangers"]:
+            words = stranger_text(stranger["name"], stranger["id"], stranger["owner"])
+            yield f"- {_plain(cloud['cloud'])}: {_plain(words)}"
         for part in cloud["images"]:
             if part["waiting"]:
                 yield f"- {_plain(cloud['cloud'])}: {_plain(', '.join(part['waiting']))} still have to accept it"

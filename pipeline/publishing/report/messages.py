@@ -1,4 +1,4 @@
-"""The night's summary as a mail and as a request to a webhook."""
+"""Send the night's summary as a mail and to a webhook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from typing import Any
 import requests
 
 from pipeline.base.errors import PipelineError
-from pipeline.publishing import marks
+from pipeline.base.retry import TRANSIENT, RetryPolicy
+from pipeline.base.urls import without_secrets
+from pipeline.host.network import error_text
+from pipeline.publishing.cloud import ownership_marker
 from pipeline.publishing.report import markdown
 from pipeline.recipes.nightly import Email, Report, Webhook
 
@@ -21,7 +24,7 @@ _TIMEOUT = 30
 
 
 def is_due(report: Report, night: Mapping[str, Any]) -> bool:
-    """Whether anybody wants to hear of this night."""
+    """Return whether anybody wants to hear of this night."""
     if report.when == "always" or not night["good"]:
         return True
     return report.when == "changed" and bool(night["changed"])
@@ -48,7 +51,7 @@ def _mail(email: Email, night: Mapping[str, Any], page: str) -> None:
     message["Subject"] = f"Nightly images: {night['verdict']}"
     message["From"] = email.sender
     message["To"] = ", ".join(email.to)
-    began = marks.parse_time(night["began"])
+    began = ownership_marker.parse_time(night["began"])
     if began:
         message["Date"] = format_datetime(began)
     message["Message-ID"] = make_msgid(domain=email.sender.rpartition("@")[2])
@@ -91,17 +94,26 @@ def _post(webhook: Webhook, night: Mapping[str, Any]) -> None:
             for cloud in recipe["clouds"]
         ],
     }
-    place = webhook.url.split("?")[0]
-    try:
+    location = without_secrets(webhook.url)
+
+    def post() -> requests.Response:
         answer = requests.post(webhook.url, json=summary, headers=headers, timeout=_TIMEOUT, allow_redirects=False)
+        if answer.status_code in TRANSIENT:
+            answer.raise_for_status()
+        return answer
+
+    try:
+        answer = RetryPolicy(attempts=3, first=1.0, heed=60.0).call(post, error_text.may_pass)
     except requests.RequestException as error:
-        raise PipelineError(f"the webhook {place} does not answer: {type(error).__name__}") from None
+        if error.response is not None:
+            raise PipelineError(f"the webhook {location} answered {error.response.status_code}") from None
+        raise PipelineError(f"the webhook {location} does not answer: {type(error).__name__}") from None
     if answer.status_code >= 300:
-        raise PipelineError(f"the webhook {place} answered {answer.status_code}")
+        raise PipelineError(f"the webhook {location} answered {answer.status_code}")
 
 
 def secret(file: str | None, setting: str) -> str:
-    """The secret in ``file``, which nobody but its owner may read."""
+    """Return the secret in ``file``, which nobody but its owner may read."""
     if not file:
         raise PipelineError(f"{setting} is not set", hint="secrets are read from files only")
     path = Path(file).expanduser()

@@ -1,4 +1,4 @@
-"""The report as a page: one file with everything in it."""
+"""Write the report as a page: one file with everything in it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import jinja2
 
 from pipeline.engine.monitors.words import duration
 from pipeline.publishing.report import charts
-from pipeline.publishing.words import bytes_text
+from pipeline.publishing.report.units import bytes_text
 
 _FOLDER = Path(__file__).parent
 _MOST = 100  # things an image was made of that are listed
 
 
 def page(facts: Mapping[str, Any]) -> str:
-    """The page of a night's ``facts``."""
+    """Return the page of a night's ``facts``."""
     return _environment().get_template("page.html.j2").render(night=facts, style=(_FOLDER / "page.css").read_text())
 
 
@@ -35,7 +35,7 @@ def _environment() -> jinja2.Environment:
 
 
 def tone(outcome: str) -> str:
-    """The colour in which an outcome is shown: its CSS class."""
+    """Return the colour in which an outcome is shown: its CSS class."""
     if outcome in ("failed", "not built", "not run"):
         return "bad"
     if outcome in ("held back", "withdrawn", "in use", "protected"):

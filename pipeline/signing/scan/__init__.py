@@ -1,1 +1,3 @@
-"""Searching a finished image for secrets and identities: in its files, and in what deleted ones left on its disk."""
+"""Search a finished image for secrets and identities: in its files, and in what deleted ones left on its disk.
+Nothing here changes the image.
+"""

@@ -1,4 +1,4 @@
-"""Scanning one file's bytes: its needles, its path, and what is packed in it."""
+"""Scan one file's bytes: its needles, its path, and what is packed in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from pipeline.signing.scan import paths, unpack
-from pipeline.signing.scan.findings import Finding, digest
+from pipeline.signing.scan.findings import ScanFinding, digest
 from pipeline.signing.scan.needles import Hit, Needle, Searcher
 
 _HEAD = 1 << 20
@@ -45,14 +45,14 @@ class FileScan:
         """The digest of what was fed."""
         return self._hash.hexdigest()
 
-    def finish(self) -> list[Finding]:
-        """Everything found, once the file has ended. ``hits`` then has what its content matched."""
+    def finish(self) -> list[ScanFinding]:
+        """Return everything found, once the file has ended. ``hits`` then has what its content matched."""
         self._content.finish()
         self.hits = [hit for _, hit in self._content.found]
         self.not_covered = self._content.not_covered
         return [*self._by_content(), *self._by_path()]
 
-    def _by_content(self) -> Iterator[Finding]:
+    def _by_content(self) -> Iterator[ScanFinding]:
         # The same secret many times over in one file is one finding.
         places: dict[tuple[str, Needle, bytes], list[int]] = {}
         for path, hit in self._content.found:
@@ -60,18 +60,18 @@ class FileScan:
         for (path, needle, text), offsets in places.items():
             times = f", {len(offsets)} times" if len(offsets) > 1 else ""
             detail = f"{needle.what} at byte {offsets[0]}{times}"
-            yield Finding(path, needle.rule, detail, needle.fix, digest(text))
+            yield ScanFinding(path, needle.rule, detail, needle.fix, digest(text))
 
-    def _by_path(self) -> Iterator[Finding]:
+    def _by_path(self) -> Iterator[ScanFinding]:
         head = bytes(self._head)
         for rule in paths.matching(self.inside):
             detail = rule.condition(head)
             if detail:
-                yield Finding(self.path, rule.name, detail, rule.fix, self.sha256)
+                yield ScanFinding(self.path, rule.name, detail, rule.fix, self.sha256)
         strange = paths.unexpected_keys(self.inside, head, self._expected_keys)
         if strange:
             fix = "name them in the recipe (customize.ssh_keys), or remove them"
-            yield Finding(self.path, paths.AUTHORIZED_KEYS, strange, fix, self.sha256)
+            yield ScanFinding(self.path, paths.AUTHORIZED_KEYS, strange, fix, self.sha256)
 
 
 class _Content:

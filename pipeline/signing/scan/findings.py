@@ -1,4 +1,4 @@
-"""What a scan finds, and what a recipe allows it to find."""
+"""Describe what a scan finds, and what a recipe allows it to find."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FREE_SPACE = "free space"
 
 
 @dataclass(frozen=True, order=True)
-class Finding:
+class ScanFinding:
     """Something that should not leave with the image.
 
     ``path`` is the file's in the guest, with ``!gzip`` and the like behind it for what is packed in it, or "free space"
@@ -29,7 +29,7 @@ class Finding:
         return f"{self.path}: {self.rule}: {self.detail} ({self.fix})"
 
     def as_data(self) -> dict[str, str]:
-        """As JSON data."""
+        """Return it as JSON data."""
         return {
             "path": self.path,
             "rule": self.rule,
@@ -48,18 +48,18 @@ class Allowance:
     reason: str
     sha256: str | None = None
 
-    def covers(self, finding: Finding) -> bool:
-        """Whether it is about ``finding``."""
+    def covers(self, finding: ScanFinding) -> bool:
+        """Return whether it is about ``finding``."""
         right = self.rule == finding.rule and fnmatch.fnmatchcase(finding.path, self.path)
         return right and self.sha256 in (None, finding.sha256)
 
 
 @dataclass(frozen=True)
-class Report:
+class ScanReport:
     """The result of a scan: what is wrong, what was allowed and why, and how far it looked (bytes)."""
 
-    findings: Sequence[Finding]
-    allowed: Sequence[tuple[Finding, Allowance]]
+    findings: Sequence[ScanFinding]
+    allowed: Sequence[tuple[ScanFinding, Allowance]]
     files: int
     file_bytes: int
     disk_bytes: int
@@ -67,7 +67,7 @@ class Report:
     not_covered: Sequence[str] = field(default=())
 
     def as_data(self) -> dict[str, Any]:
-        """As JSON data."""
+        """Return it as JSON data."""
         return {
             "findings": [finding.as_data() for finding in self.findings],
             "allowed": [{**finding.as_data(), "reason": allowance.reason} for finding, allowance in self.allowed],
@@ -80,8 +80,8 @@ class Report:
 
 
 def divide(
-    found: Iterable[Finding], allowances: Sequence[Allowance]
-) -> tuple[list[Finding], list[tuple[Finding, Allowance]]]:
+    found: Iterable[ScanFinding], allowances: Sequence[Allowance]
+) -> tuple[list[ScanFinding], list[tuple[ScanFinding, Allowance]]]:
     """Separate what is wrong from what is allowed."""
     wrong, allowed = [], []
     for finding in sorted(set(found)):
@@ -94,5 +94,5 @@ def divide(
 
 
 def digest(data: bytes) -> str:
-    """SHA-256, hex."""
+    """Return SHA-256, hex."""
     return hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""Scanning the files of a finished image, read through the appliance as one stream of tar.
+"""Scan the files of a finished image, read through the appliance as one stream of tar.
 
 The appliance reads the file systems; this machine sees names and bytes, and writes none of them but the package
 databases that the bill of materials needs.
@@ -15,11 +15,11 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
-from pipeline.host import contents, manifest, tar_stream
-from pipeline.host.software import Package
+from pipeline.host.guestfs import contents, manifest, tar_stream
+from pipeline.host.guestfs.installed_packages import InstalledPackage
 from pipeline.signing.scan import registry
 from pipeline.signing.scan.files import FileScan
-from pipeline.signing.scan.findings import Finding, digest
+from pipeline.signing.scan.findings import ScanFinding, digest
 from pipeline.signing.scan.needles import Needle
 
 _BLOCK = 1 << 20
@@ -44,13 +44,13 @@ class Walked:
     identifies it (``contents.identity``).
     """
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[ScanFinding] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     files: int = 0
     bytes: int = 0
     filesystems: list[str] = field(default_factory=list)
     not_covered: list[str] = field(default_factory=list)
-    programs: list[Package] = field(default_factory=list)
+    programs: list[InstalledPackage] = field(default_factory=list)
     listed: dict[str, str] = field(default_factory=dict)
 
 
@@ -63,7 +63,7 @@ class KeptFiles:
         self._size = 0
 
     def wants(self, path: str) -> bool:
-        """Whether a file of the guest is one of them."""
+        """Return whether a file of the guest is one of them."""
         return any(path == kept or (kept.endswith("/") and path.startswith(kept)) for kept in _KEPT)
 
     def add(self, path: str, data: bytes) -> None:
@@ -77,12 +77,12 @@ class KeptFiles:
             file.write(data)
 
     def read(self, path: str) -> bytes | None:
-        """A file's bytes."""
+        """Return a file's bytes."""
         kept = self._paths.get(path)
         return kept.read_bytes() if kept else None
 
     def names(self, folder: str) -> Sequence[str]:
-        """The names in a folder."""
+        """Return the names in a folder."""
         return [posixpath.basename(path) for path in self._paths if posixpath.dirname(path) == folder]
 
 
@@ -103,9 +103,9 @@ def walk(
     roots = handle.inspect_os()
     for root in roots:
         places = handle.inspect_get_mountpoints(root)
-        for place in sorted(places, key=len):
-            if _mount(handle, places[place], place, seen):
-                mounted.add(places[place])
+        for location in sorted(places, key=len):
+            if _mount(handle, places[location], location, seen):
+                mounted.add(places[location])
         walker.read(handle, "", listing=handle.inspect_get_type(root) == "linux")
         handle.umount_all()
     for device, kind in sorted(systems.items()):
@@ -123,9 +123,9 @@ def walk(
     return seen
 
 
-def _mount(handle: Any, device: str, place: str, seen: Walked) -> bool:
+def _mount(handle: Any, device: str, location: str, seen: Walked) -> bool:
     try:
-        handle.mount_ro(device, place)
+        handle.mount_ro(device, location)
     except RuntimeError as error:
         seen.not_covered.append(f"{device}: cannot be mounted: {str(error).splitlines()[0]}")
         return False

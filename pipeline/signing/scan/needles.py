@@ -1,4 +1,4 @@
-"""What secrets look like in bytes, and finding them in a stream of any length.
+"""Search for what secrets look like in bytes, in a stream of any length.
 
 A needle is found by a fixed piece of it (fast: memory is searched at its own speed) and confirmed by a pattern around
 that piece (exact). Known secrets are looked for as they are and as programs like to write them: UTF-16, base64 at
@@ -59,13 +59,13 @@ class Searcher:
         self._kept = buffer
 
     def finish(self) -> Iterator[Hit]:
-        """The stream has ended; give the rest."""
+        """Yield the rest: the stream has ended."""
         yield from self._search(self._kept, len(self._kept))
         self._start += len(self._kept)
         self._kept = b""
 
     def skip(self, count: int) -> Iterator[Hit]:
-        """``count`` bytes of the stream hold nothing (a hole); what is before and behind them does not touch."""
+        """Skip ``count`` bytes that hold nothing (a hole); what is before and behind them does not touch."""
         yield from self.finish()
         self._start += count
 
@@ -84,15 +84,17 @@ def _confirmed(needle: Needle, buffer: bytes, at: int) -> bytes | None:
     if needle.confirm is None:
         return needle.literal
     window = buffer[max(0, at - _BEFORE) : at + _AFTER]
-    place = min(at, _BEFORE)
+    location = min(at, _BEFORE)
     for match in needle.confirm.finditer(window):
-        if match.start() <= place < match.end():
+        if match.start() <= location < match.end():
             return match[0]
     return None
 
 
 def known(secrets: Iterable[bytes]) -> list[Needle]:
-    """Needles for secrets whose value is known. Raises ``PipelineError`` for one too short to tell from chance."""
+    """Return needles for secrets whose value is known. Raises ``PipelineError`` for one too short
+    to tell from chance.
+    """
     found = []
     for number, secret in enumerate(dict.fromkeys(secrets), 1):
         if len(secret) < MIN_SECRET:

@@ -1,4 +1,4 @@
-"""Files that give away a secret or the identity of the machine an image was built as, by their paths.
+"""Recognise files that give away a secret or the identity of the machine an image was built as, by their paths.
 
 The paths stand in ``paths.yaml``.
 """
@@ -36,13 +36,13 @@ class PathRule:
 
 
 def matching(path: str) -> list[PathRule]:
-    """The rules that name ``path``."""
+    """Return the rules that name ``path``."""
     lower = path.lower()
     return [rule for rule, pattern in _rules() if pattern.fullmatch(lower)]
 
 
 def unexpected_keys(path: str, head: bytes, expected: frozenset[str]) -> str | None:
-    """What is wrong with a file of authorised keys: how many the recipe did not ask for."""
+    """Return what is wrong with a file of authorised keys: how many the recipe did not ask for."""
     if not _AUTHORIZED.fullmatch(path):
         return None
     lines = [line.split() for line in head.decode(errors="replace").splitlines() if line.strip() and line[0] != "#"]

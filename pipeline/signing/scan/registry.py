@@ -1,4 +1,4 @@
-"""The Windows registry of an image: secrets that stand in it in the clear, and the programs it lists.
+"""Scan the Windows registry of an image: secrets that stand in it in the clear, and the programs it lists.
 
 The hives are parsed in the appliance (libguestfs's ``hivex_*``), because they are as hostile as the rest of the image.
 Which values give something away stands in ``registry.yaml``. What a hive's transaction log holds beyond the hive is not
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base import yaml_source
-from pipeline.host.software import Package
-from pipeline.signing.scan.findings import Finding, digest
+from pipeline.host.guestfs.installed_packages import InstalledPackage
+from pipeline.signing.scan.findings import ScanFinding, digest
 
 _RULES = Path(__file__).with_suffix(".yaml")
 _CONFIG = "/windows/system32/config"
@@ -30,7 +30,7 @@ _MAX_TEXT = 4096
 
 
 @dataclass(frozen=True)
-class Rule:
+class RegistryRule:
     """A value that should not be there. Without ``values`` the key itself should not."""
 
     rule: str
@@ -42,7 +42,7 @@ class Rule:
     values: tuple[str, ...] = ()
 
     def is_broken_by(self, data: bytes) -> bool:
-        """Whether a value with these bytes gives something away."""
+        """Return whether a value with these bytes gives something away."""
         return bool(data.strip(b"\0")) if self.when == "content" else _text(data) == self.when
 
 
@@ -50,8 +50,8 @@ class Rule:
 class Registry:
     """What was found in the hives of one file system; ``programs`` are those that can be uninstalled."""
 
-    findings: list[Finding] = field(default_factory=list)
-    programs: list[Package] = field(default_factory=list)
+    findings: list[ScanFinding] = field(default_factory=list)
+    programs: list[InstalledPackage] = field(default_factory=list)
     not_covered: list[str] = field(default_factory=list)
 
 
@@ -63,7 +63,7 @@ def read(handle: Any, prefix: str) -> Registry:
             with _opened(handle, path) as hive:
                 for rule in rules():
                     if rule.hive == name:
-                        found.findings += _judge(hive, rule, f"{prefix}{path}")
+                        found.findings += _check(hive, rule, f"{prefix}{path}")
                 if name == "software":
                     found.programs += _programs(hive)
         except RuntimeError as error:
@@ -72,10 +72,10 @@ def read(handle: Any, prefix: str) -> Registry:
 
 
 @functools.cache
-def rules() -> Sequence[Rule]:
-    """All rules, as they stand in the file."""
+def rules() -> Sequence[RegistryRule]:
+    """Return all rules, as they stand in the file."""
     entries = yaml_source.loads(_RULES.read_text(encoding="utf-8"), name=_RULES.name).data
-    return [Rule(**{**each, "values": tuple(each.get("values", ()))}) for each in entries]
+    return [RegistryRule(**{**each, "values": tuple(each.get("values", ()))}) for each in entries]
 
 
 def _hives(handle: Any) -> Iterator[tuple[str, str]]:
@@ -100,7 +100,7 @@ def _spelled(handle: Any, path: str, exists: Callable[[str], bool] | None = None
     return None
 
 
-class _Hive:
+class _ScannedHive:
     """The hive that the appliance has open; it opens one at a time."""
 
     def __init__(self, handle: Any) -> None:
@@ -141,24 +141,24 @@ class _Hive:
 
 
 @contextlib.contextmanager
-def _opened(handle: Any, path: str) -> Iterator[_Hive]:
+def _opened(handle: Any, path: str) -> Iterator[_ScannedHive]:
     handle.hivex_open(path)
     try:
-        yield _Hive(handle)
+        yield _ScannedHive(handle)
     finally:
         handle.hivex_close()
 
 
-def _judge(hive: _Hive, rule: Rule, file: str) -> Iterator[Finding]:
+def _check(hive: _ScannedHive, rule: RegistryRule, file: str) -> Iterator[ScanFinding]:
     for key, node in hive.nodes(rule.key):
         if not rule.values:
-            yield Finding(f"{file}!{key}", rule.rule, rule.what, rule.fix)
+            yield ScanFinding(f"{file}!{key}", rule.rule, rule.what, rule.fix)
         for name, data in _wanted(hive, rule, node):
             if rule.is_broken_by(data):
-                yield Finding(f"{file}!{key}\\{name}", rule.rule, rule.what, rule.fix, digest(data))
+                yield ScanFinding(f"{file}!{key}\\{name}", rule.rule, rule.what, rule.fix, digest(data))
 
 
-def _wanted(hive: _Hive, rule: Rule, node: int) -> Iterator[tuple[str, bytes]]:
+def _wanted(hive: _ScannedHive, rule: RegistryRule, node: int) -> Iterator[tuple[str, bytes]]:
     if rule.values == ("*",):
         yield from hive.values(node)
         return
@@ -168,14 +168,14 @@ def _wanted(hive: _Hive, rule: Rule, node: int) -> Iterator[tuple[str, bytes]]:
             yield name, data
 
 
-def _programs(hive: _Hive) -> Iterator[Package]:
-    for place in _UNINSTALL:
-        for _, uninstall in hive.nodes(place):
+def _programs(hive: _ScannedHive) -> Iterator[InstalledPackage]:
+    for location in _UNINSTALL:
+        for _, uninstall in hive.nodes(location):
             for name, node in hive.children(uninstall):
                 told = {each: _text(hive.value(node, each) or b"") for each in _TOLD}
                 # Updates and parts of others have no name to show; Windows doesn't list them either.
                 if told["DisplayName"]:
-                    yield Package(
+                    yield InstalledPackage(
                         "generic", told["DisplayName"], told["DisplayVersion"], source=name, vendor=told["Publisher"]
                     )
 

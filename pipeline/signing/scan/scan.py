@@ -1,4 +1,4 @@
-"""One scan of one finished image: its files through the appliance, its disk byte by byte.
+"""Scan one finished image: its files through the appliance, its disk byte by byte.
 
 What it does not cover is said in the report: file systems it could not mount, packed data beyond its limits. And
 in general: secrets that are encrypted or packed in other ways than gzip, xz, zstd and initramfs archives; deleted files
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.base.progress import Progress, nothing
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.software import Package, installed
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.installed_packages import InstalledPackage, installed
 from pipeline.image import convert
 from pipeline.signing.scan import disk, guest, needles
-from pipeline.signing.scan.findings import Allowance, Report, divide
+from pipeline.signing.scan.findings import Allowance, ScanReport, divide
 
 GENERAL_LIMITS = (
     "secrets encrypted, or packed otherwise than by gzip, xz, zstd and initramfs archives",
@@ -30,8 +30,8 @@ GENERAL_LIMITS = (
 class Examined:
     """The report, and the software and the files (path → what identifies it) that the same reading found."""
 
-    report: Report
-    packages: Sequence[Package]
+    report: ScanReport
+    packages: Sequence[InstalledPackage]
     files: Mapping[str, str]
 
 
@@ -63,7 +63,7 @@ def examine(
         if raw != image:
             raw.unlink()
     wrong, allowed = divide([*walked.findings, *leftovers], allowances)
-    report = Report(
+    report = ScanReport(
         findings=wrong,
         allowed=allowed,
         files=walked.files,
@@ -77,5 +77,5 @@ def examine(
 
 def _decoded(image: Path, disk_format: str, scratch: Path) -> Path:
     target = scratch / "decoded.raw"
-    convert.convert(image, disk_format, target, convert.Options("raw"), mode=0o600)
+    convert.convert(image, disk_format, target, convert.ConvertOptions("raw"), mode=0o600)
     return target

@@ -1,4 +1,4 @@
-"""Looking into packed data: gzip, xz, zstd and what an initramfs puts one behind the other, a few layers deep.
+"""Unpack data while it is scanned: gzip, xz, zstd and what an initramfs puts one behind the other, a few layers deep.
 
 The data come from the image: a decompressor is given a limit for what may come out of it, and errors end the layer, not
 the scan.
@@ -32,7 +32,7 @@ class Layer:
         self._out = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Plain pieces of what ``data`` adds."""
+        """Yield plain pieces of what ``data`` adds."""
         if self.broken or self.overflow:
             return
         try:
@@ -47,7 +47,7 @@ class Layer:
 
 
 def recognise(head: bytes) -> Layer | None:
-    """The layer that a stream beginning with ``head`` is packed in, if it is."""
+    """Return the layer that a stream beginning with ``head`` is packed in, if it is."""
     if head.startswith(b"\x1f\x8b\x08"):
         return Layer("gzip", _gzip)
     if head.startswith(b"\xfd7zXZ\0"):

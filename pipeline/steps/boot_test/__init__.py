@@ -1,1 +1,1 @@
-"""Boot tests: every product's proof that it starts."""
+"""Boot-test every product: the proof that it starts. How QEMU is run stays in ``host.qemu``."""

@@ -1,4 +1,4 @@
-"""One boot of a product on the hardware that its published properties ask for, until its user-data ran.
+"""Boot a product once on the hardware that its published properties ask for, until its user-data ran.
 
 The product is opened read-only and lies below a throwaway overlay, so that what was tested is what will be signed.
 """
@@ -13,32 +13,33 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import firmware, guest, hardware, iso, process, qemu, triage
-from pipeline.host.boot_parts import command_line
+from pipeline.host.guestfs.boot_parts import command_line
+from pipeline.host.media import iso
+from pipeline.host.qemu import command as qemu_command
+from pipeline.host.qemu import guest, hardware
+from pipeline.host.system import process
 from pipeline.image import convert
-from pipeline.recipes.model import OsType, Recipe
-from pipeline.recipes.product import Firmware, ProductFormat
+from pipeline.recipes.model.product import Firmware, ProductFormat
+from pipeline.recipes.model.recipe import OsType, Recipe
 from pipeline.steps.step import Context
 
 # Nova's default for ``os_shutdown_timeout``, and how much longer an emulated guest may take.
 _SHUTDOWN = 60
-_PATIENCE = {"kvm": 1, "tcg": 3}
+_SLOWDOWN = {"kvm": 1, "tcg": 3}
 # One host key shows that keys are made; primes for RSA and DSA take an emulated processor ten seconds more.
 _VENDOR_DATA = b"#cloud-config\nssh_genkeytypes: [ed25519]\n"
-# What starts and judges guests.
-MODULES = (firmware, guest, hardware, iso, qemu, triage)
 
 
-def direct(context: Context) -> qemu.DirectBoot:
-    """The kernel beside the disk, as Nova's libvirt driver starts it."""
+def direct(context: Context) -> qemu_command.DirectBoot:
+    """Return the kernel next to the disk, as Nova's libvirt driver starts it."""
     products, facts = context.products, context.facts["products"]
     bus = hardware.Hardware.from_properties(context.recipe.image_properties).disk_bus
     root = "/dev/vda" if bus == "virtio" else "/dev/sda"
     given = {"os_command_line": command_line(root), **facts.get("properties", {}), **context.recipe.properties}
-    return qemu.DirectBoot(products[ProductFormat.AKI], products[ProductFormat.ARI], given["os_command_line"])
+    return qemu_command.DirectBoot(products[ProductFormat.AKI], products[ProductFormat.ARI], given["os_command_line"])
 
 
-def booted(context: Context, name: str, kind: str, direct: qemu.DirectBoot | None = None) -> dict[str, Any]:
+def booted(context: Context, name: str, kind: str, direct: qemu_command.DirectBoot | None = None) -> dict[str, Any]:
     """Boot the product ``name`` with the firmware ``kind``, or with ``direct``; then press the power button.
 
     Returns ``seconds`` until user-data reported, ``powered_off`` and ``accelerator``; serial log and screenshot go to
@@ -49,26 +50,28 @@ def booted(context: Context, name: str, kind: str, direct: qemu.DirectBoot | Non
     recipe, wanted = context.recipe, context.recipe.boot_test
     if direct is not None and ProductFormat.AMI in context.products:
         name = ProductFormat.AMI
-    product = qemu.Disk(context.products[name], "raw" if name == ProductFormat.AMI else name, read_only=True)
+    product = qemu_command.GuestDisk(
+        context.products[name], "raw" if name == ProductFormat.AMI else name, read_only=True
+    )
     size = int(convert.info(product.path, product.format)["virtual-size"])
     firmware_kind = str(Firmware.BIOS) if direct else kind
     token = secrets.token_hex(16)
     overlay, seed = context.folder / f"{kind}-overlay.qcow2", context.folder / f"{kind}-seed.iso"
     process.run(["qemu-img", "create", "-q", "-f", "qcow2", overlay, str(size)])
     _write_seed(seed, token, recipe)
-    machine = qemu.Machine(
+    machine = qemu_command.Machine(
         name=f"{recipe.name}-boot-test",
         accelerator=context.accelerator,
         hardware=hardware.Hardware.from_properties(recipe.image_properties, firmware=firmware_kind),
         memory=wanted.memory,
         vcpus=wanted.vcpus,
-        disks=[qemu.Disk(overlay, "qcow2", base=product)],
-        cdroms=[qemu.Disk(seed, "raw", read_only=True)],
+        disks=[qemu_command.GuestDisk(overlay, "qcow2", base=product)],
+        cdroms=[qemu_command.GuestDisk(seed, "raw", read_only=True)],
         direct=direct,
     )
     what = "user-data's report on ttyS0"
     with (
-        guest.running(machine, context.evidence, str(kind), policy=context.patience) as running,
+        guest.running(machine, context.evidence, str(kind), policy=context.stall_policy) as running,
         _evidence(context, running),
     ):
         seconds = running.wait_for_text(token, wanted.timeout, what, progress=context.progress)
@@ -99,7 +102,7 @@ def _write_seed(target: Path, token: str, recipe: Recipe) -> None:
 
 @contextmanager
 def _evidence(context: Context, running: guest.Guest) -> Iterator[None]:
-    """When the block fails: what the guest shows and what is known of it then, beside the logs."""
+    """When the block fails: what the guest shows and what is known of it then, in addition to the logs."""
     try:
         yield
     except PipelineError:
@@ -109,4 +112,4 @@ def _evidence(context: Context, running: guest.Guest) -> Iterator[None]:
 
 def _shutdown_time(context: Context) -> float:
     said = context.recipe.properties.get("os_shutdown_timeout", "")
-    return (int(said) if said.isdigit() else _SHUTDOWN) * _PATIENCE.get(context.accelerator, 1)
+    return (int(said) if said.isdigit() else _SHUTDOWN) * _SLOWDOWN.get(context.accelerator, 1)

@@ -1,4 +1,4 @@
-"""The boot tests: the product on exactly the hardware its published properties ask for, and on the other firmware.
+"""Boot-test products on exactly the hardware their published properties ask for, and on the other firmware.
 
 What the firmware loads, up to the kernel and its ramdisk, is the *boot chain*. Only that can work with one firmware and
 not with the other; the system behind it is proved by the boot with the published one. So the other firmware boots again
@@ -13,23 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import answers, firmware, hardware, process
-from pipeline.host.accelerator import emulator
+from pipeline.host.qemu import firmware, hardware
+from pipeline.host.qemu.accelerator import emulator
+from pipeline.host.system import process, tool_versions
 from pipeline.image import convert
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.product import Firmware, ProductFormat
+from pipeline.recipes.model.product import Firmware, ProductFormat
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.boot_test import boot
 from pipeline.steps.step import Context, Stage
 
 
-class BootTest:
+class BootTestStep:
     """Boots the first disk with the published firmware; the other disks must hold the same one.
 
     With ``aki`` and ``ari``, it also boots them with ``ami`` or the first disk, as a cloud does.
 
     Its facts: ``product``, ``memory`` (bytes), ``untested`` (published hardware properties that no boot here speaks
     for), ``firmware`` (name → ``seconds`` until user-data reported, ``powered_off`` by the power button,
-    ``accelerator``), ``direct`` (the same of the kernel beside the disk). Its documents: serial log and screenshot of
+    ``accelerator``), ``direct`` (the same of the kernel next to the disk). Its documents: serial log and screenshot of
     each boot.
     """
 
@@ -41,12 +42,8 @@ class BootTest:
         return recipe.boot_test.enabled
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The hardware that is asked for, and the versions of what plays it. Other properties change no boot."""
+        """Return the hardware that is asked for, and the versions of what plays it. Other properties change no boot."""
         return {**_inputs(recipe), "firmware": _firmware(recipe, [published(recipe)])}
-
-    def sources(self) -> Sequence[Path]:
-        """What starts and judges guests."""
-        return _sources()
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Boot with the published firmware."""
@@ -64,7 +61,7 @@ class BootTest:
         return {**facts, "direct": boot.booted(context, name, "kernel", boot.direct(context))}
 
 
-class FirmwareTest:
+class FirmwareTestStep:
     """Boots the first disk with every further firmware that the recipe lists.
 
     Its facts: ``firmware``, as the boot test's, and ``boot_chain`` (SHA-256 of what the firmware loads, if the image
@@ -75,21 +72,17 @@ class FirmwareTest:
     stage = Stage.RECORD
 
     def wanted(self, recipe: Recipe) -> bool:
-        """When there are further ones, and a disk that they could start."""
+        """Return whether there are further ones, and a disk that they could start."""
         made = any(product.format.is_whole_disk for product in recipe.products)
         return recipe.boot_test.enabled and made and len(set(recipe.boot_test.firmware)) > 1
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The same hardware, and the firmwares."""
+        """Return the same hardware, and the firmwares."""
         others = _others(recipe)
         return {**_inputs(recipe), "others": others, "firmware": _firmware(recipe, others)}
 
-    def sources(self) -> Sequence[Path]:
-        """What starts and judges guests."""
-        return _sources()
-
     def part(self, recipe: Recipe, facts: Mapping[str, Mapping[str, Any]]) -> str | None:
-        """The boot chain, unless the recipe wants all firmwares to boot whatever changed."""
+        """Return the boot chain, unless the recipe wants all firmwares to boot whatever changed."""
         return None if recipe.boot_test.thorough else facts.get("offline", {}).get("boot_chain")
 
     def run(self, context: Context) -> Mapping[str, Any]:
@@ -102,7 +95,9 @@ class FirmwareTest:
 
 
 def published(recipe: Recipe) -> Firmware:
-    """The firmware that a cloud will start the image with, if the recipe wants it tested; else the first it lists."""
+    """Return the firmware that a cloud will start the image with, if the recipe wants it tested; else the first it
+    lists.
+    """
     wanted = recipe.boot_test.firmware
     named = hardware.Hardware.from_properties(recipe.image_properties).firmware
     return next((kind for kind in wanted if kind == named), wanted[0])
@@ -120,7 +115,7 @@ def _inputs(recipe: Recipe) -> dict[str, Any]:
         "shutdown": properties.get("os_shutdown_timeout"),
         "boot_test": recipe.boot_test.model_dump(mode="json"),
         "products": [product.model_dump(mode="json") for product in recipe.products],
-        "qemu": answers.version(emulator()),
+        "qemu": tool_versions.version(emulator()),
     }
 
 
@@ -132,10 +127,6 @@ def _firmware(recipe: Recipe, kinds: Sequence[str]) -> dict[str, str]:
         uefi = kind == Firmware.UEFI
         found |= firmware.digests(machine.machine, uefi=uefi, secure_boot=uefi and machine.secure_boot)
     return found
-
-
-def _sources() -> list[Path]:
-    return [Path(str(module.__file__)) for module in (boot, *boot.MODULES)]
 
 
 def _disks(context: Context) -> list[str]:

@@ -1,4 +1,4 @@
-"""A Debian root file system as a folder, made from signed packages, without root where the kernel allows it."""
+"""Bootstrap a Debian root file system as a folder, from signed packages, without root where the kernel allows it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import IO, Any
 
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
-from pipeline.host import process, user_namespace
-from pipeline.recipes.debian import DebianInstall
+from pipeline.host.system import process, user_namespace
+from pipeline.recipes.model.debian import DebianInstall
 from pipeline.steps.reproducible import EPOCH
 
 # What makes a system a cloud image: kernel, init, datasources, growth of the disk, both loaders, remote access.
@@ -29,7 +29,7 @@ _ARCHIVES = "/var/cache/apt/archives"
 
 
 @dataclass(frozen=True)
-class Workplace:
+class BootstrapDirs:
     """Where a bootstrap works: ``scratch`` is private to this run, ``packages`` keeps what it fetched for the next."""
 
     scratch: Path
@@ -38,15 +38,15 @@ class Workplace:
 
 
 def sources(install: DebianInstall, mirror: str, security: str | None) -> list[str]:
-    """The lines of the archive's sources."""
+    """Return the lines of the archive's sources."""
     suites = [(mirror, install.suite), (mirror, f"{install.suite}-updates")]
     if security is not None:
         suites.append((security, f"{install.suite}-security"))
-    return [f"deb [signed-by={install.keyring}] {place} {suite} main" for place, suite in suites]
+    return [f"deb [signed-by={install.keyring}] {location} {suite} main" for location, suite in suites]
 
 
 def run(
-    install: DebianInstall, lines: Sequence[str], early: Mapping[str, str], root: Path, workplace: Workplace
+    install: DebianInstall, lines: Sequence[str], early: Mapping[str, str], root: Path, workplace: BootstrapDirs
 ) -> list[dict[str, Any]]:
     """Bootstrap into the new folder ``root``; return the packages it is made of, for the provenance.
 

@@ -1,19 +1,19 @@
-"""From a root file system to a disk that boots by BIOS and by UEFI, in one launch of the appliance.
+"""Turn a root file system into a disk that boots by BIOS and by UEFI, in one launch of the appliance.
 
 The files get onto the disk without the appliance: mke2fs(8) writes them at this machine's own speed.
 """
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import IO
 
-from pipeline.host import process, user_namespace
-from pipeline.host.guest_system import GuestFiles
-from pipeline.recipes.debian import DebianInstall
-from pipeline.recipes.model import Recipe
+from pipeline.base import json_text
+from pipeline.host.guestfs.guest_system import GuestFiles
+from pipeline.host.system import process, user_namespace
+from pipeline.recipes.model.debian import DebianInstall
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.reproducible import identity
 
 _MIB = 2048  # sectors
@@ -67,7 +67,7 @@ def partition(target: Path, recipe: Recipe) -> None:
 
 def write_root(tree: Path, target: Path, recipe: Recipe, log: IO[bytes]) -> None:
     """Make the root file system of a partitioned disk from the folder ``tree``, which is gone then, also on failure."""
-    table = json.loads(process.run(["sfdisk", "--json", target]).stdout)["partitiontable"]
+    table = json_text.loads(process.run(["sfdisk", "--json", target]).stdout)["partitiontable"]
     root = next(part for part in table["partitions"] if part["node"].endswith(f"{target.name}{_ROOT}"))
     extended = f"offset={root['start'] * 512},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard"
     # orphan_file and metadata_csum_seed, which newer mke2fs turn on, cannot be read by GRUB 2.06.
@@ -80,7 +80,9 @@ def write_root(tree: Path, target: Path, recipe: Recipe, log: IO[bytes]) -> None
 
 
 def early(recipe: Recipe, install: DebianInstall) -> dict[str, str]:
-    """The files that packages read while they are configured: the initramfs takes what its root's file system needs."""
+    """Return the files that packages read while they are configured: the initramfs takes what its root's file system
+    needs.
+    """
     root = identity(recipe.name, "root file system")
     # The last console is the one /dev/console means.
     arguments = " ".join(("console=tty0", "console=ttyS0,115200", *install.kernel_arguments))

@@ -1,18 +1,17 @@
-"""The install step of Debian recipes."""
+"""Install Debian recipes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import kernel, process
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestFiles, GuestSystem
-from pipeline.recipes.debian import DebianInstall
-from pipeline.recipes.model import Recipe
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.guest_system import GuestFiles, GuestSystem
+from pipeline.host.system import kernel, process
+from pipeline.recipes.model.debian import DebianInstall
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.debian import bootstrap, disk
 from pipeline.steps.step import Context, Outside, Stage
 
@@ -24,11 +23,11 @@ class InstallDebian:
     stage = Stage.INSTALL
 
     def wanted(self, recipe: Recipe) -> bool:
-        """For recipes whose install method is ``mmdebstrap``."""
+        """Return whether the recipe's install method is ``mmdebstrap``."""
         return isinstance(recipe.install, DebianInstall)
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The recipe's wishes. What the archive holds is locked by the engine, from ``outside``."""
+        """Return the recipe's wishes. What the archive holds is locked by the engine, from ``outside``."""
         return {
             "install": recipe.install.model_dump(mode="json"),
             "name": recipe.name,
@@ -37,12 +36,8 @@ class InstallDebian:
             "appliance": kernel.newest().version,
         }
 
-    def sources(self) -> Sequence[Path]:
-        """All of this package."""
-        return sorted(Path(__file__).parent.glob("*.py"))
-
     def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        """The archive's signed indices: they name every package's digest."""
+        """Return the archive's signed indices: they name every package's digest."""
         install = _options(recipe)
         found = [_index("debian", install.mirrors, suite) for suite in (install.suite, f"{install.suite}-updates")]
         return [
@@ -66,7 +61,7 @@ class InstallDebian:
         root, raw = context.folder / "root", context.folder / "disk.raw"
         context.progress.say(f"bootstrapping {install.suite}")
         packages = context.home.cache / "packages" / recipe.name
-        workplace = bootstrap.Workplace(context.folder, packages, context.log)
+        workplace = bootstrap.BootstrapDirs(context.folder, packages, context.log)
         taken = bootstrap.run(install, lines, disk.early(recipe, install), root, workplace)
         context.progress.say("writing the disk")
         disk.partition(raw, recipe)

@@ -1,1 +1,3 @@
-"""The install step of Enterprise Linux: its media's own installer, told everything by a kickstart file."""
+"""Install Enterprise Linux by its media's own installer, told everything by a kickstart file. Changes that any guest
+may get belong in ``offline``.
+"""

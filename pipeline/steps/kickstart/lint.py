@@ -1,4 +1,4 @@
-"""A kickstart held against the media, the repositories and the hardware, before any guest is started.
+"""Lint a kickstart against the media, the repositories and the hardware, before any guest is started.
 
 What would hang or fail after an hour of installing is told within seconds, all of it at once.
 """
@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import process
-from pipeline.host.install_tree import TreeInfo
-from pipeline.host.repodata import Repodata
-from pipeline.recipes.model import Recipe
+from pipeline.host.install.install_tree import TreeInfo
+from pipeline.host.install.repodata import Repodata
+from pipeline.host.system import process
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.kickstart import repositories, syntax
 from pipeline.steps.kickstart.render import SENTINEL, disk_name
 from pipeline.steps.kickstart.syntax import Kickstart

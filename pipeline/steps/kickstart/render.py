@@ -1,14 +1,12 @@
-"""The kickstart file of one installation, from the recipe's template."""
+"""Render the kickstart file of one installation from the recipe's template."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import jinja2
-
-from pipeline.base.errors import PipelineError
-from pipeline.recipes.kickstart import KickstartInstall
-from pipeline.recipes.model import Recipe
+from pipeline.recipes.model.kickstart import KickstartInstall
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.steps.kickstart import template
 
 SENTINEL = "BUILD-SENTINEL ok"
 FAILED = "BUILD-FAILED"
@@ -17,33 +15,18 @@ _DISKS = {"virtio": "vda", "scsi": "sda", "sata": "sda", "ide": "sda", "usb": "s
 
 
 def disk_name(recipe: Recipe) -> str:
-    """What a Linux guest calls its first disk on the recipe's bus (``hw_disk_bus``, virtio by default)."""
+    """Return what a Linux guest calls its first disk on the recipe's bus (``hw_disk_bus``, virtio by default)."""
     return _DISKS[recipe.image_properties.get("hw_disk_bus", "virtio")]
 
 
 def render(recipe: Recipe, install: KickstartInstall, token: str) -> str:
-    """The kickstart for an installation that proves its success by ``SENTINEL`` and ``token`` on the serial line.
+    """Return the kickstart for an installation that proves its success by ``SENTINEL`` and ``token`` on the serial
+    line.
 
-    Raises ``PipelineError`` with the line of the template that is wrong.
+    Raises ``PipelineError`` with the line of the template that is wrong (see ``template``).
     """
     file = install.kickstart
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - no markup
-    )
-    try:
-        template = environment.from_string(file.path.read_text(encoding="utf-8"))
-        return template.render(_variables(recipe, install, token))
-    except jinja2.TemplateSyntaxError as error:
-        raise PipelineError(f"{file.given}:{error.lineno}: {error.message}") from None
-    except jinja2.UndefinedError as error:
-        known = ", ".join(sorted(_variables(recipe, install, token)))
-        raise PipelineError(f"{file.given}: {error.message}", hint=f"a kickstart knows: {known}") from None
-    except UnicodeDecodeError:
-        raise PipelineError(f"{file.given} is not UTF-8 text") from None
+    return template.render(file.given, file.path.read_bytes(), _variables(recipe, install, token))
 
 
 def _variables(recipe: Recipe, install: KickstartInstall, token: str) -> dict[str, Any]:

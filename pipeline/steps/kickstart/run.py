@@ -1,4 +1,4 @@
-"""The installer's guest: started by QEMU or by virt-install, watched alike, judged by what it said and how it ended."""
+"""Run the installer's guest: by QEMU or by virt-install, watched alike, judged by what it said and how it ended."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import guest, initramfs, iso, libvirt, process, qemu, virt_install
-from pipeline.host.guest import Guest
-from pipeline.host.hardware import Hardware
-from pipeline.host.install_tree import InstallTree, TreeInfo
-from pipeline.host.phases import phase
-from pipeline.recipes.kickstart import Connection, InstallEngine, KickstartInstall
+from pipeline.host.install import libvirt, virt_install
+from pipeline.host.install.install_tree import InstallTree, TreeInfo
+from pipeline.host.media import initramfs, iso
+from pipeline.host.qemu import command as qemu_command
+from pipeline.host.qemu import guest
+from pipeline.host.qemu.boot_phases import phase
+from pipeline.host.qemu.guest import Guest
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.host.system import process
+from pipeline.recipes.model.kickstart import Connection, InstallEngine, KickstartInstall
 from pipeline.steps.step import Context
 
 KICKSTART = "ks.cfg"
@@ -72,16 +76,16 @@ def _watch(running: Guest, wanted: Installation, context: Context) -> float:
     return running.wait_until(lambda: not running.is_running(), deadline, "the power-off", progress=context.progress)
 
 
-def _machine(context: Context, wanted: Installation, disk: Path, cdroms: Sequence[Path]) -> qemu.Machine:
-    return qemu.Machine(
+def _machine(context: Context, wanted: Installation, disk: Path, cdroms: Sequence[Path]) -> qemu_command.Machine:
+    return qemu_command.Machine(
         name=f"{context.recipe.name}-install",
         accelerator=context.accelerator,
         hardware=Hardware.from_properties(context.recipe.image_properties),
         memory=wanted.install.memory,
         vcpus=wanted.install.vcpus,
-        disks=[qemu.Disk(disk, "qcow2")],
-        cdroms=[qemu.Disk(path, "raw", read_only=True) for path in cdroms],
-        network=qemu.Network(restricted=False),
+        disks=[qemu_command.GuestDisk(disk, "qcow2")],
+        cdroms=[qemu_command.GuestDisk(path, "raw", read_only=True) for path in cdroms],
+        network=qemu_command.GuestNetwork(restricted=False),
         reboots=False,
     )
 
@@ -91,9 +95,9 @@ def _by_qemu(context: Context, wanted: Installation) -> Iterator[Guest]:
     _make_disk(context.disk, context.recipe.disk.size)
     kernel, initrd = wanted.tree.extract_installer(context.folder)
     _inject(initrd, {KICKSTART: wanted.kickstart.encode()})
-    boot = qemu.DirectBoot(kernel, initrd, arguments(wanted.tree.info))
+    boot = qemu_command.DirectBoot(kernel, initrd, arguments(wanted.tree.info))
     machine = replace(_machine(context, wanted, context.disk, [wanted.media, *wanted.cdroms]), direct=boot)
-    with guest.running(machine, context.evidence, _NAME, policy=context.patience) as running:
+    with guest.running(machine, context.evidence, _NAME, policy=context.stall_policy) as running:
         yield running
 
 
@@ -121,7 +125,7 @@ def _by_virt_install(context: Context, wanted: Installation) -> Iterator[Guest]:
             inject=[injected],
             arguments=arguments(tree),
             network=wanted.install.network,
-            policy=context.patience,
+            policy=context.stall_policy,
         ) as running:
             yield running
         shutil.move(disk, context.disk)
@@ -129,7 +133,7 @@ def _by_virt_install(context: Context, wanted: Installation) -> Iterator[Guest]:
 
 
 def arguments(info: TreeInfo) -> str:
-    """The installer's kernel arguments: its kickstart in the initramfs, its console on the serial line."""
+    """Return the installer's kernel arguments: its kickstart in the initramfs, its console on the serial line."""
     if int(info.version.partition(".")[0]) < 7:
         return f"ks=file:/{KICKSTART} console=tty0 console=ttyS0,115200n8"
     # Names of network cards as the finished system has them, so that the kickstart can say eth0.

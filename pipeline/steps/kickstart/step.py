@@ -1,4 +1,4 @@
-"""The install step of recipes that run an installer by kickstart: lint, install, prove."""
+"""Install recipes that run an installer by kickstart: lint, install, prove."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import download, guest, install_tree, iso, libvirt, process, qemu, repodata, virt_install
-from pipeline.host.accelerator import emulator
-from pipeline.host.hardware import Hardware
-from pipeline.recipes.kickstart import InstallEngine, KickstartInstall
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.supplied import missing
+from pipeline.host.install import install_tree
+from pipeline.host.network import download
+from pipeline.host.qemu.accelerator import emulator
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.host.system import process
+from pipeline.recipes.model.kickstart import InstallEngine, KickstartInstall
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.recipes.model.source_given import missing
 from pipeline.steps.kickstart import lint, render, repositories, syntax
 from pipeline.steps.kickstart import run as installer
 from pipeline.steps.step import Context, Outside, Reading, Stage
@@ -34,11 +36,11 @@ class InstallKickstart:
     stage = Stage.INSTALL
 
     def wanted(self, recipe: Recipe) -> bool:
-        """For recipes whose install method is ``kickstart``."""
+        """Return whether the recipe's install method is ``kickstart``."""
         return isinstance(recipe.install, KickstartInstall)
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The media and the kickstart by their digests, the hardware, secrets by their generation."""
+        """Return the media and the kickstart by their digests, the hardware, secrets by their generation."""
         install = _options(recipe)
         names = install.subscription.secrets.values() if install.subscription else ()
         return {
@@ -52,14 +54,10 @@ class InstallKickstart:
             "tool": _version(install),
         }
 
-    def sources(self) -> Sequence[Path]:
-        """All of this package, and what starts guests."""
-        ours = sorted(Path(__file__).parent.glob("*.py"))
-        modules = (guest, install_tree, iso, libvirt, qemu, repodata, virt_install)
-        return [*ours, *(Path(str(module.__file__)) for module in modules)]
-
     def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        """The repositories: what they offer decides what is installed. That of subscribers only they can read."""
+        """Return the repositories: what they offer decides what is installed. That of subscribers
+        only they can read.
+        """
         install = _options(recipe)
         found = [
             Outside(f"repository {each.name}", (f"{each.url.rstrip('/')}/repodata/repomd.xml",), form=_REPOMD)

@@ -1,4 +1,4 @@
-"""A kickstart file as commands, packages and scripts, as far as it has to be understood before an installation.
+"""Parse a kickstart file into commands, packages and scripts, as far as an installation needs it.
 
 Whether it is valid is pykickstart's to say (``lint``); this keeps what can be held against the media and the hardware.
 """
@@ -21,7 +21,7 @@ class Command:
     line: int
 
     def option(self, name: str) -> str | None:
-        """The value of ``--name=value`` or ``--name value``; the last one counts."""
+        """Return the value of ``--name=value`` or ``--name value``; the last one counts."""
         found = None
         for index, word in enumerate(self.words):
             if word.startswith(f"--{name}="):
@@ -52,7 +52,7 @@ class Kickstart:
     scripts: tuple[Script, ...]
 
     def named(self, *names: str) -> Iterator[Command]:
-        """The commands of these names."""
+        """Return the commands of these names."""
         return (command for command in self.commands if command.name in names)
 
 

@@ -1,1 +1,3 @@
-"""What is done to an installed disk while nothing runs on it, all in one launch of the appliance."""
+"""Change an installed disk while nothing runs on it, all in one launch of the appliance. Nothing that needs a booted
+guest comes in.
+"""

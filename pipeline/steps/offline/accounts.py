@@ -1,4 +1,4 @@
-"""Accounts and their keys in a guest. Passwords are locked; the only way in is a key."""
+"""Add accounts and their keys to a guest. Passwords are locked; the only way in is a key."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterable
 
 from pipeline.base.errors import PipelineError
-from pipeline.host.guest_system import GuestSystem
-from pipeline.recipes.guest import User
-from pipeline.recipes.model import Recipe
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.recipes.model.guest import User
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.reproducible import EPOCH
 
 # No password has this digest, and OpenSSH still takes a key (it refuses accounts that begin with "!" without PAM).
@@ -127,7 +127,7 @@ def _passwd(system: GuestSystem, name: str) -> list[str] | None:
 
 
 def owner_of(system: GuestSystem, user: str, group: str) -> tuple[int, int]:
-    """The numbers of a user and a group in the guest. Raises ``PipelineError`` for a name it does not know."""
+    """Return the numbers of a user and a group in the guest. Raises ``PipelineError`` for a name it does not know."""
     entry = _passwd(system, user)
     groups = {
         fields[0]: fields[2] for line in system.read("/etc/group").splitlines() if (fields := line.split(":"))[2:]

@@ -1,10 +1,10 @@
-"""cloud-init's settings in a guest."""
+"""Write cloud-init's settings in a guest."""
 
 from __future__ import annotations
 
 from pipeline.base.errors import PipelineError
-from pipeline.host.guest_system import GuestSystem
-from pipeline.recipes.guest import CloudInit
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.recipes.model.guest import CloudInit
 
 FILE = "/etc/cloud/cloud.cfg.d/91-image.cfg"
 
@@ -24,7 +24,7 @@ def configure(system: GuestSystem, wanted: CloudInit) -> None:
 
 
 def text(wanted: CloudInit) -> str:
-    """The settings in cloud-init's own format."""
+    """Return the settings in cloud-init's own format."""
     mode = "auto" if wanted.grow_root else '"off"'
     lines = [f"growpart: {{mode: {mode}, devices: ['/']}}"]
     lines.append(f"resize_rootfs: {'true' if wanted.grow_root else 'false'}")

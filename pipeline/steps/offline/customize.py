@@ -1,4 +1,4 @@
-"""Changes in the installed system, in the order of the recipe's fields."""
+"""Change the installed system, in the order of the recipe's fields."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress
-from pipeline.host.guest_system import GuestSystem
-from pipeline.recipes.guest import GuestFile
-from pipeline.recipes.model import Recipe
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.recipes.model.guest import GuestFile
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.offline import accounts, cloud_init, packages
 
 _ZONES = Path("/usr/share/zoneinfo")

@@ -1,10 +1,10 @@
-"""What the finished system is, as facts derived from the image."""
+"""Inspect the finished system: facts derived from the image."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pipeline.host.guest_system import GuestSystem
+from pipeline.host.guestfs.guest_system import GuestSystem
 from pipeline.image import claims
 
 _LOADERS = {
@@ -22,7 +22,7 @@ _UEFI = ("/boot/EFI/BOOT/BOOTX64.EFI", "/boot/efi/EFI/BOOT/BOOTX64.EFI", "/efi/E
 
 
 def facts(system: GuestSystem) -> dict[str, Any]:
-    """Everything found, as JSON data."""
+    """Return everything found, as JSON data."""
     identity = system.identity
     return {
         "type": identity.type,
@@ -43,8 +43,8 @@ def facts(system: GuestSystem) -> dict[str, Any]:
 
 
 def derived(found: dict[str, Any]) -> dict[str, str]:
-    """The image properties that the facts prove."""
-    return claims.derive(claims.Inspected.from_facts(found))
+    """Return the image properties that the facts prove."""
+    return claims.derive(claims.InspectedGuest.from_facts(found))
 
 
 def _firmware(system: GuestSystem) -> list[str]:

@@ -1,4 +1,4 @@
-"""Packages in a guest, by the guest's own package manager, through the appliance's network."""
+"""Change packages in a guest by its own package manager, through the appliance's network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.base.errors import PipelineError
-from pipeline.host.guest_system import GuestSystem
-from pipeline.recipes.guest import Customize
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.recipes.model.guest import Customize
 
 _APT = "export DEBIAN_FRONTEND=noninteractive\napt-get -q -y -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold"
 
@@ -40,7 +40,7 @@ _MANAGERS = {
 
 
 def needs_network(customize: Customize) -> bool:
-    """Whether the appliance has to reach the guest's repositories."""
+    """Return whether the appliance has to reach the guest's repositories."""
     return customize.update or bool(customize.packages)
 
 

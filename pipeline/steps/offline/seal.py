@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import process, tar_stream
-from pipeline.host.guest_system import GuestSystem
-from pipeline.host.tree import Tree
-from pipeline.recipes.install import TinyInstall
-from pipeline.recipes.model import Recipe
+from pipeline.host.guestfs import tar_stream
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.host.media.file_tree import FileTree
+from pipeline.host.system import process
+from pipeline.recipes.model.install import TinyInstall
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps import small_disk
 
 _BOOT = PurePosixPath("/boot")
@@ -25,7 +26,7 @@ _INSTALLED = ("ldlinux.sys", "ldlinux.c32")
 
 
 def is_due(recipe: Recipe) -> bool:
-    """Whether the recipe's disk is one that can be written anew."""
+    """Return whether the recipe's disk is one that can be written anew."""
     return isinstance(recipe.install, TinyInstall)
 
 
@@ -48,9 +49,9 @@ def write(recipe: Recipe, archive: Path, disk: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _trees(archive: Path, folder: Path) -> Iterator[tuple[Tree, Tree]]:
+def _trees(archive: Path, folder: Path) -> Iterator[tuple[FileTree, FileTree]]:
     """The trees of boot partition and root, with files kept in ``folder`` while the block lasts."""
-    boot, root = Tree(), Tree()
+    boot, root = FileTree(), FileTree()
     contents = folder / "sealed"
     contents.mkdir()
     try:
@@ -60,15 +61,15 @@ def _trees(archive: Path, folder: Path) -> Iterator[tuple[Tree, Tree]]:
                 inside_boot = path.is_relative_to(_BOOT) and path != _BOOT
                 if inside_boot and path.name in _INSTALLED:
                     continue
-                place = str(path.relative_to(_BOOT)) if inside_boot else str(path)
+                location = str(path.relative_to(_BOOT)) if inside_boot else str(path)
                 if path != PurePosixPath("/"):
-                    _add(boot if inside_boot else root, place, tar, member, contents / str(number))
+                    _add(boot if inside_boot else root, location, tar, member, contents / str(number))
         yield boot, root
     finally:
         process.run(["rm", "-rf", contents])
 
 
-def _add(tree: Tree, path: str, tar: tarfile.TarFile, member: tarfile.TarInfo, kept: Path) -> None:
+def _add(tree: FileTree, path: str, tar: tarfile.TarFile, member: tarfile.TarInfo, kept: Path) -> None:
     if member.isdir():
         tree.add_folder(path, member.mode, uid=member.uid, gid=member.gid)
     elif member.issym():

@@ -1,10 +1,10 @@
-"""SELinux in a guest that was changed from outside: files that were written offline carry no label."""
+"""Prepare SELinux in a guest that was changed from outside: files that were written offline carry no label."""
 
 from __future__ import annotations
 
 import re
 
-from pipeline.host.guest_system import GuestSystem
+from pipeline.host.guestfs.guest_system import GuestSystem
 
 _CONFIG = "/etc/selinux/config"
 _IN_USE = re.compile(r"^\s*SELINUX=(enforcing|permissive)\b", re.MULTILINE)

@@ -1,16 +1,15 @@
-"""The offline stage: customise, sysprep, inspect and scrub an installed disk in one launch of the appliance."""
+"""Customise, sysprep, inspect and scrub an installed disk in one launch of the appliance: the offline stage."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from pipeline.host import contents, guest_system, kernel, manifest, scrub, software, tar_stream
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestSystem, Identity
-from pipeline.recipes.model import Recipe
-from pipeline.steps import small_disk
+from pipeline.host.guestfs import contents, scrub
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.guest_system import GuestIdentity, GuestSystem
+from pipeline.host.system import kernel
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.offline import accounts, boot_chain, customize, inspection, packages, seal, selinux, sysprep
 from pipeline.steps.step import Context, Outside, Reading, Stage
 
@@ -18,7 +17,7 @@ from pipeline.steps.step import Context, Outside, Reading, Stage
 _PACKAGES_LAST = 20 * 3600.0
 
 
-class Offline:
+class OfflineStep:
     """Changes the installed disk into the one that products are made from.
 
     Its facts: ``inspection`` (what the system is), ``contents`` (its services, ports, users; its files, too, unless the
@@ -35,7 +34,7 @@ class Offline:
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The recipe's wishes, and the kernel the appliance runs."""
+        """Return the recipe's wishes, and the kernel the appliance runs."""
         return {
             "customize": recipe.customize.model_dump(mode="json"),
             "sysprep": recipe.sysprep.model_dump(mode="json"),
@@ -47,16 +46,10 @@ class Offline:
         }
 
     def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        """The guest's own repositories, if it takes packages from them: only the guest knows where they are."""
+        """Return the guest's own repositories, if it takes packages from them: only the guest knows where they are."""
         if not packages.needs_network(recipe.customize):
             return []
         return [Outside("packages of the guest", ("urn:repositories-of-the-guest",), Reading.TIME, _PACKAGES_LAST)]
-
-    def sources(self) -> Sequence[Path]:
-        """All of this package, and what works in the guest for it."""
-        ours = sorted(Path(__file__).parent.glob("*.py"))
-        theirs = (contents, guest_system, manifest, scrub, small_disk, software, tar_stream)
-        return [*ours, *(Path(str(module.__file__)) for module in theirs)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Launch the appliance once and do it all."""
@@ -106,7 +99,7 @@ def _opened(handle: Any, context: Context) -> GuestSystem:
     known = context.facts.get("install", {}).get("system")
     if known is None:
         return GuestSystem.open(handle, context.log)
-    return GuestSystem.known(handle, Identity(**known), context.log)
+    return GuestSystem.known(handle, GuestIdentity(**known), context.log)
 
 
 def _boots_often(recipe: Recipe) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from pipeline.host.guest_system import GuestSystem
-from pipeline.recipes.guest import SysprepOperation as Op
-from pipeline.recipes.model import Recipe
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.recipes.model.guest import SysprepOperation as Op
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.offline.sysprep_table import EMPTIED, FILES_ONLY, PATTERNS
 
 _BACKUP = re.compile(r".*(\.bak|~)$")

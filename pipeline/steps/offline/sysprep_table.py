@@ -1,4 +1,4 @@
-"""What each operation of sysprep removes: shell patterns in the guest.
+"""List what each operation of sysprep removes: shell patterns in the guest.
 
 The operations and their names are virt-sysprep's (virt-sysprep(1), "OPERATIONS"); some patterns go further, and some
 operations are our own. Folders stay where programs expect them; what is in them goes.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.recipes.guest import SysprepOperation as Op
+from pipeline.recipes.model.guest import SysprepOperation as Op
 
 # Paths that end in "/" and folders that match are removed with everything below them.
 PATTERNS: Mapping[Op, tuple[str, ...]] = {

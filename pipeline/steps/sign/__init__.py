@@ -1,1 +1,1 @@
-"""The last record over the products: signature, attestations, bill of materials."""
+"""Sign the products: signature, attestations, bill of materials. How those are made stays in ``signing``."""

@@ -1,29 +1,28 @@
-"""The last record over the products: the signature over exactly their bytes, by their digests, and the attestations."""
+"""Sign exactly the products' bytes, by their digests, and attest to them: the last record over the products."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.base import atomic
 from pipeline.base.home import Home
 from pipeline.image.digests import Digests
-from pipeline.recipes.model import Recipe
-from pipeline.signing import dsse, image_signature, proof, provenance, sbom, seal, signer, statement
-from pipeline.signing.keyring import Keyring
-from pipeline.signing.kinds import HashMethod
-from pipeline.steps.sign import about
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.signing.attestation import proof, seal
+from pipeline.signing.keys.keyring import Keyring
+from pipeline.signing.trust.kinds import HashMethod
+from pipeline.steps.sign import build_facts
 from pipeline.steps.step import Context, Stage
 
 # What the build says of itself, for a machine that signs later (./inv sign).
 ABOUT = "build.json"
 
 
-class Sign:
+class SignStep:
     """Signs each product by the digests that were computed from its bytes.
 
     It also runs for recipes that are not signed, since what the build says of itself is wanted anyway. Its facts:
@@ -41,7 +40,7 @@ class Sign:
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The key by its generation and certificate: checkouts that share a cache sign each with their own."""
+        """Return the key by its generation and certificate: checkouts that share a cache sign each with their own."""
         # The attestation tells the whole recipe.
         options = recipe.model_dump(mode="json")
         if not recipe.signing.enabled:
@@ -58,14 +57,9 @@ class Sign:
         if recipe.signing.enabled and recipe.signing.key not in keyring.names():
             keyring.signer(recipe.signing.key)
 
-    def sources(self) -> Sequence[Path]:
-        """What makes signatures and documents."""
-        modules = (about, dsse, image_signature, proof, provenance, sbom, seal, signer, statement)
-        return [Path(str(module.__file__)) for module in modules]
-
     def run(self, context: Context) -> Mapping[str, Any]:
         """Sign every product, and write its documents."""
-        told = about.gather(context)
+        told = build_facts.gather(context)
         digests = _digests(context)
         if context.recipe.signing.enabled:
             found = self._signed(context, told, digests)
@@ -76,7 +70,7 @@ class Sign:
         atomic.write_text(context.documents / ABOUT, text)
         return {"products": found}
 
-    def _signed(self, context: Context, told: seal.About, digests: Mapping[str, Digests]) -> dict[str, Any]:
+    def _signed(self, context: Context, told: seal.BuildFacts, digests: Mapping[str, Digests]) -> dict[str, Any]:
         keyring = Keyring(context.home)
         key = keyring.signer(context.recipe.signing.key)
         method = HashMethod(context.recipe.signing.hash)

@@ -1,4 +1,4 @@
-"""What starts the tiny guest: one FAT partition with kernel, initramfs, a loader for BIOS and one for UEFI."""
+"""Make what starts the tiny guest: one FAT partition with kernel, initramfs, a loader for BIOS and one for UEFI."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import gzip
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host.initramfs import Archive
-from pipeline.host.kernel import Kernel, module_name, read_module
-from pipeline.host.tree import Tree
+from pipeline.host.media.file_tree import FileTree
+from pipeline.host.media.initramfs import Archive
+from pipeline.host.system.kernel import Kernel, module_name, read_module
 from pipeline.steps.small_disk import ROOT_LABEL
 from pipeline.steps.tiny import system
 
@@ -19,21 +19,23 @@ _WELCOME = ("ata_piix", "ahci", "usb_storage", "xhci_pci", "nvme")
 _UEFI_LOADER = Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
 
 
-def build(kernel: Kernel, arguments: tuple[str, ...]) -> Tree:
-    """The contents of the boot partition. ``arguments`` go behind the console settings of the kernel's command line."""
+def build(kernel: Kernel, arguments: tuple[str, ...]) -> FileTree:
+    """Return the contents of the boot partition. ``arguments`` go behind the console settings of the kernel's command
+    line.
+    """
     made = tree(kernel, arguments)
     made.add_file("/initrd.gz", gzip.compress(archive(kernel), 6, mtime=0))
     return made
 
 
-def tree(kernel: Kernel, arguments: tuple[str, ...]) -> Tree:
-    """As ``build``, without the initramfs, which takes longest."""
+def tree(kernel: Kernel, arguments: tuple[str, ...]) -> FileTree:
+    """See ``build``, without the initramfs, which takes longest."""
     if not _UEFI_LOADER.is_file():
         raise PipelineError(f"{_UEFI_LOADER} is not installed", hint="apt install systemd-boot-efi")
     # The last console is the one /dev/console means. A kernel that checks its timer on a starved processor panics.
     consoles = ("console=tty1", "console=ttyS0,115200")
     line = " ".join((f"root=LABEL={ROOT_LABEL}", "rw", "no_timer_check", *consoles, *arguments))
-    made = Tree()
+    made = FileTree()
     made.add_file("/vmlinuz", kernel.vmlinuz)
     made.add_file("/syslinux.cfg", _SYSLINUX.format(line=line).encode())
     made.add_file("/loader/loader.conf", b"default tiny.conf\ntimeout 0\neditor no\n")
@@ -43,12 +45,12 @@ def tree(kernel: Kernel, arguments: tuple[str, ...]) -> Tree:
 
 
 def taken(kernel: Kernel) -> list[Path]:
-    """The files of this machine that the boot partition is made of."""
+    """Return the files of this machine that the boot partition is made of."""
     return [kernel.vmlinuz, _UEFI_LOADER, system.BUSYBOX, *kernel.load_order(*_modules(kernel))]
 
 
 def archive(kernel: Kernel) -> bytes:
-    """The initial RAM file system: busybox, our scripts, the drivers of disks in the order to load them."""
+    """Return the initial RAM file system: busybox, our scripts, the drivers of disks in the order to load them."""
     made = Archive()
     made.add_file("bin/busybox", system.busybox(), 0o755)
     for file in sorted(INITRAMFS_FILES.iterdir()):

@@ -1,4 +1,4 @@
-"""The install step of tiny recipes: a bootable disk from this machine's packages, in seconds, always the same bytes."""
+"""Install tiny recipes: a bootable disk from this machine's packages, in seconds, always the same bytes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import answers, ext4, fat, origins, partitions, process
-from pipeline.host import kernel as kernels
-from pipeline.host import small_disk as writer
-from pipeline.recipes.install import TinyInstall
-from pipeline.recipes.model import Recipe
+from pipeline.host.system import kernel as kernels
+from pipeline.host.system import package_of_file, process, tool_versions
+from pipeline.recipes.model.install import TinyInstall
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps import small_disk
 from pipeline.steps.reproducible import EPOCH
 from pipeline.steps.step import Context, Outside, Reading, Stage
@@ -31,11 +30,11 @@ class InstallTiny:
     stage = Stage.INSTALL
 
     def wanted(self, recipe: Recipe) -> bool:
-        """For recipes whose install method is ``tiny``."""
+        """Return whether the recipe's install method is ``tiny``."""
         return isinstance(recipe.install, TinyInstall)
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """The recipe's words, and digests of every file taken from this machine."""
+        """Return the recipe's words, and digests of every file taken from this machine."""
         kernel = _kernel(recipe)
         root, start = system.build(recipe, kernel, _TODAY), boot.tree(kernel, _options(recipe).kernel_arguments)
         taken = {node.content for node in (*root, *start) if isinstance(node.content, Path)}
@@ -48,19 +47,12 @@ class InstallTiny:
             "files": {str(path): _digest(path.read_bytes()) for path in sorted(taken)},
             "made": _digest(repr(sorted(made.items())).encode()),
             "initramfs": _digest(boot.archive(kernel)),
-            "tools": [answers.said(command, check=False).stderr.splitlines()[:1] for command in _TOOLS],
+            "tools": [tool_versions.output_of(command, check=False).stderr.splitlines()[:1] for command in _TOOLS],
         }
 
-    def sources(self) -> Sequence[Path]:
-        """All of this package, the guest's files with it, and what writes the disk."""
-        here = Path(__file__).parent
-        ours = [path for path in sorted(here.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
-        modules = (ext4, fat, partitions, writer, small_disk)
-        return [*ours, *(Path(str(module.__file__)) for module in modules)]
-
     def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        """The packages of this machine that it is made of."""
-        found = set(origins.packages(_taken(_kernel(recipe))).values())
+        """Return the packages of this machine that it is made of."""
+        found = set(package_of_file.packages(_taken(_kernel(recipe))).values())
         return [Outside(f"package {each.name}", (each.url,), Reading.MACHINE) for each in sorted(found)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
@@ -76,7 +68,7 @@ class InstallTiny:
         return {
             "kernel": kernel.version,
             "files": sum(1 for _ in root),
-            "dependencies": origins.materials(_taken(kernel)),
+            "dependencies": package_of_file.materials(_taken(kernel)),
         }
 
 

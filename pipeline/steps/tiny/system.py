@@ -1,4 +1,4 @@
-"""The tiny guest's root file system: busybox, our scripts, kernel modules, a few programs and their libraries."""
+"""Make the tiny guest's root file system: busybox, our scripts, kernel modules, a few programs and their libraries."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import answers
-from pipeline.host.kernel import Kernel, module_name, read_module
-from pipeline.host.tree import Tree
-from pipeline.recipes.model import Recipe
+from pipeline.host.media.file_tree import FileTree
+from pipeline.host.system import tool_versions
+from pipeline.host.system.kernel import Kernel, module_name, read_module
+from pipeline.recipes.model.recipe import Recipe
 
 GUEST_FILES = Path(__file__).parent / "guest"
 BUSYBOX = Path("/bin/busybox")
-# Beside busybox: to grow the root file system, and to log in. Package names are Debian's.
+# Besides busybox: to grow the root file system, and to log in. Package names are Debian's.
 _PROGRAMS = {
     "/sbin/resize2fs": "e2fsprogs",
     "/usr/sbin/dropbear": "dropbear-bin",
@@ -43,9 +43,9 @@ _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x[0-9a-f]+\)$")
 _MODES = {"/root": 0o700, "/tmp": 0o1777, "/var/tmp": 0o1777, "/lost+found": 0o700}  # noqa: S108 - paths in the guest
 
 
-def build(recipe: Recipe, kernel: Kernel, day: int) -> Tree:
-    """The whole root file system. ``day`` is when passwords were last changed, in days since the epoch."""
-    tree = Tree()
+def build(recipe: Recipe, kernel: Kernel, day: int) -> FileTree:
+    """Return the whole root file system. ``day`` is when passwords were last changed, in days since the epoch."""
+    tree = FileTree()
     for folder in _FOLDERS:
         tree.add_folder(f"/{folder}", _MODES.get(f"/{folder}", 0o755))
     tree.add_host_tree(GUEST_FILES)
@@ -62,7 +62,7 @@ def build(recipe: Recipe, kernel: Kernel, day: int) -> Tree:
 
 
 def busybox() -> bytes:
-    """The static busybox of this machine. Raises ``PipelineError`` when it is missing or needs libraries."""
+    """Return the static busybox of this machine. Raises ``PipelineError`` when it is missing or needs libraries."""
     hint = "Debian and Ubuntu: apt install busybox-static; Fedora: dnf install busybox"
     if not BUSYBOX.is_file():
         raise PipelineError("busybox is not installed", hint=hint)
@@ -72,15 +72,15 @@ def busybox() -> bytes:
 
 
 def taken(kernel: Kernel) -> list[Path]:
-    """The files of this machine that the root file system is made of."""
+    """Return the files of this machine that the root file system is made of."""
     programs = [_installed(program, package) for program, package in _PROGRAMS.items()]
     libraries = [library.resolve() for program in programs for library in _libraries(program)]
     return [BUSYBOX, *programs, *libraries, *kernel.load_order(*_modules(kernel))]
 
 
-def _add_busybox(tree: Tree) -> None:
+def _add_busybox(tree: FileTree) -> None:
     tree.add_file("/bin/busybox", busybox(), 0o755)
-    for applet in answers.said([BUSYBOX, "--list"]).stdout.split():
+    for applet in tool_versions.output_of([BUSYBOX, "--list"]).stdout.split():
         if applet != "busybox":
             tree.add_link(f"/bin/{applet}", "busybox")
     for applet in ("init", "poweroff", "reboot", "halt", "getty", "modprobe"):
@@ -89,7 +89,7 @@ def _add_busybox(tree: Tree) -> None:
     tree.add_link("/usr/bin/env", "../../bin/busybox")
 
 
-def _add_program(tree: Tree, program: str, package: str) -> None:
+def _add_program(tree: FileTree, program: str, package: str) -> None:
     found = _installed(program, package)
     tree.add_file(program, found, 0o755)
     for library in _libraries(found):
@@ -104,11 +104,11 @@ def _installed(program: str, package: str) -> Path:
 
 
 def _libraries(program: Path) -> list[Path]:
-    listing = answers.said(["ldd", program], program, check=False).stdout
+    listing = tool_versions.output_of(["ldd", program], program, check=False).stdout
     return [Path(match[1]) for line in listing.splitlines() if (match := _LIBRARY.search(line.strip()))]
 
 
-def _add_identity(tree: Tree, recipe: Recipe) -> None:
+def _add_identity(tree: FileTree, recipe: Recipe) -> None:
     version = recipe.os.version
     tree.add_file(
         "/etc/os-release",
@@ -121,7 +121,7 @@ def _add_identity(tree: Tree, recipe: Recipe) -> None:
     tree.add_file("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n")
 
 
-def _add_users(tree: Tree, admin: str, day: int) -> None:
+def _add_users(tree: FileTree, admin: str, day: int) -> None:
     # No password fits "*": the only way in is a key.
     users = [("root", 0, "/root"), (admin, 1000, f"/home/{admin}")]
     passwd = "".join(f"{name}:x:{number}:{number}::{home}:/bin/sh\n" for name, number, home in users)
@@ -134,16 +134,16 @@ def _add_users(tree: Tree, admin: str, day: int) -> None:
     tree.add_file("/etc/tiny/admin-user", f"{admin}\n".encode())
 
 
-def _add_modules(tree: Tree, kernel: Kernel) -> None:
+def _add_modules(tree: FileTree, kernel: Kernel) -> None:
     names = _modules(kernel)
     folder = f"/lib/modules/{kernel.version}"
     dependencies: dict[str, list[str]] = {}
     for name in names:
         order = kernel.load_order(name)
-        for place, module in enumerate(order):
+        for location, module in enumerate(order):
             tree.add_file(f"{folder}/{_plain(module, kernel)}", read_module(module))
             # Those before it in its load order: what it needs and, harmlessly, what its neighbours need.
-            dependencies.setdefault(_plain(module, kernel), [_plain(other, kernel) for other in order[:place][::-1]])
+            dependencies.setdefault(_plain(module, kernel), [_plain(other, kernel) for other in order[:location][::-1]])
     lines = [f"{own}: {' '.join(others)}".rstrip() for own, others in sorted(dependencies.items())]
     tree.add_file(f"{folder}/modules.dep", "".join(f"{line}\n" for line in lines).encode())
     tree.add_file("/etc/modules", "".join(f"{name}\n" for name in _loaded(kernel, names)).encode())

@@ -1,4 +1,4 @@
-"""The offline proof that an installed Windows can be an image: one that powered off is not yet generalised."""
+"""Prove offline that an installed Windows can be an image: one that powered off is not yet generalised."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host.guest_system import GuestSystem
+from pipeline.host.guestfs.guest_system import GuestSystem
 from pipeline.steps.windows.plan import INSTALLED
 
 GENERALIZED = "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"
@@ -23,11 +23,11 @@ _CONF = ("cloudbase-init.conf", "cloudbase-init-unattend.conf", "Unattend.xml")
 
 
 def require_generalized(system: GuestSystem) -> Mapping[str, Any]:
-    """What Windows says of itself. Raises ``PipelineError`` with everything that is not as it must be."""
+    """Return what Windows says of itself. Raises ``PipelineError`` with everything that is not as it must be."""
     if system.identity.type != "windows":
         raise PipelineError("what is on the disk is not Windows", hint="see the screenshot of the installation")
-    files = _Files(system)
-    with _Hive(system, files.require("Windows/System32/config/SOFTWARE")) as software:
+    files = _WindowsFiles(system)
+    with _GuestHive(system, files.require("Windows/System32/config/SOFTWARE")) as software:
         state = software.value(_STATE, "ImageState")
         problems = [*_state(state), *_logon(software), *_left_behind(files), *_cloudbase(files)]
         build = software.value(_VERSION, "CurrentBuildNumber")
@@ -46,13 +46,13 @@ def _state(state: str) -> Iterator[str]:
         yield f"it was not generalised: its ImageState is {state or 'not set'}, not {GENERALIZED}"
 
 
-def _logon(software: _Hive) -> Iterator[str]:
+def _logon(software: _GuestHive) -> Iterator[str]:
     for name in ("DefaultPassword", "AutoAdminLogon"):
         if software.value(_LOGON, name) not in ("", "0"):
             yield f"the build's logon is still there: {name} in {_LOGON}"
 
 
-def _left_behind(files: _Files) -> Iterator[str]:
+def _left_behind(files: _WindowsFiles) -> Iterator[str]:
     for path in _LEFT_BEHIND:
         found = build_answers(files.read(path))
         if found:
@@ -60,12 +60,14 @@ def _left_behind(files: _Files) -> Iterator[str]:
 
 
 def build_answers(said: str) -> str | None:
-    """What shows that an answer file is that of the build; ``None`` for what sysprep leaves to the next start."""
+    """Return what shows that an answer file is that of the build; ``None`` for what sysprep leaves
+    to the next start.
+    """
     found = _OF_THE_BUILD.search(said)
     return found[1] if found else None
 
 
-def _cloudbase(files: _Files) -> Iterator[str]:
+def _cloudbase(files: _WindowsFiles) -> Iterator[str]:
     folder = INSTALLED.removeprefix("C:\\").replace("\\", "/")
     missing = [name for name in _CONF if not files.find(f"{folder}/conf/{name}")]
     if missing:
@@ -74,23 +76,23 @@ def _cloudbase(files: _Files) -> Iterator[str]:
         yield "cloudbase-init would never start: no Windows/Setup/Scripts/SetupComplete.cmd"
 
 
-def _complaints(files: _Files) -> Iterator[str]:
+def _complaints(files: _WindowsFiles) -> Iterator[str]:
     for path in _LOGS:
         yield from complaints(PurePosixPath(path).name, files.read(path))
 
 
 def text(data: bytes) -> str:
-    """What a file of Windows says, in whichever encoding it is."""
+    """Return what a file of Windows says, in whichever encoding it is."""
     return data.decode("utf-16" if data[:2] == b"\xff\xfe" else "utf-8", errors="replace")
 
 
 def complaints(name: str, log: str) -> list[str]:
-    """The last complaints in the log ``name`` of Setup or of sysprep."""
+    """Return the last complaints in the log ``name`` of Setup or of sysprep."""
     lines = [line for line in log.splitlines() if re.search(r"error|fail", line, re.IGNORECASE)]
     return [f"{name}: {line.strip()[:200]}" for line in lines[-5:]]
 
 
-class _Files:
+class _WindowsFiles:
     """Files of a Windows guest, by names without regard to case."""
 
     def __init__(self, system: GuestSystem) -> None:
@@ -118,14 +120,14 @@ class _Files:
         return text(self._system.handle.read_file(found))
 
 
-class _Hive:
+class _GuestHive:
     """A registry hive, opened within the appliance."""
 
     def __init__(self, system: GuestSystem, path: str) -> None:
         self._handle = system.handle
         self._path = path
 
-    def __enter__(self) -> _Hive:
+    def __enter__(self) -> _GuestHive:
         self._handle.hivex_open(self._path, verbose=False, debug=False, write=False, unsafe=False)
         return self
 

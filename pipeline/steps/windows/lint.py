@@ -1,4 +1,4 @@
-"""The recipe held against the media, before any guest is started: on a mistake, Setup waits for ever."""
+"""Lint a Windows recipe against the media, before any guest is started: on a mistake, Setup waits for ever."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import iso, wim
-from pipeline.host.hardware import Hardware
-from pipeline.host.wim import WimImage
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.windows import WindowsInstall
-from pipeline.steps.windows.answers import BOOT_DRIVERS
+from pipeline.host.media import iso, wim
+from pipeline.host.media.wim import WimImage
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.recipes.model.windows import WindowsInstall
 from pipeline.steps.windows.plan import AGENT, LATER_DRIVERS
+from pipeline.steps.windows.unattend import BOOT_DRIVERS
 
 _IMAGES = ("sources/install.wim", "sources/install.esd")
 _GUEST_AGENT = f"guest-agent/{AGENT}"
 
 
 def require(recipe: Recipe, install: WindowsInstall, media: Path, drivers: Path) -> WimImage:
-    """The image that will be installed. Raises ``PipelineError`` with everything that would not work."""
+    """Return the image that will be installed. Raises ``PipelineError`` with everything that would not work."""
     with iso.opened(media) as medium:
         images = _images(medium, media.name)
         starts = medium.firmware
@@ -37,7 +37,7 @@ def require(recipe: Recipe, install: WindowsInstall, media: Path, drivers: Path)
 
 
 def driver_folder(driver: str, install: WindowsInstall) -> str:
-    """Where a driver is on the virtio driver media."""
+    """Return where a driver is on the virtio driver media."""
     return f"{driver}/{install.release}/amd64"
 
 

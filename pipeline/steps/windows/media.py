@@ -1,4 +1,4 @@
-"""The files an installation needs beside its media, and the medium that carries answers, drivers and packages."""
+"""Write the medium that carries answers, drivers and packages of an installation, and find those files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.progress import Progress, nothing
-from pipeline.host import download, iso
-from pipeline.recipes.source_file import SourceFile
-from pipeline.recipes.windows import Companion, WindowsInstall
+from pipeline.host.media import iso
+from pipeline.host.network import download
+from pipeline.recipes.model.source_file import SourceFile
+from pipeline.recipes.model.windows import Companion, WindowsInstall
 from pipeline.steps.windows import plan
-from pipeline.steps.windows.answers import BOOT_DRIVERS
 from pipeline.steps.windows.lint import driver_folder
+from pipeline.steps.windows.unattend import BOOT_DRIVERS
 
 ANSWERS = "autounattend.xml"
 # Windows shows labels of 16 characters at the most (Joliet).
@@ -21,7 +22,7 @@ _LABEL = "BUILD-ANSWERS"
 
 
 def identities(companions: Sequence[Companion], home: Home) -> list[str]:
-    """Their digests. Raises ``PipelineError`` with all that nobody has put there and that cannot be fetched."""
+    """Return their digests. Raises ``PipelineError`` with all that nobody has put there and that cannot be fetched."""
     lacking = [each for each in companions if not each.sha256 and not _place(each, home).is_file()]
     if lacking:
         raise _missing(lacking, home)
@@ -29,7 +30,7 @@ def identities(companions: Sequence[Companion], home: Home) -> list[str]:
 
 
 def companion_file(companion: Companion, home: Home, *, progress: Progress = nothing, offline: bool = False) -> Path:
-    """The file itself, fetched if it has to be. Raises ``PipelineError``."""
+    """Return the file itself, fetched if it has to be. Raises ``PipelineError``."""
     file = _place(companion, home)
     if file.is_file():
         if companion.sha256 and SourceFile(companion.name, file).sha256 != companion.sha256:

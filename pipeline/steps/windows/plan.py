@@ -1,4 +1,4 @@
-"""What is done inside Windows after Setup: actions as data, carried out there by ``setup.ps1``.
+"""Plan what is done inside Windows after Setup: actions as data, carried out there by ``setup.ps1``.
 
 Each phase ends with a restart, the last one with sysprep, which powers the guest off.
 """
@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.recipes.windows import WindowsInstall
+from pipeline.recipes.model.windows import WindowsInstall
 
 HERE = Path(__file__).parent
 FOLDER = "build"
@@ -67,7 +67,7 @@ PHASES = (_drivers_and_agent(), [*_cloudbase(), *_leave_no_trace()])
 
 
 def files(install: WindowsInstall) -> dict[str, bytes]:
-    """What ``setup.ps1`` needs on the answer medium, by path."""
+    """Return what ``setup.ps1`` needs on the answer medium, by path."""
     conf = HERE / "conf"
     found = {f"{FOLDER}/{SCRIPT}": (HERE / "guest" / SCRIPT).read_bytes()}
     found[f"{FOLDER}/{PLAN}"] = json.dumps({"failed": FAILED, "phases": PHASES}, indent=1).encode()

@@ -1,4 +1,6 @@
-"""The guest that Windows Setup runs in: started from the media, watched through its restarts, until it powers off."""
+"""Run the guest that Windows Setup runs in: started from the media, watched through its restarts, until it powers
+off.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import guest, process, qemu
-from pipeline.host.guest import Guest, GuestFailed
-from pipeline.host.hardware import Hardware
-from pipeline.host.qmp import MonitorError
-from pipeline.recipes.windows import WindowsInstall
+from pipeline.host.qemu import command as qemu_command
+from pipeline.host.qemu import guest
+from pipeline.host.qemu.guest import Guest, GuestFailed
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.host.qemu.qmp import MonitorError
+from pipeline.host.system import process
+from pipeline.recipes.model.windows import WindowsInstall
 from pipeline.steps.step import Context
 from pipeline.steps.windows.plan import FAILED
 
@@ -54,7 +58,7 @@ def run(context: Context, install: WindowsInstall, media: Path, answers: Path) -
     size = str(context.recipe.disk.size)
     process.run(["qemu-img", "create", "-q", "-f", "qcow2", context.disk, size])
     machine = _machine(context, install, media, answers)
-    with guest.running(machine, context.evidence, _NAME, policy=context.patience) as running:
+    with guest.running(machine, context.evidence, _NAME, policy=context.stall_policy) as running:
         try:
             context.progress.say("starting from the media")
             keys = _Keys(running)
@@ -133,19 +137,19 @@ def _read_from_media(running: Guest) -> int:
     return sum(int(each["stats"]["rd_bytes"]) for each in answers if each.get("node-name") == "cdrom0")
 
 
-def _machine(context: Context, install: WindowsInstall, media: Path, answers: Path) -> qemu.Machine:
+def _machine(context: Context, install: WindowsInstall, media: Path, answers: Path) -> qemu_command.Machine:
     hardware = Hardware.from_properties(context.recipe.image_properties)
-    return qemu.Machine(
+    return qemu_command.Machine(
         name=f"{context.recipe.name}-install",
         accelerator=context.accelerator,
         # Setup has drivers of its own for these controllers only.
         hardware=replace(hardware, cdrom_bus="sata" if hardware.machine == "q35" else "ide"),
         memory=install.memory,
         vcpus=install.vcpus,
-        disks=[qemu.Disk(context.disk, "qcow2")],
-        cdroms=[qemu.Disk(path, "raw", read_only=True) for path in (media, answers)],
+        disks=[qemu_command.GuestDisk(context.disk, "qcow2")],
+        cdroms=[qemu_command.GuestDisk(path, "raw", read_only=True) for path in (media, answers)],
         # From the start: an empty disk before them would be told as nothing to boot. Later the media's question for a
         # key goes unanswered, and the firmware goes on to the disk.
         boot_cdrom=True,
-        network=qemu.Network(),
+        network=qemu_command.GuestNetwork(),
     )

@@ -1,26 +1,25 @@
-"""The install step of Windows recipes: check against the media, install, prove."""
+"""Install Windows recipes: check against the media, install, prove."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.host import answers as versions
-from pipeline.host import guest, iso, kernel, qemu, wim
-from pipeline.host.accelerator import emulator
-from pipeline.host.appliance import Appliance, Drive
-from pipeline.host.guest_system import GuestSystem
-from pipeline.host.hardware import Hardware
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.product import Firmware
-from pipeline.recipes.supplied import missing
-from pipeline.recipes.windows import WindowsInstall
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.host.qemu.accelerator import emulator
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.host.system import kernel
+from pipeline.host.system import tool_versions as versions
+from pipeline.recipes.model.product import Firmware
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.recipes.model.source_given import missing
+from pipeline.recipes.model.windows import WindowsInstall
 from pipeline.steps.step import Context, Stage
-from pipeline.steps.windows import aftermath, answers, check, lint, media
+from pipeline.steps.windows import check, lint, media, postcheck, unattend
 from pipeline.steps.windows import run as setup
 
 
@@ -34,11 +33,13 @@ class InstallWindows:
     stage = Stage.INSTALL
 
     def wanted(self, recipe: Recipe) -> bool:
-        """For recipes whose install method is ``windows``."""
+        """Return whether the recipe's install method is ``windows``."""
         return isinstance(recipe.install, WindowsInstall)
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """Media, drivers and packages by their digests, and the hardware. The build's password changes nothing."""
+        """Return media, drivers and packages by their digests, and the hardware. The build's
+        password changes nothing.
+        """
         install, home = _options(recipe), Home.default()
         if install.file is None:
             raise missing(recipe.name, install.supplied)
@@ -55,12 +56,6 @@ class InstallWindows:
             "qemu": versions.version(emulator()),
         }
 
-    def sources(self) -> Sequence[Path]:
-        """All of this package, and what starts guests."""
-        here = Path(__file__).parent
-        ours = [path for path in sorted(here.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
-        return [*ours, *(Path(str(module.__file__)) for module in (guest, iso, qemu, wim))]
-
     def run(self, context: Context) -> Mapping[str, Any]:
         """Hold the recipe against the media; then have Setup do it, and look at what came out."""
         recipe, install = context.recipe, _options(context.recipe)
@@ -74,13 +69,13 @@ class InstallWindows:
         image = lint.require(recipe, install, install.file.path, drivers)
         medium = context.folder / "answers.iso"
         firmware = Firmware(Hardware.from_properties(recipe.image_properties).firmware)
-        text = answers.render(recipe, install, firmware, secrets.token_urlsafe(24))
+        text = unattend.render(recipe, install, firmware, secrets.token_urlsafe(24))
         media.write(medium, install, text, drivers, cloudbase, context.folder)
         try:
             seconds = setup.run(context, install, install.file.path, medium)
         except setup.SetupFailed as error:
             context.progress.say("reading the logs of Setup")
-            said = aftermath.told(context)
+            said = postcheck.guest_report(context)
             message = f"{error.message}; {said[-1]}" if said else error.message
             raise PipelineError(message, hint=error.hint, details=[*error.details, *said]) from error
         finally:

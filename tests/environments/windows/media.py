@@ -14,10 +14,11 @@ from pathlib import Path
 import hivex
 import pycdlib
 
-from pipeline.host import fat, iso, kernel, process
-from pipeline.host.initramfs import Archive
-from pipeline.host.kernel import module_name, read_module
-from pipeline.host.tree import Tree
+from pipeline.host.media import fat, iso
+from pipeline.host.media.file_tree import FileTree
+from pipeline.host.media.initramfs import Archive
+from pipeline.host.system import kernel, process
+from pipeline.host.system.kernel import module_name, read_module
 from tests.environments import hives
 
 GUEST = Path(__file__).parent / "guest"
@@ -237,7 +238,7 @@ def _standard_library() -> bytes:
 
 
 def _efi_image(target: Path, vmlinuz: Path, ramdisk: Path) -> Path:
-    tree = Tree()
+    tree = FileTree()
     tree.add_file("/EFI/BOOT/BOOTX64.EFI", _SYSTEMD_BOOT)
     tree.add_file("/loader/loader.conf", _LOADER)
     tree.add_file("/loader/entries/setup.conf", _ENTRY)

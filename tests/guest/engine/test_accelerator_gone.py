@@ -11,10 +11,11 @@ import pytest
 
 from pipeline.base.home import Home
 from pipeline.engine.build import build
-from pipeline.engine.entry import Entry
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.result import BuildResult
-from pipeline.host import accelerator, guest, qemu
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
+from pipeline.engine.units.step_entry import StepEntry
+from pipeline.host.qemu import accelerator, guest
+from pipeline.host.qemu import command as qemu_command
 from pipeline.steps.step import Context, Stage
 from tests import leftovers
 from tests.integration.engine import light
@@ -27,7 +28,7 @@ class Boot(light.Boot):
         disk = context.folder / "disk"
         # A boot sector that loops for ever.
         disk.write_bytes(b"\xeb\xfe".ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
-        machine = qemu.Machine("moment", context.accelerator, disks=[qemu.Disk(disk, "raw")])
+        machine = qemu_command.Machine("moment", context.accelerator, disks=[qemu_command.GuestDisk(disk, "raw")])
         with guest.running(machine, context.evidence) as running:
             return {"ran": running.is_running()}
 
@@ -39,7 +40,7 @@ def test_a_lost_accelerator_is_the_cause_and_the_next_run_does_without(home: Hom
     steering = tmp_path / "steering"
     steering.mkdir()
     layers = light.steps(steering)[:3]
-    steps = [*layers, Entry(Boot(steering, "boot", Stage.RECORD))]
+    steps = [*layers, StepEntry(Boot(steering, "boot", Stage.RECORD))]
 
     def run() -> BuildResult:
         (result,) = build([light.recipe()], BuildOptions(home=home), steps=steps)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.explain import contents
-from pipeline.host import manifest
-from pipeline.host.appliance import Appliance
+from pipeline.engine.plan.explain import contents
+from pipeline.host.guestfs import manifest
+from pipeline.host.guestfs.appliance import Appliance
 
 
 @pytest.mark.guest

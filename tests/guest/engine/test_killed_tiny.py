@@ -13,8 +13,8 @@ import time
 import pytest
 
 from pipeline.base.home import CHECKOUT, Home
-from pipeline.engine.store import Store
-from pipeline.engine.verify import verify
+from pipeline.engine.cache.store import CacheStore
+from pipeline.engine.cache.verify import verify
 from tests import leftovers
 
 # Five kills; what comes later stands on what was whole before.
@@ -25,7 +25,7 @@ _AFTER = 3.0  # seconds into a step, at the most
 
 def _start(home: Home) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PIPELINE_HOME": str(home.root)}
-    command = [sys.executable, "-m", "pipeline.face", "build", "tiny"]
+    command = [sys.executable, "-m", "pipeline.cli", "build", "tiny"]
     return subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -76,7 +76,7 @@ def test_five_kills_of_a_tiny_build(home: Home) -> None:
     last = running.communicate(timeout=LONGEST)[0].decode()
     assert running.returncode == 0, "\n".join([*said, last])
     assert leftovers.of(home) == [], said
-    assert verify(Store.open(home.cache)) == []
+    assert verify(CacheStore.open(home.cache)) == []
     manifest = json.loads((home.artifacts / "tiny" / "manifest.json").read_text())
     assert set(manifest["products"]) == {"tiny.qcow2", "tiny.raw"}
     print(f"{said}; finished in {time.monotonic() - begun:.1f} s")

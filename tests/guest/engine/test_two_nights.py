@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import CHECKOUT, Home
-from pipeline.engine.store import Store
-from pipeline.engine.verify import verify
-from pipeline.publishing import clouds
+from pipeline.engine.cache.store import CacheStore
+from pipeline.engine.cache.verify import verify
+from pipeline.publishing.cloud import connect as cloud_connect
 from tests import leftovers
 from tests.environments.daemon import free_port
 
@@ -60,7 +60,7 @@ class Checkout:
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "PIPELINE_HOME": str(self.home.root), "PIPELINE_CACHE": str(self.home.cache)}
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline.face", *words],
+            [sys.executable, "-m", "pipeline.cli", *words],
             cwd=self.folder,
             env={**environment, "PYTHONPATH": str(self.folder)},
             stdout=subprocess.PIPE,
@@ -74,7 +74,7 @@ class Checkout:
 
     def published(self) -> list[tuple[str, str]]:
         """What consumers see in this checkout's image service."""
-        api = clouds.connect(self.home, clouds.BUNDLED)
+        api = cloud_connect.connect(self.home, cloud_connect.BUNDLED)
         return sorted((image.name, image.status) for name in _RECIPES for image in api.visible(name=name))
 
 
@@ -116,4 +116,4 @@ def test_two_nights_at_once(checkouts: Sequence[Checkout]) -> None:
     assert not {step for recipe, step in ran if recipe == "first"} - {"sign"}
     assert one.published() == other.published() == whole
     assert [leftovers.of(checkout.home) for checkout in checkouts] == [[], []]
-    assert verify(Store.open(one.home.cache)) == []
+    assert verify(CacheStore.open(one.home.cache)) == []

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.host import privileges, process
-from pipeline.recipes.kickstart import Connection, InstallEngine
+from pipeline.host.system import privileges, process
+from pipeline.recipes.model.kickstart import Connection, InstallEngine
 from pipeline.steps.kickstart.step import InstallKickstart
 from tests.guest.conftest import context_for
 from tests.guest.enterprise_linux.stock import GUESTS_VIEW, Stock

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.home import CHECKOUT
-from pipeline.recipes.kickstart import InstallEngine, KickstartInstall, Repository
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.source_file import SourceFile
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.kickstart import InstallEngine, KickstartInstall, Repository
+from pipeline.recipes.model.recipe import Recipe
+from pipeline.recipes.model.source_file import SourceFile
 from tests.standins.enterprise_linux import Media, Release, make_media, make_repository
 
 GUESTS_VIEW = "10.0.2.2"  # of this machine, in QEMU's user network

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import CHECKOUT
-from pipeline.host import process
-from pipeline.recipes.kickstart import InstallEngine
+from pipeline.host.system import process
+from pipeline.recipes.model.kickstart import InstallEngine
 from pipeline.steps.kickstart.step import InstallKickstart
 from tests.guest.conftest import context_for
 from tests.guest.enterprise_linux import image_facts

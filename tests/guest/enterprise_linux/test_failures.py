@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.owner import Owner
-from pipeline.host import install_tree
-from pipeline.host.guest import GuestFailed
-from pipeline.host.stall import Policy
-from pipeline.recipes.kickstart import InstallEngine, KickstartInstall
+from pipeline.host.install import install_tree
+from pipeline.host.qemu.guest import GuestFailed
+from pipeline.host.qemu.stall import StallPolicy
+from pipeline.recipes.model.kickstart import InstallEngine, KickstartInstall
 from pipeline.steps.kickstart import render
 from pipeline.steps.kickstart import run as installer
 from tests.guest.conftest import context_for
@@ -47,12 +47,12 @@ class Attempt:
         engine: InstallEngine = InstallEngine.QEMU,
         *,
         deadline: int = DEADLINE,
-        policy: Policy | None = None,
+        policy: StallPolicy | None = None,
     ) -> GuestFailed:
         recipe = self.stock.recipe(name, engine, timeout=deadline)
         assert isinstance(recipe.install, KickstartInstall)
         text = change(render.render(recipe, recipe.install, TOKEN))
-        context = context_for(recipe, self.folder, patience=policy or Policy())
+        context = context_for(recipe, self.folder, stall_policy=policy or StallPolicy())
         with install_tree.opened(self.stock.media.iso) as tree, pytest.raises(GuestFailed) as caught:
             wanted = installer.Installation(
                 recipe.install, self.stock.media.iso, tree, text, (), f"{render.SENTINEL} {TOKEN}"
@@ -162,7 +162,7 @@ def test_a_guest_that_panics(attempt: Attempt) -> None:
 
 @pytest.mark.long
 def test_an_installer_that_does_nothing_any_more(attempt: Attempt) -> None:
-    error = attempt.fail("rhel7", with_post("sleep 10000"), policy=Policy(20))
+    error = attempt.fail("rhel7", with_post("sleep 10000"), policy=StallPolicy(20))
     assert "the guest is stuck before the kickstart's last line" in error.message
     assert "nothing has moved" in error.message
 

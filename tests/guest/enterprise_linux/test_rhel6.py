@@ -12,14 +12,14 @@ import pytest
 
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.build import build
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.result import BuildResult
-from pipeline.host import process
-from pipeline.recipes.kickstart import InstallEngine, Subscription
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.source import with_source
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
+from pipeline.host.system import process
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.kickstart import InstallEngine, Subscription
+from pipeline.recipes.model.source import with_source
 from pipeline.steps.image import InstallImage
-from pipeline.steps.offline.step import Offline
+from pipeline.steps.offline.step import OfflineStep
 from tests.guest.conftest import context_for
 from tests.guest.enterprise_linux import image_facts
 from tests.guest.enterprise_linux.stock import Stock
@@ -91,7 +91,7 @@ def test_a_ready_image_customised(image: Path, appliance_cache: Path, tmp_path: 
     (shipped,) = RecipeFolder(CHECKOUT / "recipes").load("rhel6-guest-image")
     context = context_for(with_source(shipped, image), tmp_path)
     InstallImage().run(context)
-    facts = Offline().run(context)
+    facts = OfflineStep().run(context)
     assert (facts["inspection"]["distro"], facts["relabel"]) == ("rhel", True)
     with image_facts.opened(context.disk, appliance_cache, tmp_path / "look") as system:
         found = image_facts.common(system)

@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.base.home import Home
 from pipeline.engine.build import build
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.result import BuildResult
-from pipeline.host import process
-from pipeline.recipes.kickstart import InstallEngine
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
+from pipeline.host.system import process
+from pipeline.recipes.model.kickstart import InstallEngine
 from tests.guest.enterprise_linux import image_facts
 from tests.guest.enterprise_linux.stock import Stock
 

@@ -12,16 +12,20 @@ from typing import Any
 import pytest
 
 from pipeline.base.home import CHECKOUT
-from pipeline.host import guest, install_tree, iso, process, qemu
-from pipeline.host.hardware import Hardware
-from pipeline.recipes.guest import Customize
-from pipeline.recipes.kickstart import InstallEngine, KickstartInstall, Subscription
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.source import with_source
+from pipeline.host.install import install_tree
+from pipeline.host.media import iso
+from pipeline.host.qemu import command as qemu_command
+from pipeline.host.qemu import guest
+from pipeline.host.qemu.hardware import Hardware
+from pipeline.host.system import process
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.guest import Customize
+from pipeline.recipes.model.kickstart import InstallEngine, KickstartInstall, Subscription
+from pipeline.recipes.model.source import with_source
 from pipeline.steps.image import InstallImage
 from pipeline.steps.kickstart import render
 from pipeline.steps.kickstart.step import InstallKickstart
-from pipeline.steps.offline.step import Offline
+from pipeline.steps.offline.step import OfflineStep
 from tests.guest.conftest import context_for
 from tests.guest.enterprise_linux import image_facts
 from tests.guest.enterprise_linux.stock import Mirror, Stock
@@ -81,7 +85,7 @@ def test_a_ready_image_customised(registered: Path, appliance_cache: Path, tmp_p
     recipe = with_source(shipped, registered).model_copy(update={"customize": Customize.model_validate(wishes)})
     context = context_for(recipe, tmp_path)
     InstallImage().run(context)
-    facts = Offline().run(context)
+    facts = OfflineStep().run(context)
     assert facts["relabel"]
     assert facts["inspection"]["distro"] == "rhel"
     with image_facts.opened(context.disk, appliance_cache, tmp_path / "look") as system:
@@ -105,15 +109,15 @@ def start(seven: Stock, tmp_path: Path) -> Callable[[str, list[Path]], str]:
         process.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "768M"])
         with install_tree.opened(seven.media.iso) as tree:
             kernel, initrd = tree.extract_installer(tmp_path)
-        machine = qemu.Machine(
+        machine = qemu_command.Machine(
             "installer",
             "tcg",
             Hardware(disk_bus="scsi", scsi_model="virtio-scsi", video_model="none"),
             memory=768 << 20,
-            disks=[qemu.Disk(disk, "qcow2")],
-            cdroms=[qemu.Disk(path, "raw", read_only=True) for path in [seven.media.iso, *cdroms]],
-            network=qemu.Network(restricted=False),
-            direct=qemu.DirectBoot(kernel, initrd, f"console=ttyS0 net.ifnames=0 {arguments}"),
+            disks=[qemu_command.GuestDisk(disk, "qcow2")],
+            cdroms=[qemu_command.GuestDisk(path, "raw", read_only=True) for path in [seven.media.iso, *cdroms]],
+            network=qemu_command.GuestNetwork(restricted=False),
+            direct=qemu_command.DirectBoot(kernel, initrd, f"console=ttyS0 net.ifnames=0 {arguments}"),
         )
         with guest.running(machine, tmp_path / "evidence") as running:
             running.wait_for_text("Creating xfs on", 180, "the partitioning")

@@ -14,12 +14,12 @@ import pytest
 
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.engine.build import build
-from pipeline.engine.entry import Entry
-from pipeline.engine.events import Event
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.reap import TEMPORARY
-from pipeline.engine.result import BuildResult
-from pipeline.engine.store import Store
+from pipeline.engine.cache.store import CacheStore
+from pipeline.engine.record.events import Event
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
+from pipeline.engine.run.reap import TEMPORARY
+from pipeline.engine.units.step_entry import StepEntry
 from tests import leftovers
 from tests.integration.engine import light
 
@@ -48,7 +48,7 @@ class Bench:
         (self.steering / name).unlink()
 
     def build(
-        self, *recipes: Any, deadline: float = 60, steps: Sequence[Entry] = (), **options: Any
+        self, *recipes: Any, deadline: float = 60, steps: Sequence[StepEntry] = (), **options: Any
     ) -> list[BuildResult]:
         wanted = recipes or (light.recipe(),)
         settings = BuildOptions(home=self.home, monitors=(self,), accelerator="tcg", **options)
@@ -57,12 +57,17 @@ class Bench:
     def ran(self) -> list[str]:
         return light.ran(self.steering)
 
+    def slept(self) -> list[str]:
+        """The steps, each after its recipe, that slept as long as they were told to: nobody ended them before."""
+        file = self.steering / "slept"
+        return file.read_text().split() if file.exists() else []
+
     def of(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
     @property
-    def store(self) -> Store:
-        return Store.open(self.home.cache)
+    def store(self) -> CacheStore:
+        return CacheStore.open(self.home.cache)
 
     def start(self, *recipes: str, cache: Path | None = None) -> subprocess.Popen[bytes]:
         """A build in another process."""

@@ -2,7 +2,7 @@
 
 What a step does can be steered by files in ``steering`` (so that runs in other processes can be steered, too):
 ``sleep.<step>`` seconds to take, ``fail.<step>`` what to fail with, ``crash.<step>`` a signal to die of,
-``spawn.<step>`` to leave a process behind. ``ran`` counts what ran.
+``spawn.<step>`` to leave a process behind. ``ran`` counts what ran, ``slept`` names what nobody woke.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.base import secrets
 from pipeline.base.errors import PipelineError
-from pipeline.engine.entry import Entry
-from pipeline.engine.resources import Needs
-from pipeline.host import process
+from pipeline.engine.units.resources import Needs
+from pipeline.engine.units.step_entry import StepEntry
+from pipeline.host.system import process
 from pipeline.image.digests import digest_file
-from pipeline.recipes.model import Recipe
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.step import Context, Stage
 
 _VERBS = "reveal spawn stubborn swallow library deaf fill brim hog sleep crash fail bug".split()
@@ -50,9 +50,6 @@ class Light:
 
     def options(self, recipe: Recipe) -> Mapping[str, Any]:
         return {}
-
-    def sources(self) -> Sequence[Path]:
-        return ()
 
     def run(self, context: Context) -> Mapping[str, Any]:
         with (self.steering / "ran").open("a") as ran:
@@ -92,19 +89,20 @@ class Light:
         compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda one, other: _slowly())
         ctypes.CDLL(None).qsort((ctypes.c_int * 32)(), 32, 4, compare)
         context.log.write(b"sorted\n")
-        time.sleep(float(text))
+        self._sleep(context, text)
 
     def _library(self, context: Context, text: str) -> None:
         # A library in C that waits for a program of its own, and lets nobody interrupt it.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))
         for seconds in text.split():
-            subprocess.run(["sleep", seconds], env=process.environment(), check=False)
+            if subprocess.run(["sleep", seconds], env=process.environment(), check=False).returncode == 0:
+                self._slept(context)
             time.sleep(0.5)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGALRM))
 
     def _deaf(self, context: Context, text: str) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))
-        time.sleep(float(text))
+        self._sleep(context, text)
 
     def _fill(self, context: Context, text: str) -> None:
         with (context.folder / "ballast").open("wb", buffering=0) as ballast:
@@ -125,6 +123,11 @@ class Light:
 
     def _sleep(self, context: Context, text: str) -> None:
         time.sleep(float(text))
+        self._slept(context)
+
+    def _slept(self, context: Context) -> None:
+        with (self.steering / "slept").open("a") as slept:
+            slept.write(f"{context.recipe.name}/{self.name}\n")
 
     def _crash(self, context: Context, text: str) -> None:
         faulthandler.disable()  # pytest's would fill the terminal with a fault that is meant
@@ -215,15 +218,15 @@ def _write(disk: Path, pattern: int, offset: int) -> None:
     process.run(["qemu-io", "-f", "qcow2", "-c", f"write -P {pattern} {offset} 64k", disk])
 
 
-def steps(steering: Path, deadline: float = 60) -> list[Entry]:
+def steps(steering: Path, deadline: float = 60) -> list[StepEntry]:
     """The small steps as the engine wants them."""
     guest = lambda recipe: Needs(guests=1)  # noqa: E731
     return [
-        Entry(Install(steering, "install", Stage.INSTALL), deadline),
-        Entry(Customize(steering, "customize", Stage.OFFLINE), deadline),
-        Entry(Convert(steering, "convert", Stage.PRODUCT), deadline),
-        Entry(Boot(steering, "boot", Stage.RECORD), deadline, guest),
-        Entry(Sign(steering, "sign", Stage.RECORD), deadline, after=("boot",)),
+        StepEntry(Install(steering, "install", Stage.INSTALL), deadline),
+        StepEntry(Customize(steering, "customize", Stage.OFFLINE), deadline),
+        StepEntry(Convert(steering, "convert", Stage.PRODUCT), deadline),
+        StepEntry(Boot(steering, "boot", Stage.RECORD), deadline, guest),
+        StepEntry(Sign(steering, "sign", Stage.RECORD), deadline, after=("boot",)),
     ]
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from pipeline.engine.build import build
 from pipeline.engine.monitors.plain import Plain
-from pipeline.engine.options import BuildOptions
+from pipeline.engine.run import worker_handle
+from pipeline.engine.run.options import BuildOptions
 from tests.integration.engine import light
 
 
 def main() -> None:
     steering = Path(sys.argv[1])
+    if (grace := steering / "grace").exists():
+        worker_handle.PATIENCE = worker_handle.GRACE = float(grace.read_text())
     recipes = [light.recipe(name, customize={"hostname": name}) for name in sys.argv[2:]]
     results = build(recipes, BuildOptions(monitors=(Plain(),), accelerator="tcg"), steps=light.steps(steering))
     raise SystemExit(0 if all(result.is_good for result in results) else 1)

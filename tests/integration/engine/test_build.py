@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -17,14 +16,14 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.engine import events
-from pipeline.engine.entry import Entry
-from pipeline.engine.history import History
-from pipeline.engine.lock_file import LockFile
-from pipeline.engine.plan import plan
-from pipeline.engine.result import StepStatus
-from pipeline.face import history
-from pipeline.recipes.model import Recipe
+from pipeline.cli.handlers import history
+from pipeline.engine.keys.lock_file import LockFile
+from pipeline.engine.plan.plan import plan
+from pipeline.engine.record import events
+from pipeline.engine.record.history import BuildHistory
+from pipeline.engine.record.result import StepStatus
+from pipeline.engine.units.step_entry import StepEntry
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.step import Context, Stage
 from tests.integration.engine import light
 from tests.integration.engine.conftest import Bench
@@ -53,26 +52,25 @@ def test_a_build_makes_products_and_says_what_they_are(bench: Bench) -> None:
     assert all(step.log and step.log.read_text() == f"{step.name} works on light\n" for step in result.steps)
 
 
-def test_the_same_again_runs_nothing_and_takes_no_time(bench: Bench) -> None:
+def test_the_same_again_runs_nothing(bench: Bench) -> None:
     (first,) = bench.build()
     bench.ran()
-    begun = time.monotonic()
+    bench.events.clear()
     (second,) = bench.build()
-    assert time.monotonic() - begun < 1
-    assert bench.ran() == []
+    assert bench.ran() == [] and bench.of(events.StepStarted) == []
     assert second.is_good and not second.changed
     assert second.products == first.products
     assert second.facts == first.facts
     assert [step.status for step in second.steps] == [StepStatus.CACHED] * 5
 
 
-def test_ten_unchanged_recipes_take_no_time(bench: Bench) -> None:
+def test_ten_unchanged_recipes_run_nothing(bench: Bench) -> None:
     recipes = [light.recipe(f"r{number}", customize={"hostname": "x" * number}) for number in range(1, 11)]
     bench.build(*recipes)
     bench.ran()
-    begun = time.monotonic()
+    bench.events.clear()
     results = bench.build(*recipes)
-    assert time.monotonic() - begun < 2
+    assert bench.of(events.StepStarted) == []
     assert not any(result.changed for result in results)
     assert bench.ran() == []
 
@@ -177,30 +175,28 @@ def _build_up_to_boot(bench: Bench, *recipes: Recipe) -> None:
 def test_a_step_that_takes_too_long_is_ended(bench: Bench) -> None:
     _build_up_to_boot(bench)
     bench.steer("sleep.boot", "60")
-    begun = time.monotonic()
     (result,) = bench.build(deadline=0.5)
-    assert time.monotonic() - begun < 10
+    assert bench.slept() == []
     assert result.error is not None and "boot did not end within 0 s" in result.error.message
 
 
 def test_a_deadline_holds_for_libraries_that_keep_it_from_themselves(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.engine.running.PATIENCE", 0.5)
+    monkeypatch.setattr("pipeline.engine.run.worker_handle.PATIENCE", 0.5)
     recipes = light.recipe("one"), light.recipe("two", customize={"hostname": "x"})
     _build_up_to_boot(bench, *recipes)
     bench.steer("swallow.one.boot", "60")
     bench.steer("library.two.boot", "60")
-    begun = time.monotonic()
     for result in bench.build(*recipes, deadline=1):
         assert result.error is not None and "boot did not end within 1 s" in result.error.message
-    assert time.monotonic() - begun < 40
+    assert bench.slept() == []
 
 
 def test_a_step_that_ignores_its_deadline_is_killed_and_it_is_said_why(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.engine.running.GRACE", 0.5)
+    monkeypatch.setattr("pipeline.engine.run.worker_handle.GRACE", 0.5)
     _build_up_to_boot(bench)
     # No program of its own that could be ended, and no signal comes through.
     bench.steer("deaf.boot", "60")
@@ -385,12 +381,12 @@ def test_jobs_bound_what_runs_at_once(bench: Bench) -> None:
 
 def test_a_record_on_a_part_holds_for_other_products_with_the_same(bench: Bench) -> None:
     *made, sign = light.steps(bench.steering)
-    steps = [*made, Entry(light.Look(bench.steering, "look", Stage.RECORD)), replace(sign, after=("boot", "look"))]
+    steps = [*made, StepEntry(light.Look(bench.steering, "look", Stage.RECORD)), replace(sign, after=("boot", "look"))]
     one, other = light.recipe(), light.recipe(customize={"hostname": "other"})
     bench.steer("part", "boot sector one")
     (first,) = bench.build(one, steps=steps)
     bench.ran()
-    with closing(History(bench.home)) as known:
+    with closing(BuildHistory(bench.home)) as known:
         planned = plan(other, steps, bench.store, known, LockFile(bench.home.root, "light"))
     (look,) = [step for step in planned.steps if step.name == "look"]
     assert look.reason == "product runs; not this, if the part it is about stays as it is"
@@ -438,7 +434,7 @@ class Keyed(light.Sign):
 def test_what_inputs_name_is_made_before_they_are_asked(bench: Bench) -> None:
     steps = light.steps(bench.steering)
     steps[4] = replace(steps[4], step=Keyed(bench.steering, "sign", Stage.RECORD))
-    with closing(History(bench.home)) as history:
+    with closing(BuildHistory(bench.home)) as history:
         plan(light.recipe(), steps, bench.store, history, LockFile(bench.home.root, "light"))
     assert not (bench.home.root / "key").exists(), "a plan makes nothing"
     bench.build(steps=steps)
@@ -472,8 +468,8 @@ class Weighed(light.Boot):
 def test_a_step_may_give_way_to_those_beside_it(bench: Bench) -> None:
     steps = light.steps(bench.steering)
     steps[3:4] = [
-        Entry(Weighed(bench.steering, "boot", Stage.RECORD)),
-        Entry(Weighed(bench.steering, "read", Stage.RECORD), gives_way=True),
+        StepEntry(Weighed(bench.steering, "boot", Stage.RECORD)),
+        StepEntry(Weighed(bench.steering, "read", Stage.RECORD), gives_way=True),
     ]
     (result,) = bench.build(steps=steps)
     assert result.facts["boot"]["nice"] == os.nice(0) < result.facts["read"]["nice"]

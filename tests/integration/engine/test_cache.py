@@ -13,15 +13,17 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.engine import garbage, plan, transfer
-from pipeline.engine.lock_file import LockFile
-from pipeline.engine.store import Store
-from pipeline.engine.verify import discard, verify
+from pipeline.engine.cache import archive as cache_archive
+from pipeline.engine.cache import garbage
+from pipeline.engine.cache.store import CacheStore
+from pipeline.engine.cache.verify import discard, verify
+from pipeline.engine.keys.lock_file import LockFile
+from pipeline.engine.plan import plan
 from tests.integration.engine import light
 from tests.integration.engine.conftest import Bench
 
 
-def _objects(store: Store) -> int:
+def _objects(store: CacheStore) -> int:
     return sum(len(list(folder.iterdir())) for folder in (store.layers, store.products, store.documents))
 
 
@@ -120,7 +122,7 @@ def _exported(bench: Bench, name: str) -> Path:
         light.recipe(), light.steps(bench.steering), bench.store, LockFile(bench.home.root, "light")
     )
     file = bench.home.root / name
-    assert transfer.export(bench.store, keys, file) == 5
+    assert cache_archive.export_archive(bench.store, keys, file) == 5
     return file
 
 
@@ -130,7 +132,7 @@ def test_an_exported_cache_serves_elsewhere(bench: Bench, tmp_path: Path, name: 
     file = _exported(bench, name)
     assert file.stat().st_mode & 0o777 == 0o600, "installed disks are in it"
     other = Bench(bench.steering, Home(tmp_path / "other", tmp_path / "other" / "cache"))
-    assert transfer.bring(other.store, file) == 5
+    assert cache_archive.import_archive(other.store, file) == 5
     assert verify(other.store) == []
     assert {folder.stat().st_mode & 0o777 for folder in other.store.layers.iterdir()} == {0o700}
     bench.ran()
@@ -144,10 +146,10 @@ def test_holes_stay_holes(bench: Bench, tmp_path: Path) -> None:
     bench.build(light.recipe(disk={"size": "64MiB"}, products=[{"format": "raw"}]))
     recipe = light.recipe(disk={"size": "64MiB"}, products=[{"format": "raw"}])
     keys = plan.cached_keys(recipe, light.steps(bench.steering), bench.store, LockFile(bench.home.root, "light"))
-    transfer.export(bench.store, keys, tmp_path / "cache.tar")
+    cache_archive.export_archive(bench.store, keys, tmp_path / "cache.tar")
     assert (tmp_path / "cache.tar").stat().st_size < 4 << 20
-    store = Store.open(tmp_path / "elsewhere")
-    transfer.bring(store, tmp_path / "cache.tar")
+    store = CacheStore.open(tmp_path / "elsewhere")
+    cache_archive.import_archive(store, tmp_path / "cache.tar")
     raw = next(store.products.glob("*/image.raw")).stat()
     assert raw.st_size == 64 << 20
     assert raw.st_blocks * 512 < 4 << 20
@@ -155,7 +157,7 @@ def test_holes_stay_holes(bench: Bench, tmp_path: Path) -> None:
 
 def test_export_of_nothing_is_an_error(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="nothing in the cache to export"):
-        transfer.export(bench.store, [], tmp_path / "cache.tar")
+        cache_archive.export_archive(bench.store, [], tmp_path / "cache.tar")
 
 
 def _tar(path: Path, *members: tuple[str, bytes]) -> Path:
@@ -172,6 +174,8 @@ def _tar(path: Path, *members: tuple[str, bytes]) -> Path:
     [
         ([("../evil", b"x")], "'../evil', which does not belong there"),
         ([("/etc/passwd", b"x")], "which does not belong there"),
+        ([(f"outcomes/{'0' * 64}.json", b"[" * 100_000)], "cannot be read"),
+        ([(f"outcomes/{'0' * 64}.json", b'{"key": ' * 100_000)], "cannot be read"),
         ([(f"documents/{'0' * 64}", b"x")], "has other bytes than its name says"),
         ([(f"layers/{'0' * 64}/disk.qcow2", b"x")], "has other bytes than its name says"),
         ([(f"layers/{'0' * 64}/../../evil", b"x")], "which does not belong there"),
@@ -185,7 +189,7 @@ def test_a_hostile_cache_is_refused(
 ) -> None:
     file = _tar(tmp_path / "cache.tar", *members)
     with pytest.raises(PipelineError) as caught:
-        transfer.bring(bench.store, file)
+        cache_archive.import_archive(bench.store, file)
     assert reason in str(caught.value)
     assert _objects(bench.store) == 0
     assert not (tmp_path / "evil").exists()
@@ -198,13 +202,13 @@ def test_links_in_a_cache_are_refused(bench: Bench, tmp_path: Path) -> None:
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(info)
     with pytest.raises(PipelineError, match="does not belong there"):
-        transfer.bring(bench.store, file)
+        cache_archive.import_archive(bench.store, file)
 
 
 def test_something_else_is_no_cache(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "cache.tar").write_bytes(os.urandom(4096))
     with pytest.raises(PipelineError, match=r"is not a cache that was exported: [^\n]*$"):
-        transfer.bring(bench.store, tmp_path / "cache.tar")
+        cache_archive.import_archive(bench.store, tmp_path / "cache.tar")
 
 
 def test_a_full_disk_is_not_the_files_fault(bench: Bench, small_disk: Callable[[int], Path]) -> None:
@@ -213,5 +217,5 @@ def test_a_full_disk_is_not_the_files_fault(bench: Bench, small_disk: Callable[[
     root = small_disk(512 << 10)
     other = Bench(bench.steering, Home(root, root / "cache"))
     with pytest.raises(OSError, match="No space left on device"):
-        transfer.bring(other.store, file)
+        cache_archive.import_archive(other.store, file)
     assert other.leftovers() == []

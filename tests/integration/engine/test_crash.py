@@ -16,15 +16,17 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.owner import Owner
-from pipeline.engine import events, strays
 from pipeline.engine.build import build
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.resources import Needs
-from pipeline.engine.verify import verify
+from pipeline.engine.cache.verify import verify
+from pipeline.engine.record import events
+from pipeline.engine.run import orphans
+from pipeline.engine.run.options import BuildOptions
+from pipeline.engine.units.resources import Needs
 from tests import leftovers
 from tests.integration.engine import light
 from tests.integration.engine.conftest import Bench
 
+pytestmark = pytest.mark.slow
 KILLS = 50
 
 
@@ -45,7 +47,6 @@ def _recipes(number: int) -> tuple[object, object]:
     return light.recipe("one", disk=size), light.recipe("two", disk=size, customize={"hostname": "other"})
 
 
-@pytest.mark.slow
 def test_fifty_kills_at_random_moments(bench: Bench) -> None:
     chance = random.Random(1)
     begun = time.monotonic()
@@ -77,7 +78,7 @@ def test_workers_and_their_programs_die_with_the_engine_or_are_reaped(
     bench.steer("sleep.one.boot", "60")
     child = _build_in_a_child(bench, 1)
     wait_until(lambda: "one/boot" in _ran(bench))
-    wait_until(lambda: any("63.21" in stray.command for stray in strays.marked(lambda mark: f"{child}-" in mark)))
+    wait_until(lambda: any("63.21" in stray.command for stray in orphans.marked(lambda mark: f"{child}-" in mark)))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     # The worker dies at once; what it started only when somebody looks.
@@ -116,10 +117,9 @@ def test_a_signal_ends_what_libraries_keep_from_it(bench: Bench, wait_until: Cal
     running = bench.start("one", "three")
     wait_until(lambda: {"one/boot", "three/boot"} <= set(_ran(bench).split()))
     time.sleep(0.5)
-    begun = time.monotonic()
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=120)[0].decode()
-    assert time.monotonic() - begun < 40, said
+    assert bench.slept() == [], said
     assert running.returncode == -signal.SIGINT, said
     assert "once more (Ctrl-C) ends it at once" in said
     assert "one: boot: failed after" in said and "three: boot: failed after" in said
@@ -130,15 +130,15 @@ def test_a_signal_ends_what_libraries_keep_from_it(bench: Bench, wait_until: Cal
 
 def test_two_signals_end_at_once(bench: Bench, wait_until: Callable[..., None]) -> None:
     bench.steer("stubborn.boot")
-    bench.steer("sleep.boot", "60")
+    bench.steer("sleep.boot", "600")
+    bench.steer("grace", "600")  # so long one signal alone would leave it
     running = bench.start("one")
     wait_until(lambda: "one/boot" in _ran(bench))
-    begun = time.monotonic()
     running.send_signal(signal.SIGINT)
     time.sleep(0.3)
     running.send_signal(signal.SIGINT)
-    said = running.communicate(timeout=30)[0].decode()
-    assert time.monotonic() - begun < 10, said
+    running.communicate(timeout=120)
+    assert bench.slept() == []
     assert bench.leftovers() == []
 
 
@@ -277,13 +277,12 @@ def test_a_run_whose_folder_vanishes_ends_its_workers_and_guests(bench: Bench) -
     bench.steer("sleep.one.install", "0.3")
     vanishes = Saboteur("one/install", lambda: shutil.rmtree(bench.home.runs))
     settings = BuildOptions(home=bench.home, monitors=(vanishes,), accelerator="tcg")
-    begun = time.monotonic()
     with pytest.raises(PipelineError, match=r"^the run cannot go on: .*No such file or directory\n") as caught:
         build([light.recipe("one"), light.recipe("two")], settings, steps=light.steps(bench.steering))
-    assert time.monotonic() - begun < 30, "it waited for the worker instead of ending it"
+    assert "two/install" not in bench.slept(), "it waited for the worker instead of ending it"
     assert "is kept for the next run" in str(caught.value.hint)
     ours = Owner.current().mark
-    assert [stray.command for stray in strays.marked(lambda mark: mark.startswith(ours))] == []
+    assert [stray.command for stray in orphans.marked(lambda mark: mark.startswith(ours))] == []
     assert list((bench.home.cache / "work").iterdir()) == []
     for name in ("spawn.two.install", "sleep.two.install", "sleep.one.install"):
         bench.unsteer(name)
@@ -302,5 +301,5 @@ def test_a_bug_in_a_monitor_ends_workers_and_guests_too(bench: Bench) -> None:
     with pytest.raises(ZeroDivisionError):
         build([light.recipe("one"), light.recipe("two")], settings, steps=light.steps(bench.steering))
     ours = Owner.current().mark
-    assert [stray.command for stray in strays.marked(lambda mark: mark.startswith(ours))] == []
+    assert [stray.command for stray in orphans.marked(lambda mark: mark.startswith(ours))] == []
     assert list((bench.home.cache / "work").iterdir()) == []

@@ -41,7 +41,7 @@ def test_builds_resumes_and_reaps(ordinary_user: OrdinaryUser) -> None:
 def test_a_home_that_cannot_be_written_is_explained(ordinary_user: OrdinaryUser, tmp_path: Path) -> None:
     if not ordinary_user.prefix:
         pytest.skip("only root can make a folder that the user may not write")
-    command = [sys.executable, "-m", "pipeline.face", "build", "tiny"]
+    command = [sys.executable, "-m", "pipeline.cli", "build", "tiny"]
     closed = ordinary_user.folder / "closed"
     closed.mkdir(mode=0o700)
     environment = {"PIPELINE_HOME": str(closed / "home"), "PYTHONPATH": str(CHECKOUT)}

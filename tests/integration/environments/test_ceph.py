@@ -4,7 +4,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.ceph import ACCESS_KEY, POOL, SECRET_KEY, Ceph
 
 pytestmark = pytest.mark.server

@@ -12,7 +12,7 @@ import openstack
 import pytest
 import requests
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.deployed_service import ImageService, image_service
 
 pytestmark = pytest.mark.server

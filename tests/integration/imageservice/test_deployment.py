@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import CHECKOUT
-from pipeline.host import process
+from pipeline.host.system import process
 from pipeline.imageservice.serve import PARTS, main
 from pipeline.imageservice.server.application import _GRACE
 from pipeline.imageservice.server.options import ServerOptions

@@ -14,15 +14,17 @@ import pytest
 import yaml
 
 from pipeline.base.home import Home
-from pipeline.engine.result import BuildResult
-from pipeline.publishing import release
-from pipeline.publishing.clock import Clock
-from pipeline.publishing.delivery import Choice, Delivery, Sender, deliver
-from pipeline.publishing.image_api import ImageApi
-from pipeline.publishing.image_record import ImageRecord
-from pipeline.publishing.marks import Chain, Part
-from pipeline.publishing.patience import Patience
-from pipeline.recipes.model import Recipe
+from pipeline.engine.record.result import BuildResult
+from pipeline.publishing.cloud.images import ImageApi
+from pipeline.publishing.cloud.owners import Owners
+from pipeline.publishing.cloud.ownership_marker import Chain, ImagePart
+from pipeline.publishing.cloud.record import ImageRecord
+from pipeline.publishing.cloud.retry import CloudRetryPolicy
+from pipeline.publishing.plan.clock import Clock
+from pipeline.publishing.plan.plan import PublishOptions
+from pipeline.publishing.publish_one import PublishResult, Sender, publish_one
+from pipeline.publishing.sources import build as build_source
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.recipes.nightly import Target
 from tests.environments.imageservice import ImageService, image_service
 from tests.integration.publishing import made
@@ -59,7 +61,8 @@ class Desk:
     services: dict[str, ImageService]
     recipe: Recipe
     now: datetime
-    patience: Patience = field(default_factory=hurried)
+    retry_policy: CloudRetryPolicy = field(default_factory=hurried)
+    projects: dict[str, str] = field(default_factory=lambda: {"as-alice": "alice", "as-bob": "bob"})
 
     def build(self, content: str, **more: Any) -> BuildResult:
         """A build of the recipe; the services get to know the certificate of its signature."""
@@ -71,26 +74,29 @@ class Desk:
     @property
     def sender(self) -> Sender:
         """A new run."""
-        return Sender(self.home, uuid.uuid4().hex[:12], Clock(self.now), patience=self.patience)
+        return Sender(self.home, uuid.uuid4().hex[:12], Clock(self.now), retry_policy=self.retry_policy)
 
-    def publish(self, build: BuildResult, cloud: str = "here", choice: Choice | None = None, **target: Any) -> Delivery:
+    def publish(
+        self, build: BuildResult, cloud: str = "here", options: PublishOptions | None = None, **target: Any
+    ) -> PublishResult:
         """Publish a build to a cloud."""
         sender = self.sender
-        offer = release.of_build(build, self.home, sender.publisher, self.now)
-        return deliver(offer, Target(**{"cloud": cloud, "stores": STORES, **target}), sender, choice)
+        offer = build_source.of_build(build, self.home, sender.publisher, self.now)
+        return publish_one(offer, Target(**{"cloud": cloud, "stores": STORES, **target}), sender, options)
 
     def api(self, cloud: str = "here") -> ImageApi:
-        """The cloud."""
-        return self.sender.connect(cloud)
+        """The cloud, as somebody who knows the token's project: that of the user of the same name."""
+        api = self.sender.connect(cloud)
+        return api if api.owners.are_known else api.known_as(Owners(self.projects.get(cloud, "admin")))
 
-    def images(self, cloud: str = "here", part: Part = Part.DISK) -> list[ImageRecord]:
+    def images(self, cloud: str = "here", part: ImagePart = ImagePart.DISK) -> list[ImageRecord]:
         """The recipe's images there, oldest first."""
         chain = Chain(self.sender.publisher, self.recipe.name, part)
         return sorted(self.api(cloud).images(**chain.filters), key=lambda each: each.age_key)
 
     def newest(self, cloud: str = "here") -> ImageRecord:
         """What consumers get."""
-        return next(self.api(cloud).visible(name=self.recipe.image_name))
+        return max(self.api(cloud).shown(name=self.recipe.image_name), key=lambda each: each.age_key)
 
 
 def write_clouds(file: Path, clouds: dict[str, tuple[str, str]]) -> None:

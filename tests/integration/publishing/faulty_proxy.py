@@ -143,8 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
     def _pass_on(self, fault: Fault) -> None:
-        place = urlsplit(self.owner.upstream)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+        location = urlsplit(self.owner.upstream)
+        connection = http.client.HTTPConnection(location.hostname or "", location.port, timeout=60)
         try:
             connection.request(self.command, self.path, body=self._body(), headers=self._headers())
             answer = connection.getresponse()
@@ -197,9 +197,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _cut_request(self) -> None:
         """Let the service see half of what was announced, then nothing."""
         length = int(self.headers.get("Content-Length") or 0)
-        place = urlsplit(self.owner.upstream)
-        with socket.create_connection((place.hostname or "", place.port or 80), timeout=60) as upstream:
-            lines = [f"{self.command} {self.path} HTTP/1.1", f"Host: {place.netloc}"]
+        location = urlsplit(self.owner.upstream)
+        with socket.create_connection((location.hostname or "", location.port or 80), timeout=60) as upstream:
+            lines = [f"{self.command} {self.path} HTTP/1.1", f"Host: {location.netloc}"]
             lines += [f"{name}: {value}" for name, value in self._headers().items()]
             upstream.sendall("\r\n".join([*lines, "", ""]).encode())
             for block in self._blocks(length // 2):

@@ -8,13 +8,13 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
-from pipeline.engine.result import BuildResult, ProductResult, StepResult, StepStatus
-from pipeline.host import process
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.model import Recipe
-from pipeline.recipes.product import Publish
+from pipeline.engine.record.result import BuildResult, ProductResult, StepResult, StepStatus
+from pipeline.host.system import process
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.product import Publish
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.signing import image_signature
-from pipeline.signing.keyring import Keyring
+from pipeline.signing.keys.keyring import Keyring
 
 PACKAGES = {f"package-{number:02}": "1.0" for number in range(30)}
 
@@ -22,9 +22,9 @@ PACKAGES = {f"package-{number:02}": "1.0" for number in range(30)}
 def recipe(name: str, **publish: Any) -> Recipe:
     """The shipped recipe under another name, of a system of its own, published as ``publish`` says."""
     (shipped,) = RecipeFolder(CHECKOUT / "recipes").load("tiny")
-    wanted = Publish(**{"visibility": "public", "tags": ("golden",), **publish})
+    desired = Publish(**{"visibility": "public", "tags": ("golden",), **publish})
     system = shipped.os.model_copy(update={"version": name})
-    return shipped.model_copy(update={"name": name, "os": system, "publish": wanted})
+    return shipped.model_copy(update={"name": name, "os": system, "publish": desired})
 
 
 def build(

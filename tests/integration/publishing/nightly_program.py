@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from pipeline.base.home import Home
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.result import BuildResult
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
 from pipeline.publishing import nightly
 from pipeline.publishing.report import files
 from pipeline.recipes.nightly import Nightly, Target
@@ -25,9 +25,9 @@ def main(home_folder: str, name: str, content: str, stores: str) -> int:
 
     target = Target(cloud="here", stores=tuple(stores.split(",")))
     settings = Nightly(recipes=(name,), targets=(target,))
-    night = nightly.run([recipe], settings, BuildOptions(home=home), builder=built, patience=hurried())
+    night = nightly.run([recipe], settings, BuildOptions(home=home), builder=built, retry_policy=hurried())
     files.write(night, home, keep=5)
-    print(*(str(each.outcome) for each in night.deliveries))
+    print(*(str(each.outcome) for each in night.publish_results))
     return 0 if night.is_good else 1
 
 

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from pipeline.base.errors import PipelineError
-from pipeline.face import images, publishing
-from pipeline.publishing.marks import Part, State
+from pipeline.cli.handlers import images
+from pipeline.cli.handlers import publish as publish_handler
+from pipeline.publishing.cloud.ownership_marker import ImagePart, ImageState
 from tests.integration.publishing import made
 from tests.integration.publishing.conftest import Desk, write_clouds
 
@@ -30,7 +31,7 @@ def two_clouds(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> D
     settings = tmp_path / "nightly.yaml"
     targets = [{"cloud": "shut"}, {"cloud": "here", "stores": ["one", "two"]}]
     settings.write_text(yaml.safe_dump({"recipes": ["tiny"], "targets": targets}))
-    monkeypatch.setattr(publishing, "SETTINGS", settings)
+    monkeypatch.setattr(publish_handler, "SETTINGS", settings)
     monkeypatch.setenv("PIPELINE_HOME", str(desk.home.root))
     desk.recipe = made.recipe("tiny", visibility="private")
     for image in desk.images():
@@ -69,7 +70,7 @@ def test_a_bad_image_is_taken_back_wherever_a_cloud_answers(
     told = capsys.readouterr()
     assert ended.value.code == 1
     assert "cloud shut answered 401" in told.err and "here: tiny" in told.out
-    assert [image.state for image in two_clouds.images()] == [State.NEWEST, State.WITHDRAWN]
+    assert [image.state for image in two_clouds.images()] == [ImageState.NEWEST, ImageState.WITHDRAWN]
     with pytest.raises(SystemExit):
         images.withdraw("tiny", WHY)
     assert "here: there is no image of tiny before" in capsys.readouterr().err
@@ -83,7 +84,7 @@ def test_an_image_that_has_no_recipe_here_is_taken_back_too(
         assert two_clouds.publish(two_clouds.build(content, signed=False)).error is None
     images.withdraw(two_clouds.recipe.name, WHY, "here")
     assert "is the newest again" in capsys.readouterr().out
-    assert [image.state for image in two_clouds.images()] == [State.NEWEST, State.WITHDRAWN]
+    assert [image.state for image in two_clouds.images()] == [ImageState.NEWEST, ImageState.WITHDRAWN]
     with pytest.raises(SystemExit):
         images.withdraw("no-such-image", WHY, "here")
     told = capsys.readouterr().err
@@ -97,14 +98,16 @@ def test_an_upload_that_was_taken_back_comes_again_only_when_asked_for(
     files = {content: tmp_path / f"{content}.raw" for content in ("first", "second")}
     for content, file in files.items():
         file.write_bytes(content.encode() * 8192)
-        publishing.upload(name, {Part.DISK: file}, cloud="here", unsigned=True, update_existing=True)
+        publish_handler.upload(name, {ImagePart.DISK: file}, cloud="here", unsigned=True, update_existing=True)
     images.withdraw(name, WHY, "here")
     before = next(two_clouds.api().visible(name=name))
     capsys.readouterr()
     with pytest.raises(SystemExit):
-        publishing.upload(name, {Part.DISK: files["second"]}, cloud="here", unsigned=True, update_existing=True)
+        publish_handler.upload(
+            name, {ImagePart.DISK: files["second"]}, cloud="here", unsigned=True, update_existing=True
+        )
     assert "say --again" in capsys.readouterr().out
     assert next(two_clouds.api().visible(name=name)) == before
-    publishing.upload(name, {Part.DISK: files["second"]}, cloud="here", unsigned=True, again=True)
+    publish_handler.upload(name, {ImagePart.DISK: files["second"]}, cloud="here", unsigned=True, again=True)
     (shown,) = two_clouds.api().visible(name=name)
     assert shown.sha512 == hashlib.sha512(files["second"].read_bytes()).hexdigest()

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import Home
-from pipeline.publishing.delivery import preview
-from pipeline.publishing.marks import State
-from pipeline.publishing.publication import Outcome
-from pipeline.publishing.release import of_build
+from pipeline.publishing.cloud.ownership_marker import ImageState
+from pipeline.publishing.publish_one import preview
+from pipeline.publishing.sources.build import of_build
+from pipeline.publishing.transaction.transaction import PublishOutcome
+from pipeline.recipes.model.product import ProductFormat
 from pipeline.recipes.nightly import Target
-from pipeline.recipes.product import ProductFormat
 from tests.environments.ceph import POOL, Ceph
 from tests.environments.imageservice import ImageService, image_service
 from tests.integration.publishing import made
@@ -50,7 +50,7 @@ def test_an_image_goes_raw_to_ceph_and_qcow2_elsewhere(office: Desk, ceph: Ceph)
     build = office.build("a", qcow2=True)
     raw, qcow2 = build.products
     to_ceph = office.publish(build, stores=("ceph",))
-    assert (to_ceph.error, to_ceph.outcome) == (None, Outcome.PUBLISHED)
+    assert (to_ceph.error, to_ceph.outcome) == (None, PublishOutcome.PUBLISHED)
     image = office.newest()
     assert (image.disk_format, image.sha512, image.stores) == ("raw", raw.digests["sha512"], ("ceph",))
     assert image.signature == dict(raw.signature)
@@ -60,20 +60,23 @@ def test_an_image_goes_raw_to_ceph_and_qcow2_elsewhere(office: Desk, ceph: Ceph)
     offer = of_build(build, office.home, office.sender.publisher, office.now)
     planned = preview(offer, Target(cloud="here", stores=("main",)), office.sender)
     assert "the format changes from raw to qcow2" in planned.steps[0].why
-    assert office.publish(build, stores=("main",)).outcome is Outcome.PUBLISHED
+    assert office.publish(build, stores=("main",)).outcome is PublishOutcome.PUBLISHED
     image = office.newest()
     assert (image.disk_format, image.sha512, image.stores) == ("qcow2", qcow2.digests["sha512"], ("main",))
     assert image.signature == dict(qcow2.signature)
-    assert [each.state for each in office.images()] == [State.SUPERSEDED, State.NEWEST]
+    assert [each.state for each in office.images()] == [ImageState.SUPERSEDED, ImageState.NEWEST]
 
-    assert office.publish(build, stores=("main", "ceph")).outcome is Outcome.PUBLISHED
+    assert office.publish(build, stores=("main", "ceph")).outcome is PublishOutcome.PUBLISHED
     assert (office.newest().disk_format, set(office.newest().stores)) == ("raw", {"main", "ceph"})
 
 
 def test_who_may_not_see_what_stores_are_says_it_in_the_settings(office: Desk) -> None:
     build = office.build("b", qcow2=True)
     assert {store.type for store in office.api("as-alice").stores()} == {None}
-    assert office.publish(build, "as-alice", stores=("ceph",)).outcome is Outcome.PUBLISHED
+    assert office.publish(build, "as-alice", stores=("ceph",)).outcome is PublishOutcome.PUBLISHED
     assert office.newest("as-alice").disk_format == "qcow2"
-    assert office.publish(build, "as-alice", stores=("ceph",), format=ProductFormat.RAW).outcome is Outcome.PUBLISHED
+    assert (
+        office.publish(build, "as-alice", stores=("ceph",), format=ProductFormat.RAW).outcome
+        is PublishOutcome.PUBLISHED
+    )
     assert office.newest("as-alice").disk_format == "raw"

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pipeline.base.home import Home
-from pipeline.publishing import clouds
-from pipeline.publishing.cloud_errors import CloudError, Unreachable
-from pipeline.publishing.http import Http
+from pipeline.publishing.cloud import connect as cloud_connect
+from pipeline.publishing.cloud.errors import CloudError, CloudUnreachable
+from pipeline.publishing.cloud.http import Http
 from tests.integration.publishing.world import hurried
 
 pytestmark = pytest.mark.server
@@ -42,7 +42,7 @@ def test_nobody_listens() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         http = cloud(nobody.getsockname()[1])
-        with pytest.raises(Unreachable) as caught:
+        with pytest.raises(CloudUnreachable) as caught:
             http.once("GET", "/images", "list images")
     said = "cloud test does not answer (list images): nothing listens there (connection refused)"
     assert caught.value.message == said
@@ -55,14 +55,14 @@ def test_no_identity_service_listens(home: Home, tmp_path: Path, monkeypatch: py
         auth = {"auth_url": f"http://127.0.0.1:{port}/v3", "username": "u", "password": "p", "project_name": "x"}
         (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": {"far": {"auth": auth}}}))
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
-        with pytest.raises(Unreachable) as caught:
-            clouds.connect(home, "far", patience=hurried())
+        with pytest.raises(CloudUnreachable) as caught:
+            cloud_connect.connect(home, "far", retry_policy=hurried())
     said = "cloud far does not answer (find the image service): nothing listens there (connection refused)"
     assert caught.value.message == said
 
 
 def test_it_says_nothing(listening: socket.socket) -> None:
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(CloudUnreachable) as caught:
         cloud(listening.getsockname()[1]).once("GET", "/images", "list images", timeout=0.3)
     assert caught.value.message == "cloud test does not answer (list images): no answer within 0.3 s"
 
@@ -82,7 +82,7 @@ def _each(listening: socket.socket, answer: Callable[[socket.socket], None]) -> 
 
 def test_it_hangs_up(listening: socket.socket) -> None:
     _each(listening, lambda connection: None)
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(CloudUnreachable) as caught:
         cloud(listening.getsockname()[1]).once("GET", "/images", "list images")
     assert caught.value.message == "cloud test does not answer (list images): the connection broke"
 
@@ -94,7 +94,7 @@ def test_its_body_breaks_off(listening: socket.socket) -> None:
 
     _each(listening, half)
     http = cloud(listening.getsockname()[1])
-    with pytest.raises(Unreachable) as caught, http.blocks("/images/1/file", "read image 1") as blocks:
+    with pytest.raises(CloudUnreachable) as caught, http.blocks("/images/1/file", "read image 1") as blocks:
         list(blocks)
     assert caught.value.message == "the connection to cloud test failed (read image 1): the connection broke"
 
@@ -112,7 +112,7 @@ def test_its_certificate_is_nobodys(listening: socket.socket, tmp_path: Path) ->
     _each(listening, handshake)
     with pytest.raises(CloudError) as caught:
         cloud(listening.getsockname()[1], "https").once("GET", "/images", "list images")
-    assert not isinstance(caught.value, Unreachable), "trying again is no use"
+    assert not isinstance(caught.value, CloudUnreachable), "trying again is no use"
     assert caught.value.message.startswith("cloud test cannot be spoken to safely: its certificate is not trusted here")
     assert "cacert" in str(caught.value.hint)
 

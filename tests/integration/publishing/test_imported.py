@@ -9,13 +9,14 @@ import pytest
 import requests
 
 from pipeline.base.errors import PipelineError
-from pipeline.engine import events
-from pipeline.face import publishing
-from pipeline.publishing import campaign, release
-from pipeline.publishing.carrier import METHODS
-from pipeline.publishing.delivery import Choice, Delivery
-from pipeline.publishing.offering import offered
-from pipeline.publishing.publication import Outcome
+from pipeline.cli.handlers import publish as publish_handler
+from pipeline.engine.record import events
+from pipeline.publishing import publish_many
+from pipeline.publishing.cloud.file_server import serve_file
+from pipeline.publishing.plan.plan import METHODS, PublishOptions
+from pipeline.publishing.publish_one import PublishResult
+from pipeline.publishing.sources import build as build_source
+from pipeline.publishing.transaction.transaction import PublishOutcome
 from pipeline.recipes.nightly import Target
 from tests.environments.imageservice import ImageService, image_service
 from tests.integration.publishing.conftest import Desk, write_clouds
@@ -49,22 +50,22 @@ def fetching() -> Iterator[ImageService]:
 
 def publish(
     desk: Desk, service: ImageService, content: str, stores: tuple[str, ...], method: str
-) -> tuple[Delivery, Seen]:
+) -> tuple[PublishResult, Seen]:
     write_clouds(desk.home.root.parent / "clouds.yaml", {"here": (service.url, "admin-token")})
     desk.services["here"] = service
     sender, seen = desk.sender, Seen()
-    offer = release.of_build(desk.build(content), desk.home, sender.publisher, desk.now)
-    (delivery,) = campaign.publish_offer(
-        offer, [Target(cloud="here", stores=stores)], sender, monitors=[seen], choice=Choice(method=method)
+    offer = build_source.of_build(desk.build(content), desk.home, sender.publisher, desk.now)
+    (publish_result,) = publish_many.publish_to_all(
+        offer, [Target(cloud="here", stores=stores)], sender, monitors=[seen], options=PublishOptions(method=method)
     )
-    return delivery, seen
+    return publish_result, seen
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("stores", [("one", "two"), pytest.param((), marks=pytest.mark.long)])
 def test_a_build_is_imported(desk: Desk, fetching: ImageService, method: str, stores: tuple[str, ...]) -> None:
-    delivery, seen = publish(desk, fetching, f"{method}{stores}", stores, method)
-    assert (delivery.outcome, delivery.error) == (Outcome.PUBLISHED, None)
+    publish_result, seen = publish(desk, fetching, f"{method}{stores}", stores, method)
+    assert (publish_result.outcome, publish_result.error) == (PublishOutcome.PUBLISHED, None)
     image = desk.newest()
     assert set(image.stores) == (set(stores) or {"one"})
     (task,) = fetching.request("GET", f"/v2/images/{image.id}/tasks", "admin").json()["tasks"]
@@ -75,34 +76,37 @@ def test_a_build_is_imported(desk: Desk, fetching: ImageService, method: str, st
 
 
 def test_a_service_that_may_not_fetch_from_here_says_so(desk: Desk, service: ImageService) -> None:
-    delivery, _ = publish(desk, service, "refused", ("one", "two"), "web-download")
-    assert delivery.outcome is Outcome.FAILED
-    assert delivery.error is not None
-    assert "does not pass filtering" in str(delivery.error)
+    publish_result, _ = publish(desk, service, "refused", ("one", "two"), "web-download")
+    assert publish_result.outcome is PublishOutcome.FAILED
+    assert publish_result.error is not None
+    assert "does not pass filtering" in str(publish_result.error)
     assert desk.images() == []
 
 
 def test_a_method_that_is_not_offered(desk: Desk) -> None:
     with image_service(imports={"methods": ["copy-image"]}) as closed:
-        delivery, _ = publish(desk, closed, "closed", ("one",), "glance-direct")
-    assert delivery.error is not None
-    assert "does not offer the import method glance-direct" in delivery.error.message
+        publish_result, _ = publish(desk, closed, "closed", ("one",), "glance-direct")
+    assert publish_result.error is not None
+    assert "does not offer the import method glance-direct" in publish_result.error.message
 
 
 def test_words_of_the_command_line() -> None:
-    assert publishing.chosen_method("web-download") == "web-download"
-    assert (publishing.all_or("a,b", all_stores=False), publishing.all_or("", all_stores=True)) == ("a,b", "all")
+    assert publish_handler.chosen_method("web-download") == "web-download"
+    assert (publish_handler.all_or("a,b", all_stores=False), publish_handler.all_or("", all_stores=True)) == (
+        "a,b",
+        "all",
+    )
     with pytest.raises(PipelineError, match="it is one of glance-direct, web-download"):
-        publishing.chosen_method("copy-image")
+        publish_handler.chosen_method("copy-image")
     with pytest.raises(PipelineError, match="contradict each other"):
-        publishing.all_or("a", all_stores=True)
+        publish_handler.all_or("a", all_stores=True)
 
 
 def test_what_is_offered_and_to_whom(tmp_path: Path) -> None:
     file = tmp_path / "disk.raw"
     file.write_bytes(bytes(range(256)) * 1000)
     data = file.read_bytes()
-    with offered(file, "digest", "http://127.0.0.1:9292/v2") as uri:
+    with serve_file(file, "digest", "http://127.0.0.1:9292/v2") as uri:
         whole = requests.get(uri, timeout=30)
         assert (whole.status_code, whole.content, whole.headers["ETag"]) == (200, data, '"digest"')
         rest = requests.get(uri, headers={"Range": "bytes=1000-", "If-Range": '"digest"'}, timeout=30)

@@ -13,9 +13,9 @@ from dataclasses import replace
 import pytest
 
 from pipeline.base.home import CHECKOUT
-from pipeline.host import process
-from pipeline.publishing.journal import Journal, journal_file
-from pipeline.publishing.marks import State
+from pipeline.host.system import process
+from pipeline.publishing.cloud.ownership_marker import ImageState
+from pipeline.publishing.transaction.journal import PublishJournal, journal_file
 from tests.integration.publishing.conftest import STORES, Desk
 
 pytestmark = pytest.mark.server
@@ -36,7 +36,7 @@ def run(desk: Desk, content: str) -> str:
 
 def until_acted(desk: Desk, acts: Sequence[str], seconds: float = 30) -> bool:
     """Wait until the journal tells of one of ``acts``."""
-    journal = Journal(journal_file(desk.home, "here", desk.recipe.name), "test")
+    journal = PublishJournal(journal_file(desk.home, "here", desk.recipe.name), "test")
     before = len(list(journal.events()))
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -63,11 +63,11 @@ def test_a_run_that_is_killed_is_finished_by_the_next_one(desk: Desk, act: str) 
     assert desk.newest().is_active
     assert run(desk, "after") in ("published", "unchanged")
     images = desk.images()
-    assert [each.state for each in images] == [State.SUPERSEDED, State.NEWEST]
+    assert [each.state for each in images] == [ImageState.SUPERSEDED, ImageState.NEWEST]
     assert all(each.is_active for each in images)
     assert images[-1].id == desk.newest().id
     assert len(list(desk.api().visible(name=desk.recipe.name))) == 1
-    assert replace(desk.sender.place(desk.api(), desk.recipe.name), runner="another").is_free()
+    assert replace(desk.sender.scope(desk.api(), desk.recipe.name), runner="another").is_free()
     left = [path for path in desk.home.root.rglob(".partial.*") if "cache" not in path.parts]
     assert left == []
 
@@ -76,5 +76,5 @@ def test_an_interrupted_run_clears_up_behind_itself(desk: Desk) -> None:
     assert run(desk, "before") == "published"
     with broken_off(desk, "after", "upload", signal.SIGINT) as status:
         assert status != 0
-    assert [each.state for each in desk.images()] == [State.NEWEST]
-    assert replace(desk.sender.place(desk.api(), desk.recipe.name), runner="another").is_free()
+    assert [each.state for each in desk.images()] == [ImageState.NEWEST]
+    assert replace(desk.sender.scope(desk.api(), desk.recipe.name), runner="another").is_free()

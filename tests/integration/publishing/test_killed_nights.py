@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from pipeline.engine.build import build
-from pipeline.engine.entry import Entry
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.store import Store
-from pipeline.engine.verify import verify
+from pipeline.engine.cache.store import CacheStore
+from pipeline.engine.cache.verify import verify
+from pipeline.engine.run.options import BuildOptions
+from pipeline.engine.units.step_entry import StepEntry
 from pipeline.publishing import nightly
-from pipeline.recipes.model import Recipe
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.recipes.nightly import Nightly, Target
 from pipeline.steps.step import Context, Stage
 from tests import leftovers
@@ -47,12 +47,12 @@ class Boot(light.Boot):
         return {**super().work(context), "firmware": {"bios": {"seconds": 12.0}}, "ports": []}
 
 
-def _steps(steering: Path) -> list[Entry]:
+def _steps(steering: Path) -> list[StepEntry]:
     layers = light.steps(steering)[:3]
     return [
         *layers,
-        Entry(Boot(steering, "boot_test", Stage.RECORD)),
-        Entry(Digest(steering, "sign", Stage.RECORD), after=("boot_test",)),
+        StepEntry(Boot(steering, "boot_test", Stage.RECORD)),
+        StepEntry(Digest(steering, "sign", Stage.RECORD), after=("boot_test",)),
     ]
 
 
@@ -62,10 +62,10 @@ def _recipes(run: str, number: int) -> list[Recipe]:
         light.recipe(
             f"{run}-{name}",
             disk={"size": f"{1024 + number}KiB"},
-            customize={"hostname": "x" * (place + 1)},
+            customize={"hostname": "x" * (location + 1)},
             products=[{"format": "raw"}],
         )
-        for place, name in enumerate(NAMES)
+        for location, name in enumerate(NAMES)
     ]
 
 
@@ -81,10 +81,10 @@ def _night(desk: Desk, steering: Path, run: str, number: int) -> int:
                 settings,
                 BuildOptions(home=desk.home, accelerator="tcg"),
                 builder=lambda recipes, options: build(recipes, options, steps=_steps(steering)),
-                patience=hurried(),
+                retry_policy=hurried(),
             )
             status = 0 if night.is_good else 2
-            told = [f"{each.recipe}: {each.outcome} {each.error or ''}" for each in night.deliveries]
+            told = [f"{each.recipe}: {each.outcome} {each.error or ''}" for each in night.publish_results]
             told += [str(each.error) for each in night.builds if each.error]
             told += [str(each.error) for each in night.rotations if each.error]
             (steering / "errors").write_text("\n".join(told))
@@ -109,11 +109,17 @@ def test_fifty_kills_of_a_nightly_of_three_recipes(desk: Desk, tmp_path: Path) -
     _finish(_night(desk, steering, run, 0), steering)
     usual = time.monotonic() - begun
     api = desk.api()
-    for number in range(1, KILLS + 1):
+    number = hits = 0
+    while hits < KILLS:
+        number += 1
         child = _night(desk, steering, run, number)
         time.sleep(chance.uniform(0, usual))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        if os.waitpid(child, os.WNOHANG) == (0, 0):
+            hits += 1
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        # Those that were over already prove nothing, and may not be many.
+        assert hits >= number // 2, "the kills come when nights are over"
         for recipe in _recipes(run, number):
             # Whatever happened: whole images; two only when the kill came between the two requests of a switch.
             seen = list(api.visible(name=recipe.name))
@@ -124,4 +130,4 @@ def test_fifty_kills_of_a_nightly_of_three_recipes(desk: Desk, tmp_path: Path) -
         for recipe in _recipes(run, number):
             (newest,) = list(api.visible(name=recipe.name))
             assert (newest.status, newest.size) == ("active", recipe.disk.size)
-    assert verify(Store.open(desk.home.cache)) == []
+    assert verify(CacheStore.open(desk.home.cache)) == []

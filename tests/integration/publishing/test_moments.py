@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.result import BuildResult
-from pipeline.publishing import marks, nightly, overview
-from pipeline.publishing.journal import Journal, journal_file
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
+from pipeline.publishing import nightly
+from pipeline.publishing.cloud import ownership_marker
 from pipeline.publishing.nightly import Night
+from pipeline.publishing.report import images as report_images
+from pipeline.publishing.transaction.journal import PublishJournal, journal_file
 from pipeline.recipes.nightly import Nightly, Target
 from tests.integration.publishing.conftest import STORES, Desk
 from tests.integration.publishing.world import hurried
@@ -28,7 +30,7 @@ def night(desk: Desk, content: str, now: datetime | None = None) -> Night:
 
     settings = Nightly(recipes=(desk.recipe.name,), targets=(Target(cloud="here", stores=STORES),))
     return nightly.run(
-        [desk.recipe], settings, BuildOptions(home=desk.home), builder=built, patience=hurried(), now=now
+        [desk.recipe], settings, BuildOptions(home=desk.home), builder=built, retry_policy=hurried(), now=now
     )
 
 
@@ -36,13 +38,16 @@ def test_marks_follow_one_another_as_the_journal_does(desk: Desk) -> None:
     night(desk, "a")
     night(desk, "b")
     before, newest = desk.images()
-    story = overview.story(desk.api(), desk.sender, newest.id, [desk.recipe])
+    story = report_images.story(desk.api(), desk.sender, newest.id, [desk.recipe])
     assert story is not None
     told = [(event.act, event.time) for event in story.events]
     at = dict(told)
-    assert [act for act, _ in told] == ["create", "upload", "copy", "verified", "verified", "switch"]
-    verified, switched = newest.properties[marks.VERIFIED_AT], newest.properties[marks.SWITCHED_AT]
-    retired = before.properties[marks.SUPERSEDED_AT]
+    assert [act for act, _ in told] == ["create", "upload", "copy", "check", "verified", "verified", "switch"]
+    verified, switched = (
+        newest.properties[ownership_marker.VERIFIED_AT],
+        newest.properties[ownership_marker.SWITCHED_AT],
+    )
+    retired = before.properties[ownership_marker.SUPERSEDED_AT]
     assert at["create"] <= at["verified"] <= verified <= at["switch"] <= switched <= retired
     assert story.sentences[1:3] == [f"verified at {verified}", f"shown at {switched}"]
 
@@ -50,8 +55,8 @@ def test_marks_follow_one_another_as_the_journal_does(desk: Desk) -> None:
 def test_a_run_on_another_day_leaves_marks_of_that_day(desk: Desk) -> None:
     began = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
     night(desk, "a", began)
-    done = marks.parse_time(desk.newest().properties[marks.SWITCHED_AT])
+    done = ownership_marker.parse_time(desk.newest().properties[ownership_marker.SWITCHED_AT])
     assert done is not None
-    assert timedelta(seconds=1) <= done - began < timedelta(hours=1)
-    events = Journal(journal_file(desk.home, "here", desk.recipe.name), "test").events()
+    assert began < done and done.date() == began.date()
+    events = PublishJournal(journal_file(desk.home, "here", desk.recipe.name), "test").events()
     assert [event.act for event in events][-1] == "switch"

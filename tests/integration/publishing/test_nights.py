@@ -16,15 +16,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.base.home import Home
-from pipeline.engine.options import BuildOptions
-from pipeline.engine.result import BuildResult
+from pipeline.engine.record.result import BuildResult
+from pipeline.engine.run.options import BuildOptions
 from pipeline.publishing import nightly
-from pipeline.publishing.journal import Journal, journal_file
-from pipeline.publishing.marks import State
+from pipeline.publishing.cloud.ownership_marker import ImageState
 from pipeline.publishing.nightly import Night
-from pipeline.publishing.publication import Outcome
+from pipeline.publishing.transaction.journal import PublishJournal, journal_file
+from pipeline.publishing.transaction.transaction import PublishOutcome
+from pipeline.recipes.model.retention_fields import Gates, Retention
 from pipeline.recipes.nightly import Nightly, Target
-from pipeline.recipes.upkeep import Gates, Retention
 from tests.environments.imageservice import ImageService
 from tests.integration.publishing import made
 from tests.integration.publishing.conftest import STORES, Desk, write_clouds
@@ -99,43 +99,46 @@ def test_sixty_nights_leave_exactly_what_the_rules_say(desk: Desk, other_service
         contents[build.products[0].digests["sha512"]] = current
         match kind:
             case "failing":
-                assert outcomes(run_one(desk, desk.home, made.failed(desk.recipe), now)) == {Outcome.NOT_BUILT}
+                assert outcomes(run_one(desk, desk.home, made.failed(desk.recipe), now)) == {PublishOutcome.NOT_BUILT}
             case "huge":
-                assert outcomes(run_one(desk, desk.home, build, now)) == {Outcome.HELD}
+                assert outcomes(run_one(desk, desk.home, build, now)) == {PublishOutcome.HELD}
                 ledger.hold(current, now)
             case "same" if current == ledger.newest:
                 night = run_one(desk, desk.home, build, now)
-                assert (outcomes(night), night.changed_nothing) == ({Outcome.UNCHANGED}, True)
+                assert (outcomes(night), night.changed_nothing) == ({PublishOutcome.UNCHANGED}, True)
                 ledger.rotate(now)
             case "two runners":
                 run_two(desk, build, now)
                 # Each may have found the other at work on one of the clouds; between them they did it all.
-                assert outcomes(run_one(desk, desk.home, build, now)) == {Outcome.UNCHANGED}
+                assert outcomes(run_one(desk, desk.home, build, now)) == {PublishOutcome.UNCHANGED}
                 ledger.published(current, now)
                 ledger.rotate(now)
             case "killed":
                 run_killed(desk, build, now, chance.choice(["upload", "copy", "verified", "switch", "retire"]))
-                assert outcomes(run_one(desk, desk.home, build, now)) <= {Outcome.PUBLISHED, Outcome.UNCHANGED}
+                assert outcomes(run_one(desk, desk.home, build, now)) <= {
+                    PublishOutcome.PUBLISHED,
+                    PublishOutcome.UNCHANGED,
+                }
                 ledger.published(current, now)
                 ledger.rotate(now)
             case _:
                 # A build that was held back is no longer huge when it is made again: its bytes are others.
-                assert outcomes(run_one(desk, desk.home, build, now)) == {Outcome.PUBLISHED}
+                assert outcomes(run_one(desk, desk.home, build, now)) == {PublishOutcome.PUBLISHED}
                 ledger.published(current, now)
                 ledger.rotate(now)
         for cloud in CLOUDS:
             there = sorted(contents[image.sha512 or ""] for image in desk.images(cloud))
             assert there == ledger.contents, f"night {number} ({kind}) on {cloud}"
             assert contents[desk.newest(cloud).sha512 or ""] == ledger.newest
-            assert [image.state for image in desk.images(cloud)].count(State.NEWEST) == 1
+            assert [image.state for image in desk.images(cloud)].count(ImageState.NEWEST) == 1
             assert set(desk.newest(cloud).stores) == set(STORES)
     assert len(ledger.previous) >= KEEP
     assert version > KEEP + DAYS, "nothing would have been deleted"
 
 
-def outcomes(night: Night) -> set[Outcome]:
+def outcomes(night: Night) -> set[PublishOutcome]:
     """How it ended on the clouds."""
-    return {each.outcome for each in night.deliveries}
+    return {each.outcome for each in night.publish_results}
 
 
 def run_one(desk: Desk, home: Home, result: BuildResult, now: datetime) -> Night:
@@ -147,7 +150,7 @@ def run_one(desk: Desk, home: Home, result: BuildResult, now: datetime) -> Night
     targets = tuple(Target(cloud=cloud, stores=STORES) for cloud in CLOUDS)
     settings = Nightly(recipes=(desk.recipe.name,), targets=targets, delete_old=True)
     options = BuildOptions(home=home)
-    return nightly.run([desk.recipe], settings, options, builder=built, patience=hurried(), now=now)
+    return nightly.run([desk.recipe], settings, options, builder=built, retry_policy=hurried(), now=now)
 
 
 def run_two(desk: Desk, result: BuildResult, now: datetime) -> None:
@@ -155,15 +158,15 @@ def run_two(desk: Desk, result: BuildResult, now: datetime) -> None:
     other = Home(desk.home.root.with_name("other-home"), desk.home.root.with_name("other-home") / "cache")
     with ThreadPoolExecutor(2) as pool:
         nights = list(pool.map(lambda home: run_one(desk, home, result, now), (desk.home, other)))
-    for on_one_cloud in zip(*(night.deliveries for night in nights), strict=True):
+    for on_one_cloud in zip(*(night.publish_results for night in nights), strict=True):
         found = [each.outcome for each in on_one_cloud]
-        assert found.count(Outcome.PUBLISHED) == 1
-        assert set(found) <= {Outcome.PUBLISHED, Outcome.UNCHANGED, Outcome.FAILED}
+        assert found.count(PublishOutcome.PUBLISHED) == 1
+        assert set(found) <= {PublishOutcome.PUBLISHED, PublishOutcome.UNCHANGED, PublishOutcome.FAILED}
 
 
 def run_killed(desk: Desk, result: BuildResult, now: datetime, act: str) -> None:
     """A night in a process of its own, which is killed when its journal of the first cloud tells of ``act``."""
-    journal = Journal(journal_file(desk.home, CLOUDS[0], desk.recipe.name), "test")
+    journal = PublishJournal(journal_file(desk.home, CLOUDS[0], desk.recipe.name), "test")
     before = sum(1 for _ in journal.events())
     child = os.fork()
     if child == 0:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.publishing.cloud_errors import Unreachable
-from pipeline.publishing.image_api import ImageApi
-from pipeline.publishing.patience import Patience
-from pipeline.publishing.publication import Outcome
+from pipeline.publishing.cloud.errors import CloudUnreachable
+from pipeline.publishing.cloud.images import ImageApi
+from pipeline.publishing.cloud.retry import CloudRetryPolicy
+from pipeline.publishing.transaction.transaction import PublishOutcome
 from tests.integration.publishing.conftest import Desk, write_clouds
 from tests.integration.publishing.faulty_proxy import Fault, FaultyProxy
 from tests.integration.publishing.world import Peer
@@ -38,9 +38,9 @@ class Waits:
         self.time += seconds
 
     @property
-    def patience(self) -> Patience:
+    def retry_policy(self) -> CloudRetryPolicy:
         """By this clock; with attempts enough to see pauses grow."""
-        return Patience(attempts=len(GROWING) + 1, sleep=self.sleep, clock=lambda: self.time)
+        return CloudRetryPolicy(attempts=len(GROWING) + 1, sleep=self.sleep, clock=lambda: self.time)
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Busy:
 def asking(peer: Peer, busy: Busy, retry_after: str) -> Iterator[ImageApi]:
     """A client of the service behind a relay that tells of overload."""
     with FaultyProxy(peer.url, choose=busy, retry_after=retry_after).running() as proxy:
-        yield peer.api(proxy.url, busy.waits.patience)
+        yield peer.api(proxy.url, busy.waits.retry_policy)
 
 
 @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.OVERLOADED])
@@ -90,7 +90,7 @@ def test_no_cloud_is_waited_for_without_bound(peer: Peer, text: str) -> None:
     busy = Busy(Waits(), Fault.THROTTLED)
     with asking(peer, busy, text) as api:
         api.stores()
-    assert busy.waits.patience.heed <= busy.waits.pauses[0] <= 1.1 * busy.waits.patience.heed
+    assert busy.waits.retry_policy.heed <= busy.waits.pauses[0] <= 1.1 * busy.waits.retry_policy.heed
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5", "1e9", "9" * 5000, "Thu, 01 Jan 1970 00:00:00 GMT"])
@@ -106,7 +106,7 @@ def test_pauses_grow_to_a_bound_and_are_never_the_same(peer: Peer) -> None:
     every = []
     for _ in range(2):
         busy = Busy(Waits(), Fault.OVERLOADED, count=100)
-        with asking(peer, busy, "") as api, pytest.raises(Unreachable, match="503"):
+        with asking(peer, busy, "") as api, pytest.raises(CloudUnreachable, match="503"):
             api.stores()
         every.append(busy.waits.pauses)
         assert len(busy.came) == len(GROWING) + 1, "each attempt is one request"
@@ -118,9 +118,9 @@ def test_pauses_grow_to_a_bound_and_are_never_the_same(peer: Peer) -> None:
 
 def test_an_upload_that_is_refused_for_overload_is_sent_again_in_time(desk: Desk) -> None:
     busy = Busy(Waits(), Fault.OVERLOADED, count=2, methods=("PUT",))
-    desk = dataclasses.replace(desk, patience=busy.waits.patience)
+    desk = dataclasses.replace(desk, retry_policy=busy.waits.retry_policy)
     with FaultyProxy(desk.services["here"].url, choose=busy, retry_after="7").running() as proxy:
         write_clouds(Path(desk.home.root.parent / "clouds.yaml"), {"here": (proxy.url, "admin-token")})
-        assert desk.publish(desk.build("a")).outcome is Outcome.PUBLISHED
+        assert desk.publish(desk.build("a")).outcome is PublishOutcome.PUBLISHED
     assert len([pause for pause in busy.waits.pauses if 7 <= pause <= 7.7]) == 2
     assert len([line for line in proxy.log if line.startswith("PUT") and "/file" in line]) == 3

@@ -25,19 +25,19 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.engine.result import BuildResult, ProductResult, StepResult, StepStatus
-from pipeline.publishing import marks
-from pipeline.publishing.delivery import Delivery
-from pipeline.publishing.difference import compare
-from pipeline.publishing.history import Entry, History
-from pipeline.publishing.inventory import Inventory
-from pipeline.publishing.marks import Part, State
+from pipeline.engine.record.result import BuildResult, ProductResult, StepResult, StepStatus
+from pipeline.publishing.cloud import ownership_marker
+from pipeline.publishing.cloud.ownership_marker import ImagePart, ImageState
+from pipeline.publishing.contents.diff import compare
+from pipeline.publishing.contents.inventory import Inventory
+from pipeline.publishing.history import NightEntry, NightHistory
 from pipeline.publishing.nightly import Night
-from pipeline.publishing.publication import Outcome, PartResult
-from pipeline.publishing.readback import ReadBack
+from pipeline.publishing.publish_one import PublishResult
 from pipeline.publishing.report import files, messages
-from pipeline.publishing.rotation import Fate, Rotated
-from pipeline.publishing.rotations import RecipeRotation
+from pipeline.publishing.retention.rotation import Fate, Rotated
+from pipeline.publishing.rotate import RecipeRotation
+from pipeline.publishing.transaction.readback import ReadBack
+from pipeline.publishing.transaction.transaction import PartResult, PublishOutcome
 from pipeline.recipes.nightly import Email, Report, Webhook
 from tests.environments import tls
 from tests.environments.browser import Browser, browser
@@ -67,14 +67,14 @@ def night(home: Home) -> Night:
     broken = [StepResult("install", "install", StepStatus.FAILED, 1800.0, documents["boot-bios-serial.log"])]
     error = PipelineError(f"the installer waits {_ATTACK}", hint="look at it", details=["$ virt-install --name x"])
     bad = BuildResult(made.recipe("rhel-7"), "r", [], {}, {}, broken, True, 1800.0, error, home.root / "documents")
-    newest = record(State.NEWEST, "new", serial=7, age=0, size=17182720)
-    before = record(State.NEWEST, "old", serial=6, age=1, size=16182720)
+    newest = record(ImageState.NEWEST, "new", serial=7, age=0, size=17182720)
+    before = record(ImageState.NEWEST, "old", serial=6, age=1, size=16182720)
     read = [
         ReadBack(store, 17182720, "0", "ECC_SECP384R1, SHA-256, certificate 1", 0.2) for store in ("main", "mirror")
     ]
     timings = {"survey": 0.1, "upload": 4.2, "read back": 2.2, "switch": 0.3}
-    shown = PartResult(Part.DISK, Outcome.PUBLISHED, newest, before, read, timings)
-    kept = PartResult(Part.DISK, Outcome.HELD, newest, None, read, timings)
+    shown = PartResult(ImagePart.DISK, PublishOutcome.PUBLISHED, newest, before, read, timings)
+    kept = PartResult(ImagePart.DISK, PublishOutcome.HELD, newest, None, read, timings)
     difference = compare(
         Inventory({"openssl": "3.0.1", "gone": "1"}, services={"ssh": "enabled"}, known=("packages", "services")),
         Inventory(
@@ -83,21 +83,23 @@ def night(home: Home) -> Night:
             known=("packages", "services"),
         ),
     )
-    deliveries = [
-        Delivery("tiny", "here", Outcome.PUBLISHED, (shown,), 8.1, None, timings, (), difference),
-        Delivery("tiny", "there", Outcome.HELD, (kept,), 8.0, None, timings, ("it grew by 61 %",)),
-        Delivery("rhel-7", "here", Outcome.NOT_BUILT, error=PipelineError("the build failed")),
+    publish_results = [
+        PublishResult("tiny", "here", PublishOutcome.PUBLISHED, (shown,), 8.1, None, timings, (), difference),
+        PublishResult("tiny", "there", PublishOutcome.HELD, (kept,), 8.0, None, timings, ("it grew by 61 %",)),
+        PublishResult("rhel-7", "here", PublishOutcome.NOT_BUILT, error=PipelineError("the build failed")),
     ]
     rotated = [
         Rotated(before, Fate.KEPT, "it is number 1 of the 3"),
         Rotated(before, Fate.TO_DELETE, "retired 20 days ago"),
     ]
     for number in range(30):
-        moment = marks.time_text(NOW - timedelta(days=30 - number))
-        History(home, "tiny").add(Entry(f"r{number}", moment, "here", "published", 16_000_000 + number * 41_000))
+        moment = ownership_marker.time_text(NOW - timedelta(days=30 - number))
+        NightHistory(home, "tiny").add(
+            NightEntry(f"r{number}", moment, "here", "published", 16_000_000 + number * 41_000)
+        )
     rotations = [RecipeRotation("tiny", "here", rotated)]
     return Night(
-        "20261121T031500Z-abc123", NOW, 1890.2, [good, bad], deliveries, rotations, {"tiny": ["why"]}, ["a note"]
+        "20261121T031500Z-abc123", NOW, 1890.2, [good, bad], publish_results, rotations, {"tiny": ["why"]}, ["a note"]
     )
 
 

@@ -23,11 +23,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pipeline.publishing.marks import State
-from pipeline.publishing.publication import Outcome
-from pipeline.recipes.upkeep import Retention
+from pipeline.publishing.cloud.ownership_marker import ImageState
+from pipeline.publishing.transaction.transaction import PublishOutcome
+from pipeline.recipes.model.retention_fields import Retention
 from tests.environments.imageservice import ImageService
 from tests.integration.publishing.faulty_proxy import Fault, FaultyProxy
+from tests.integration.publishing.stranger import Stranger, some_bytes
 from tests.integration.publishing.world import Faults, Job, Peer, Run, World, settle, together
 
 pytestmark = pytest.mark.server
@@ -121,13 +122,13 @@ class Publishing(RuleBasedStateMachine):
             return
         for world in self.worlds:
             settle(world)
-        assert together([world.publication("the last") for world in self.worlds]) == [Outcome.PUBLISHED] * 2
+        assert together([world.publication("the last") for world in self.worlds]) == [PublishOutcome.PUBLISHED] * 2
         for world in self.worlds:
             world.watch()
             world.check_health()
             world.check_rest()
             assert world.seen[-1] == "the last"
-            assert not [each for each in world.images() if each.state is State.UPLOADING]
+            assert not [each for each in world.images() if each.state is ImageState.UPLOADING]
             for image in world.images():
                 world.consumer.delete(image.id)
         self.folder.cleanup()
@@ -149,8 +150,8 @@ def peers(peer: Peer, other_service: ImageService) -> tuple[Peer, Peer]:
     return peer, Peer(other_service.url, "alice-token", peer.stores)
 
 
-def _run(peers: tuple[Peer, Peer], examples: int, steps: int) -> None:
-    class Machine(Publishing):
+def _run(peers: tuple[Peer, Peer], examples: int, steps: int, kind: type[Publishing] = Publishing) -> None:
+    class Machine(kind):  # type: ignore[valid-type, misc]
         pass
 
     Machine.peers = peers
@@ -170,3 +171,75 @@ def test_every_sequence_leaves_consumers_one_newest_verified_image(peers: tuple[
 @pytest.mark.timeout(3600)
 def test_many_long_sequences(peers: tuple[Peer, Peer]) -> None:
     _run(peers, examples=40, steps=12)
+
+
+class Contested(Publishing):
+    """The same beside a stranger on both clouds, who makes and deletes images and locks with our marks and names."""
+
+    services: ClassVar[tuple[ImageService, ImageService]]
+
+    @initialize()
+    def move_in(self) -> None:
+        self.strangers = [Stranger(service) for service in self.services]
+
+    @rule(
+        state=some.sampled_from(ImageState),
+        data=some.sampled_from([b"", some_bytes()]),
+        copies=some.booleans(),
+        visibility=some.sampled_from(["private", "shared", "community"]),
+    )
+    def forge(self, state: ImageState, data: bytes, copies: bool, visibility: str) -> None:
+        """An image with our marks; perhaps a copy of everything that one of ours says."""
+        for world, stranger in zip(self.worlds, self.strangers, strict=True):
+            ours = world.images() if copies else []
+            stranger.forge(world.chain, state, data=data, of=ours[-1] if ours else None, visibility=visibility)
+
+    @rule()
+    def squat(self) -> None:
+        """A lock that nobody gives back, and the ids that the next images would get."""
+        for world, stranger in zip(self.worlds, self.strangers, strict=True):
+            stranger.squat(world.chain)
+            serial = max((each.serial for each in world.images()), default=0) + 1
+            with contextlib.suppress(AssertionError):  # it is ours already
+                stranger.use_up(world.chain, range(serial, serial + 3))
+
+    @rule()
+    def take_away(self) -> None:
+        for stranger in self.strangers:
+            stranger.clear()
+
+    @invariant()
+    def what_is_not_ours_is_left_alone(self) -> None:
+        for world, stranger in zip(getattr(self, "worlds", ()), getattr(self, "strangers", ()), strict=True):
+            stranger.check()
+            assert not stranger.made.keys() & {each.id for each in world.images()}, "an image of a stranger is counted"
+
+    def teardown(self) -> None:
+        super().teardown()
+        for stranger in getattr(self, "strangers", ()):
+            stranger.check()
+            stranger.clear()
+
+
+def _run_contested(
+    peers: tuple[Peer, Peer], services: tuple[ImageService, ImageService], examples: int, steps: int
+) -> None:
+    class Machine(Contested):
+        pass
+
+    Machine.services = services
+    _run(peers, examples, steps, Machine)
+
+
+def test_a_stranger_is_never_shown_changed_or_counted_and_hinders_nothing(
+    peers: tuple[Peer, Peer], service: ImageService, other_service: ImageService
+) -> None:
+    _run_contested(peers, (service, other_service), examples=5, steps=6)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_stranger_in_many_long_sequences(
+    peers: tuple[Peer, Peer], service: ImageService, other_service: ImageService
+) -> None:
+    _run_contested(peers, (service, other_service), examples=40, steps=12)

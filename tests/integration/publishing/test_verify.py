@@ -12,13 +12,13 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import nothing
-from pipeline.engine.result import BuildResult
-from pipeline.face import verifying
-from pipeline.publishing.marks import Part
-from pipeline.publishing.publication import Outcome
-from pipeline.signing.policy import Check
-from pipeline.steps.digest import Digest
-from pipeline.steps.sign.step import Sign
+from pipeline.cli.handlers import verify as verify_handler
+from pipeline.engine.record.result import BuildResult
+from pipeline.publishing.cloud.ownership_marker import ImagePart
+from pipeline.publishing.transaction.transaction import PublishOutcome
+from pipeline.signing.verification.policy import Check
+from pipeline.steps.digest import DigestStep
+from pipeline.steps.sign.step import SignStep
 from pipeline.steps.step import Context
 from tests.integration.publishing.conftest import Desk
 
@@ -45,8 +45,8 @@ def proven(desk: Desk, folder: Path) -> BuildResult:
             documents=folder,
             facts={"scan": {"report": {"findings": [], "allowed": []}, "packages": []}, "boot_test": {}},
         )
-        digested = {**context.facts, "digest": Digest().run(context)}
-        facts = Sign().run(replace(context, facts=digested))["products"][product.format]
+        digested = {**context.facts, "digest": DigestStep().run(context)}
+        facts = SignStep().run(replace(context, facts=digested))["products"][product.format]
     desk.build("a")  # the service gets to know the certificate
     documents = {path.name: path for path in folder.iterdir() if path.name.startswith(f"{product.format}.")}
     return replace(build, products=[replace(product, signature=facts["signature"])], documents=documents)
@@ -57,14 +57,14 @@ def verified(desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     """Publishes a build; what a verification of the image says, check by check."""
     folder = tmp_path / "documents"
     folder.mkdir()
-    delivery = desk.publish(proven(desk, folder))
-    assert (delivery.outcome, delivery.error) == (Outcome.PUBLISHED, None)
+    publish_result = desk.publish(proven(desk, folder))
+    assert (publish_result.outcome, publish_result.error) == (PublishOutcome.PUBLISHED, None)
 
     def verify() -> dict[str, str]:
         capsys.readouterr()
         status: Any = 0
         try:
-            verifying.run(desk.home, desk.recipe.image_name, cloud="here", policy="", trust="", as_json=True)
+            verify_handler.run(desk.home, desk.recipe.image_name, cloud="here", policy="", trust="", as_json=True)
         except SystemExit as ended:
             status = ended.code
         (verdict,) = json.loads(capsys.readouterr().out)
@@ -96,7 +96,7 @@ def test_bytes_that_were_changed_in_the_store(desk: Desk, verified: Verified) ->
 
 
 def test_another_proof(desk: Desk, verified: Verified) -> None:
-    (image,) = desk.images(part=Part.PROOF)
+    (image,) = desk.images(part=ImagePart.PROOF)
     rewrite(desk, image.id)
     with pytest.raises(PipelineError, match="not the one that the image names"):
         verified()
@@ -105,12 +105,12 @@ def test_another_proof(desk: Desk, verified: Verified) -> None:
 def test_properties_that_were_changed(desk: Desk, verified: Verified) -> None:
     image = desk.newest()
     service = desk.services["here"]
-    change = [{"op": "replace", "path": "/sbom_sha256", "value": "0" * 64}]
+    patch = [{"op": "replace", "path": "/sbom_sha256", "value": "0" * 64}]
     headers = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
-    answer = service.request("PATCH", f"/v2/images/{image.id}", "admin", data=json.dumps(change), headers=headers)
+    answer = service.request("PATCH", f"/v2/images/{image.id}", "admin", data=json.dumps(patch), headers=headers)
     assert answer.status_code == 200, answer.text
     assert {name for name, status in verified().items() if status != "ok"} == {"sbom"}
-    change = [{"op": "remove", "path": "/proof_id"}]
-    answer = service.request("PATCH", f"/v2/images/{image.id}", "admin", data=json.dumps(change), headers=headers)
+    patch = [{"op": "remove", "path": "/proof_id"}]
+    answer = service.request("PATCH", f"/v2/images/{image.id}", "admin", data=json.dumps(patch), headers=headers)
     assert answer.status_code == 200, answer.text
     assert {name for name, status in verified().items() if status == "ok"} == {"signature", "certificate"}

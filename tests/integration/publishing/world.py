@@ -21,25 +21,29 @@ from typing import Any
 import openstack
 
 from pipeline.base.errors import PipelineError
-from pipeline.publishing import cloud_lock, marks, publication, retention, withdrawal
-from pipeline.publishing.chain_publication import ChainPublication
-from pipeline.publishing.clock import Clock
-from pipeline.publishing.http import Http
-from pipeline.publishing.image_api import ImageApi
-from pipeline.publishing.image_record import ImageRecord
-from pipeline.publishing.journal import Journal
-from pipeline.publishing.marks import Chain, State
-from pipeline.publishing.patience import Lease, Patience
-from pipeline.publishing.publication import Outcome, Terms
-from pipeline.publishing.rotation import Rotation
-from pipeline.publishing.situation import Viewpoint, look
-from pipeline.publishing.wanted import Wanted
-from pipeline.recipes.upkeep import Retention
-from pipeline.signing.certificates import LocalCertificates
+from pipeline.publishing.cloud import ownership_marker
+from pipeline.publishing.cloud.http import Http
+from pipeline.publishing.cloud.images import ImageApi
+from pipeline.publishing.cloud.owners import Owners
+from pipeline.publishing.cloud.ownership_marker import Chain, ImageState
+from pipeline.publishing.cloud.record import ImageRecord
+from pipeline.publishing.cloud.retry import CloudRetryPolicy, LockLease
+from pipeline.publishing.plan.chain_state import Viewpoint, observe
+from pipeline.publishing.plan.clock import Clock
+from pipeline.publishing.plan.desired import DesiredImage
+from pipeline.publishing.plan.observe import ObservedImage, observe_image
+from pipeline.publishing.plan.plan import PublishOptions
+from pipeline.publishing.retention import policy as retention_policy
+from pipeline.publishing.retention.rotation import Rotation
+from pipeline.publishing.transaction import cloud_lock, withdrawal
+from pipeline.publishing.transaction.journal import PublishJournal
+from pipeline.publishing.transaction.transaction import PublishOutcome, Transaction
+from pipeline.recipes.model.retention_fields import Retention
+from pipeline.signing.trust.certificates import LocalCertificates
 from tests.integration.publishing.faulty_proxy import Fault, FaultyProxy
 
 # Short, so that nobody waits long for the dead; long enough for a living one on a busy machine.
-LEASE = Lease(beat=0.5, lasts=6.0, poll=0.1)
+LEASE = LockLease(beat=0.5, lasts=6.0, poll=0.1)
 # Forks from a process that has imported everything and has no threads yet.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__])
@@ -52,6 +56,7 @@ class Peer:
     url: str
     token: str
     stores: tuple[str, ...]
+    owner: str = ""
 
     def connection(self, url: str | None = None) -> Any:
         """openstacksdk's connection to it, or to what stands before it."""
@@ -59,14 +64,20 @@ class Peer:
             auth_type="admin_token", auth={"endpoint": f"{url or self.url}/v2", "token": self.token}
         )
 
-    def api(self, url: str | None = None, patience: Patience | None = None) -> ImageApi:
+    def api(self, url: str | None = None, retry_policy: CloudRetryPolicy | None = None) -> ImageApi:
         """Its image service as publishing sees it."""
-        return ImageApi(Http(self.connection(url).image, "test", patience or hurried()))
+        http = Http(self.connection(url).image, "test", retry_policy or hurried())
+        return ImageApi(http, Owners(self.project))
+
+    @property
+    def project(self) -> str:
+        """The project of the token."""
+        return self.owner or self.token.removesuffix("-token")
 
 
-def hurried() -> Patience:
+def hurried() -> CloudRetryPolicy:
     """Tries often and waits for nothing that a healthy service needs no time for."""
-    return Patience(attempts=3, first=0.01, longest=0.02, settle=20.0, poll=0.02, lease=LEASE)
+    return CloudRetryPolicy(attempts=3, first=0.01, longest=0.02, settle=20.0, poll=0.02, lease=LEASE)
 
 
 @dataclass
@@ -83,7 +94,7 @@ class World:
     seen: list[str] = field(default_factory=list)  # contents a consumer got, in order of change
     began: bool = False
     locking: bool = True  # whether runners hold the cloud's lock
-    lease: Lease = LEASE
+    lease: LockLease = LEASE
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
@@ -101,7 +112,7 @@ class World:
     @property
     def chain(self) -> Chain:
         """The images this world is about."""
-        return Chain(marks.DEFAULT_PUBLISHER, self.recipe)
+        return Chain(ownership_marker.DEFAULT_PUBLISHER, self.recipe)
 
     # --- the consumer ---
 
@@ -111,7 +122,7 @@ class World:
             self._watch()
 
     def _watch(self) -> None:
-        found = list(self.consumer.visible(name=self.recipe))
+        found = list(self.consumer.shown(name=self.recipe))
         if not found:
             assert not self.began, "consumers find no image any more"
             return
@@ -121,7 +132,7 @@ class World:
         assert newest.is_active, f"the newest image is {newest.status}"
         assert newest.visibility == self.visibility
         assert newest.sha512 in self.good, "the newest image holds bytes nobody built"
-        assert newest.properties.get(marks.VERIFIED_AT), "the newest image was never verified"
+        assert newest.properties.get(ownership_marker.VERIFIED_AT), "the newest image was never verified"
         assert set(self.peer.stores) <= set(newest.stores), "the newest image is not in all stores"
         content = self.good[newest.sha512]
         if not self.seen or self.seen[-1] != content:
@@ -140,11 +151,11 @@ class World:
 
     def check_rest(self) -> None:
         """Between runs without a fault: exactly one image is shown, nothing is half-published."""
-        found = list(self.consumer.visible(name=self.recipe))
+        found = list(self.consumer.shown(name=self.recipe))
         assert len(found) == 1
         images = self.images()
-        assert [each.id for each in images if each.state is State.NEWEST] == [found[0].id]
-        assert not [each for each in images if each.state is State.UPLOADING]
+        assert [each.id for each in images if each.state is ImageState.NEWEST] == [found[0].id]
+        assert not [each for each in images if each.state is ImageState.UPLOADING]
         assert not [each for each in images if not each.is_active]
 
     @property
@@ -163,14 +174,14 @@ class World:
         self.good[hashlib.sha512(path.read_bytes()).hexdigest()] = content
         return path
 
-    def wanted(self, content: str, **more: Any) -> Wanted:
+    def desired(self, content: str, **more: Any) -> DesiredImage:
         """The image of ``content``."""
         path = self.file(content)
         data = path.read_bytes()
         given: dict[str, Any] = {
             "chain": self.chain,
             "name": self.recipe,
-            "version": f"{marks.version_stamp(datetime.now(UTC))}-{uuid.uuid4().hex[:6]}",
+            "version": f"{ownership_marker.version_stamp(datetime.now(UTC))}-{uuid.uuid4().hex[:6]}",
             "path": path,
             "size": len(data),
             "sha512": hashlib.sha512(data).hexdigest(),
@@ -179,7 +190,7 @@ class World:
             "visibility": self.visibility,
             "properties": {"os_distro": "cirros"},
         }
-        return Wanted(**{**given, **more})
+        return DesiredImage(**{**given, **more})
 
     def publish(
         self,
@@ -189,9 +200,9 @@ class World:
         runner: str = "one",
         held: bool = False,
         properties: Mapping[str, str] | None = None,
-    ) -> Outcome | None:
-        """One run of one runner; ``None`` when it was killed, ``Outcome.FAILED`` when it gave up with an error."""
-        outcome: Outcome | None
+    ) -> PublishOutcome | None:
+        """One run of one runner; ``None`` when it was killed, ``FAILED`` when it gave up with an error."""
+        outcome: PublishOutcome | None
         (outcome,) = together([self.publication(content, proxy=proxy, runner=runner, held=held, properties=properties)])
         return outcome
 
@@ -206,8 +217,10 @@ class World:
 
     def rotation(self, limits: Retention, *, proxy: FaultyProxy | None = None, runner: str = "one") -> Job:
         """As ``rotate``, to be done ``together`` with others."""
-        situation = look(self.chain, self.images(), Viewpoint(runner, Clock(self.now)))
-        self.may_go |= {each.record.id for each in retention.decide(situation, limits, self.now) if not each.stays}
+        observed = observe(self.chain, self.images(), Viewpoint(runner, Clock(self.now)))
+        self.may_go |= {
+            each.record.id for each in retention_policy.decide(observed, limits, self.now) if not each.stays
+        }
         return Job(self, "do_rotate", {"limits": limits, "runner": runner}, proxy)
 
     def withdraw(self, *, proxy: FaultyProxy | None = None, runner: str = "one") -> bool:
@@ -228,24 +241,29 @@ class World:
         runner: str = "one",
         held: bool = False,
         properties: Mapping[str, str] | None = None,
-    ) -> Outcome:
+    ) -> PublishOutcome:
         """Publish as ``runner`` to the cloud at ``url``."""
         try:
             with self._at_work(url, runner) as api:
-                part = ChainPublication(
-                    api=api,
-                    wanted=self.wanted(content, **({"properties": properties} if properties else {})),
-                    journal=self._journal(runner),
-                    view=self._view(runner),
-                    certificates=LocalCertificates(self.folder),
-                    stores=self.peer.stores,
-                )
-                terms = Terms(gates=lambda newest: ("a gate",) if held else ())
-                return publication.publish([part], terms)[0].outcome
+                desired = self.desired(content, **({"properties": properties} if properties else {}))
+                journal, view = self._journal(runner), self._view(runner)
+
+                def gates(newest: ImageRecord | None) -> tuple[str, ...]:
+                    return ("a gate",) if held else ()
+
+                def seen() -> ObservedImage:
+                    refused = journal.copy_was_refused()
+                    return observe_image(
+                        api, [desired], view, stores=self.peer.stores, gates=gates, copy_refused=refused
+                    )
+
+                certificates = LocalCertificates(self.folder)
+                transaction = Transaction(api, journal, seen, PublishOptions(), lambda part: certificates)
+                return transaction.publish()[0].outcome
         except PipelineError as error:
             with (self.folder / "errors").open("a") as file:
                 file.write(f"{runner}, {content}: {error}\n")
-            return Outcome.FAILED
+            return PublishOutcome.FAILED
 
     def do_rotate(self, url: str | None, limits: Retention, runner: str) -> None:
         """Rotate as ``runner``."""
@@ -267,15 +285,15 @@ class World:
         if not self.locking:
             yield api
             return
-        place = cloud_lock.Place(api, self.chain.publisher, self.recipe, runner, uuid.uuid4().hex)
-        with cloud_lock.held(place) as guarded:
+        location = cloud_lock.LockScope(api, self.chain.publisher, self.recipe, runner, uuid.uuid4().hex)
+        with cloud_lock.held(location) as guarded:
             yield guarded
 
     def _view(self, runner: str) -> Viewpoint:
         return Viewpoint(runner, Clock(self.now), alone=self.locking)
 
-    def _journal(self, runner: str) -> Journal:
-        return Journal(self.folder / f"{runner}.jsonl", f"{runner}-{uuid.uuid4().hex[:6]}")
+    def _journal(self, runner: str) -> PublishJournal:
+        return PublishJournal(self.folder / f"{runner}.jsonl", f"{runner}-{uuid.uuid4().hex[:6]}")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
-from pipeline.host import process
-from pipeline.recipes.load import RecipeFolder
-from pipeline.recipes.source import with_source
+from pipeline.host.system import process
+from pipeline.image.packing.kinds import Packing
+from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.source import with_source
 from pipeline.steps.image import InstallImage
 from tests.guest.conftest import context_for, tiny_recipe
+from tests.unit.image.packing import files
 
 
 def image_at(path: Path, *options: str, size: str = "8M") -> Path:
@@ -118,3 +121,44 @@ def test_the_cirros_recipes_say_what_cirros_is(version: str) -> None:
     assert wanted is not None
     assert all(f"cirros-{version}-x86_64-disk.img" in url for url in wanted.urls)
     assert len({url.split("/")[2] for url in wanted.urls}) == 2
+
+
+def test_a_damaged_image_is_refused(tmp_path: Path) -> None:
+    image = image_at(tmp_path / "image")
+    process.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 3M", image])
+    os.truncate(image, image.stat().st_size * 95 // 100)
+    with pytest.raises(PipelineError, match="the file ends before the image does"):
+        install(tmp_path, file="image")
+
+
+def test_a_raw_image_is_one(tmp_path: Path) -> None:
+    image_at(tmp_path / "image")
+    with pytest.raises(PipelineError, match="declared raw, its content is qcow2"):
+        install(tmp_path, file="image", format="raw")
+
+
+def test_half_a_sector_is_filled_up_and_told(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(b"\7" * 1000)
+    disk = install(tmp_path, file="image", format="raw")
+    assert "Pattern" not in process.run(["qemu-io", "-f", "qcow2", "-c", "read -P 7 0 1000", disk]).stdout
+    assert "Pattern" not in process.run(["qemu-io", "-f", "qcow2", "-c", "read -P 0 1000 24", disk]).stdout
+
+
+@pytest.mark.parametrize("packing", list(Packing))
+def test_one_layer_is_unpacked(packing: Packing, tmp_path: Path) -> None:
+    image = image_at(tmp_path / "image")
+    process.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 64k", image])
+    path = files.packed_file(tmp_path / "packed", packing, image.read_bytes())
+    (tmp_path / "run").mkdir()
+    recipe = tiny_recipe(disk={"size": "16MiB"}, install={"method": "image", "file": "packed"})
+    context = context_for(recipe, tmp_path / "run")
+    facts = InstallImage().run(context)
+    assert facts["unpacked"] == {"packing": str(packing), "packed_sha256": digest(path), "sha256": digest(image)}
+    assert "Pattern" not in process.run(["qemu-io", "-f", "qcow2", "-c", "read -P 7 1M 64k", context.disk]).stdout
+    assert not list((tmp_path / "run").rglob("unpacked*"))
+
+
+def test_what_is_unpacked_has_room_on_the_disk(tmp_path: Path) -> None:
+    files.packed_file(tmp_path / "packed", Packing.GZIP, bytes(200 << 20))
+    with pytest.raises(PipelineError, match="becomes larger than"):
+        install(tmp_path, file="packed", format="raw")

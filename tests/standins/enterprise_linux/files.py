@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.host import process
+from pipeline.host.system import process
 
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x[0-9a-f]+\)$")
 
@@ -24,19 +24,19 @@ class Files:
     merged: bool
     entries: dict[str, tuple[str, bytes | Path | str, int]] = field(default_factory=dict)
 
-    def place(self, path: str) -> str:
+    def location(self, path: str) -> str:
         first = path.strip("/").partition("/")[0]
         return f"/usr{path}" if self.merged and first in ("bin", "sbin", "lib", "lib64") else path
 
     def folder(self, path: str, mode: int = 0o755) -> None:
-        self.entries[self.place(path)] = ("folder", b"", mode)
+        self.entries[self.location(path)] = ("folder", b"", mode)
 
     def file(self, path: str, content: str | bytes | Path, mode: int = 0o644) -> None:
         data = content.encode() if isinstance(content, str) else content
-        self.entries[self.place(path)] = ("file", data, mode)
+        self.entries[self.location(path)] = ("file", data, mode)
 
     def link(self, path: str, target: str) -> None:
-        self.entries[self.place(path)] = ("link", target, 0o777)
+        self.entries[self.location(path)] = ("link", target, 0o777)
 
     def script(self, path: str, text: str) -> None:
         self.file(path, f"#!/bin/sh\n{text}", 0o755)

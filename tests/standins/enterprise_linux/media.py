@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.host import iso, kernel, process
-from pipeline.host.initramfs import Archive
-from pipeline.host.kernel import module_name, read_module
+from pipeline.host.media import iso
+from pipeline.host.media.initramfs import Archive
+from pipeline.host.system import kernel, process
+from pipeline.host.system.kernel import module_name, read_module
 from tests.standins.enterprise_linux import packages
 from tests.standins.enterprise_linux.files import Files
 

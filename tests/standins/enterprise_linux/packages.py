@@ -6,9 +6,9 @@ import gzip
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipeline.host import process
-from pipeline.host.initramfs import Archive
-from pipeline.host.kernel import Kernel, module_name, read_module
+from pipeline.host.media.initramfs import Archive
+from pipeline.host.system import process
+from pipeline.host.system.kernel import Kernel, module_name, read_module
 from tests.standins.enterprise_linux.files import Files
 
 TINY = Path(__file__).parents[3] / "pipeline/steps/tiny"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.base.owner import Owner
-from pipeline.host import process
+from pipeline.host.system import process
 
 
 def test_a_mark_is_found_in_a_name() -> None:

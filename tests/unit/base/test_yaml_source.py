@@ -29,7 +29,7 @@ def test_what_was_written_is_read_with_a_place_for_every_value(data: Any) -> Non
     if data is not None:
         assert set(source.positions) == _paths(data)
     lines = text.count("\n") + 1
-    assert all(1 <= place.line <= lines for place in source.positions.values())
+    assert all(1 <= location.line <= lines for location in source.positions.values())
 
 
 @given(text=st.text())

@@ -7,10 +7,8 @@ import json
 import re
 
 import pytest
-from rich.console import Console
 
-from pipeline.engine import events
-from pipeline.engine.events import Event
+from pipeline.base.terminal import SafeConsole
 from pipeline.engine.monitors import choice, ci
 from pipeline.engine.monitors.ci import Ci
 from pipeline.engine.monitors.json_lines import JsonLines
@@ -18,6 +16,8 @@ from pipeline.engine.monitors.outlook import Outlook
 from pipeline.engine.monitors.plain import Plain
 from pipeline.engine.monitors.terminal import Terminal
 from pipeline.engine.monitors.words import duration, measure
+from pipeline.engine.record import events
+from pipeline.engine.record.events import Event
 
 A_RUN: list[Event] = [
     events.RunStarted(run="r1", folder="/runs/r1", recipes=("tiny",)),
@@ -96,7 +96,7 @@ def test_json_lines() -> None:
 
 def test_a_terminal() -> None:
     stream = io.StringIO()
-    monitor = Terminal(Console(file=stream, force_terminal=True, width=100, color_system=None, highlight=False))
+    monitor = Terminal(SafeConsole(file=stream, force_terminal=True, width=100, color_system=None, highlight=False))
     for event in A_RUN:
         monitor.event(event)
         monitor._drawn = 0.0
@@ -124,14 +124,16 @@ def _ahead(**expected: float | None) -> tuple[events.StepAhead, ...]:
 def _frame(terminal: Terminal) -> list[str]:
     """What stands below, as a terminal of 80 columns shows it."""
     terminal._draw()
-    paper = Console(file=io.StringIO(), width=80, color_system=None)
+    paper = SafeConsole(file=io.StringIO(), width=80, color_system=None)
     with paper.capture() as captured:
         paper.print(terminal.live.get_renderable())
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def test_a_terminal_has_a_bar_for_each_build_and_cuts_no_name() -> None:
-    monitor = Terminal(Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None, highlight=False))
+    monitor = Terminal(
+        SafeConsole(file=io.StringIO(), force_terminal=True, width=80, color_system=None, highlight=False)
+    )
     names = ("rhel7-guest-image", "tiny-a", "tiny-b")
     for name in names:
         monitor.event(events.BuildStarted(recipe=name, steps=_ahead(install=10, boot=20, scan=40, sign=1)))

@@ -1,9 +1,8 @@
-"""Locks, resources, history, runs: the engine's smaller parts."""
+"""Resources, history, runs: the engine's smaller parts."""
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from pathlib import Path
@@ -13,56 +12,14 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 from pipeline.base.owner import Owner
-from pipeline.engine import locks, registry, runs
-from pipeline.engine.graph import units
-from pipeline.engine.history import History
-from pipeline.engine.journal import Journal
-from pipeline.engine.resources import GIB, MIB, Needs, Resources, amount, free_disk
-from pipeline.host import memory
-from pipeline.recipes.load import RecipeFolder
-
-
-def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
-    lock = locks.attempt(tmp_path / "x", "building tiny")
-    assert lock is not None
-    assert locks.attempt(tmp_path / "x", "other") is None
-    assert locks.holder(tmp_path / "x") == f"process {os.getpid()} (building tiny)"
-    with (
-        pytest.raises(PipelineError, match=r"x is locked by process \d+ \(building tiny\)"),
-        locks.held(tmp_path / "x", "y"),
-    ):
-        pass
-    lock.release()
-    lock.release()
-    with locks.held(tmp_path / "x", "y"):
-        assert locks.attempt(tmp_path / "x", "other") is None
-
-
-def test_a_lock_survives_the_removal_of_its_file(tmp_path: Path) -> None:
-    first = locks.attempt(tmp_path / "x", "one")
-    assert first is not None
-    (tmp_path / "x").unlink()
-    second = locks.attempt(tmp_path / "x", "two")
-    assert second is not None, "another file, another lock"
-    first.release()
-    assert locks.attempt(tmp_path / "x", "three") is None
-    second.release()
-
-
-def test_a_forked_process_does_not_keep_a_released_lock(tmp_path: Path) -> None:
-    lock = locks.attempt(tmp_path / "x", "one")
-    assert lock is not None
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.read(reader, 1)
-        os._exit(0)
-    lock.release()
-    again = locks.attempt(tmp_path / "x", "two")
-    os.write(writer, b"x")
-    os.waitpid(child, 0)
-    assert again is not None
-    again.release()
+from pipeline.engine import registry
+from pipeline.engine.record import runs
+from pipeline.engine.record.history import BuildHistory
+from pipeline.engine.record.journal import RunJournal
+from pipeline.engine.units.graph import units
+from pipeline.engine.units.resources import GIB, MIB, Needs, Resources, amount, free_disk
+from pipeline.host.system import memory
+from pipeline.recipes.loading.load import RecipeFolder
 
 
 def test_needs_add_up_and_bound_each_other() -> None:
@@ -111,7 +68,7 @@ def test_this_machine_has_memory_and_disk(tmp_path: Path) -> None:
 
 
 def test_history_knows_what_is_usual(home: Home) -> None:
-    history = History(home)
+    history = BuildHistory(home)
     assert history.usual("tiny", "boot") is None
     for seconds in (10.0, 12.0, 11.0, 300.0, 11.0):
         history.note("tiny", "boot", "tcg", seconds, "r", good=True)
@@ -126,16 +83,16 @@ def test_history_knows_what_is_usual(home: Home) -> None:
 
 
 def test_history_remembers_what_was_made_from_what(home: Home) -> None:
-    history = History(home)
+    history = BuildHistory(home)
     assert history.latest("tiny", "install") is None
     history.remember("tiny", "install", "k1", {"a": 1})
     history.remember("tiny", "install", "k2", {"a": 2})
     history.close()
-    assert History(home).latest("tiny", "install") == {"a": 2}
+    assert BuildHistory(home).latest("tiny", "install") == {"a": 2}
 
 
 def test_a_history_does_not_grow_for_ever(home: Home) -> None:
-    history = History(home)
+    history = BuildHistory(home)
     for number in range(250):
         history.note("tiny", "boot", "tcg", float(number), "r", good=True)
     history.note("tiny", "boot", "kvm", 1.0, "r", good=True)
@@ -146,7 +103,7 @@ def test_a_history_does_not_grow_for_ever(home: Home) -> None:
 
 
 def test_a_damaged_row_of_the_history_costs_only_itself(home: Home) -> None:
-    history = History(home)
+    history = BuildHistory(home)
     history.remember("tiny", "install", "k", {"a": 1})
     history._do("UPDATE latest SET document = ?", ('{"a": ',))
     assert history.latest("tiny", "install") is None
@@ -158,7 +115,7 @@ def test_a_damaged_row_of_the_history_costs_only_itself(home: Home) -> None:
 def test_a_damaged_history_costs_only_itself(home: Home) -> None:
     home.root.mkdir()
     (home.root / "history.sqlite").write_bytes(b"not a database at all, but long enough to look like one")
-    history = History(home)
+    history = BuildHistory(home)
     assert history.usual("tiny", "boot") is None
     history.note("tiny", "boot", "tcg", 1.0, "r", good=True)
     assert history.usual("tiny", "boot") is not None
@@ -166,7 +123,7 @@ def test_a_damaged_history_costs_only_itself(home: Home) -> None:
 
 
 def test_a_locked_history_costs_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    history = History(home)
+    history = BuildHistory(home)
     history.note("tiny", "boot", "tcg", 1.0, "r", good=True)
     other = sqlite3.connect(history.file, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -197,12 +154,12 @@ def test_runs_are_found_by_their_beginning(home: Home) -> None:
 
 
 def test_a_run_of_less_than_a_second_has_a_length(home: Home) -> None:
-    journal = Journal(home, ["tiny"], {})
+    journal = RunJournal(home, ["tiny"], {})
     time.sleep(0.05)
     journal.finish("good", {})
     journal.close()
     seconds = runs.find(home, "last").seconds
-    assert seconds is not None and 0.04 < seconds < 10
+    assert seconds is not None and 0 < seconds != int(seconds)
 
 
 def test_a_run_whose_process_is_gone_was_killed(home: Home) -> None:
@@ -241,7 +198,7 @@ def test_old_runs_are_pruned(home: Home, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_journal_that_was_broken_off_says_so(home: Home) -> None:
-    journal = Journal(home, ["tiny"], {})
+    journal = RunJournal(home, ["tiny"], {})
     journal.close()
     journal.close()
     assert runs.find(home, journal.run).status == "interrupted"

@@ -6,7 +6,7 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.host import doctor
-from pipeline.host.doctor import Finding, Level, Verdict
+from pipeline.host.doctor import PreflightFinding, PreflightLevel, PreflightResult
 
 
 @pytest.fixture(autouse=True)
@@ -14,9 +14,9 @@ def no_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_rules", {})
 
 
-def _register(name: str, *verdicts: Verdict) -> None:
+def _register(name: str, *verdicts: PreflightResult) -> None:
     @doctor.rule(name)
-    def found(home: Home) -> Iterator[Verdict]:
+    def found(home: Home) -> Iterator[PreflightResult]:
         yield from verdicts
 
 
@@ -24,9 +24,9 @@ def test_every_verdict_carries_its_rule(home: Home) -> None:
     _register("disk", doctor.good("plenty"), doctor.warning("little", "free some"))
     _register("port", doctor.note("taken by us"))
     assert list(doctor.examine(home)) == [
-        Finding("disk", Verdict(Level.GOOD, "plenty")),
-        Finding("disk", Verdict(Level.WARNING, "little", "free some")),
-        Finding("port", Verdict(Level.NOTE, "taken by us")),
+        PreflightFinding("disk", PreflightResult(PreflightLevel.GOOD, "plenty")),
+        PreflightFinding("disk", PreflightResult(PreflightLevel.WARNING, "little", "free some")),
+        PreflightFinding("port", PreflightResult(PreflightLevel.NOTE, "taken by us")),
     ]
     assert [found.rule for found in doctor.examine(home, ["port"])] == ["port"]
 
@@ -40,16 +40,16 @@ def test_every_verdict_carries_its_rule(home: Home) -> None:
 )
 def test_a_rule_that_fails_is_a_failure_and_the_others_go_on(home: Home, error: Exception, text: str, fix: str) -> None:
     @doctor.rule("broken")
-    def broken(home: Home) -> Iterator[Verdict]:
+    def broken(home: Home) -> Iterator[PreflightResult]:
         raise error
         yield
 
     _register("next", doctor.good("fine"))
     failed, fine = (found.verdict for found in doctor.examine(home))
-    assert (failed.level, failed.text) == (Level.FAILURE, text)
+    assert (failed.level, failed.text) == (PreflightLevel.FAILURE, text)
     assert failed.fix is not None
     assert failed.fix.startswith(fix)
-    assert fine.level is Level.GOOD
+    assert fine.level is PreflightLevel.GOOD
 
 
 def test_what_stops_work_is_one_error_with_each_fix_once(home: Home) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+import uuid
 from pathlib import Path
+
+from tests.unit.image import vmdk_files
 
 SIZE = "16M"
 
@@ -94,7 +97,8 @@ def make_hostile(folder: Path, ok: dict[str, Path]) -> dict[str, tuple[str, Path
     add("feature-bit", "qcow2", patched(q, folder / "bit.qcow2", 72, b"\0\0\1\0\0\0\0\0"), "unsafe")
     add("version-4", "qcow2", patched(q, folder / "v4.qcow2", 4, b"\0\0\0\4"), "unsafe")
     add("huge", "qcow2", patched(q, folder / "huge.qcow2", 24, b"\x40" + bytes(7)), "damaged")
-    add("vmdk-huge", "vmdk", patched(v, folder / "huge.vmdk", 12, struct.pack("<Q", 1 << 50)), "too-large")
+    add("vmdk-huge", "vmdk", _huge_vmdk(folder / "huge.vmdk"), "too-large")
+    add("vmdk-two-sizes", "vmdk", patched(v, folder / "sizes.vmdk", 12, struct.pack("<Q", 1 << 50)), "unsafe")
     add("l1-bomb", "qcow2", patched(q, folder / "l1.qcow2", 36, b"\x7f\xff\xff\xff"), "damaged")
     add("corrupt", "qcow2", patched(q, folder / "corrupt.qcow2", 72, bytes(7) + b"\2"), "damaged")
     add("dirty", "qcow2", patched(q, folder / "dirty.qcow2", 72, bytes(7) + b"\1"), "damaged")
@@ -118,4 +122,44 @@ def make_hostile(folder: Path, ok: dict[str, Path]) -> dict[str, tuple[str, Path
     hybrid = patched(ok["gpt"], folder / "hybrid.raw", 0, b"")
     subprocess.run(["sgdisk", "-h", "1", hybrid], check=True, capture_output=True)
     add("hybrid-mbr", "raw", hybrid, "unsafe")
+    for name, source, offset, change in (
+        ("vhd-differencing", ok["vhd"], 60, struct.pack(">I", 4)),
+        ("vhd-fixed-with-header", ok["vhd"], 60, struct.pack(">I", 2)),
+        ("vhd-parent-uuid", ok["vhd"], 512 + 40, b"1234567890abcdef"),
+        ("vhd-parent-locator", ok["vhd"], 512 + 576, b"W2ru"),
+        ("vdi-undo", ok["vdi"], 0x4C, struct.pack("<I", 3)),
+        ("vdi-differencing", ok["vdi"], 0x4C, struct.pack("<I", 4)),
+        ("vdi-link", ok["vdi"], 0x1A8, b"1234567890abcdef"),
+        ("vdi-parent", ok["vdi"], 0x1B8, b"1234567890abcdef"),
+        ("vhdx-has-parent", ok["vhdx"], _item(ok["vhdx"], "CAA16737-FA36-4D43-B3B6-33F0AA44E76B") + 4, b"\2"),
+        ("vhdx-locator", ok["vhdx"], *_renamed_item(ok["vhdx"])),
+    ):
+        path = patched(source, folder / f"{name}.image", offset, change)
+        add(name, name.partition("-")[0], path, "unsafe")
+        add(f"{name}-as-raw", "raw", path, "unsafe")
     return made
+
+
+def _huge_vmdk(path: Path) -> Path:
+    sectors = 1 << 50
+    described = vmdk_files.described(vmdk_files.VMWARE, "monolithicSparse", sectors)
+    path.write_bytes(vmdk_files.sparse(described, vmdk_files.Fields(capacity=sectors)))
+    return path
+
+
+def _entry(vhdx: Path, name: str) -> tuple[int, int]:
+    """Where the table of a VHDX's metadata has an item, and where the item lies; QEMU lays the table at 3 MiB."""
+    table = 3 << 20
+    data = vhdx.read_bytes()[table : table + (128 << 10)]
+    at = data.index(uuid.UUID(name).bytes_le)
+    return table + at, table + int(struct.unpack_from("<I", data, at + 16)[0])
+
+
+def _item(vhdx: Path, name: str) -> int:
+    return _entry(vhdx, name)[1]
+
+
+def _renamed_item(vhdx: Path) -> tuple[int, bytes]:
+    """The identifier of the disk becomes the item that names a parent."""
+    at, _ = _entry(vhdx, "BECA12AB-B2E6-4523-93EF-C309E000C746")
+    return at, uuid.UUID("A8D35F2D-B30B-454D-ABF7-D3D84834AB0C").bytes_le

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.errors import PipelineError
-from pipeline.host import process
+from pipeline.host.system import process
 from pipeline.image import convert, formats
 from tests.unit.image import hostile
 
@@ -41,7 +41,7 @@ class Heard:
 @pytest.mark.parametrize("target", ["raw", "qcow2", "vmdk", "vhd", "vhdx", "vdi"])
 def test_each_format_holds_the_same_disk(disk: Path, tmp_path: Path, target: str) -> None:
     made, heard = tmp_path / "made", Heard()
-    verdict = convert.convert(disk, "qcow2", made, convert.Options(target), progress=heard, mode=0o444)
+    verdict = convert.convert(disk, "qcow2", made, convert.ConvertOptions(target), progress=heard, mode=0o444)
     assert (verdict.format, verdict.virtual_size) == (target, 64 << 20)
     assert convert.info(made, target)["virtual-size"] == 64 << 20
     convert.check(made, target)
@@ -54,7 +54,7 @@ def test_each_format_holds_the_same_disk(disk: Path, tmp_path: Path, target: str
 @pytest.mark.parametrize("compression", ["zlib", "zstd"])
 def test_compressed_qcow2(disk: Path, tmp_path: Path, compression: str) -> None:
     made = tmp_path / "made"
-    convert.convert(disk, "qcow2", made, convert.Options("qcow2", convert.Compression(compression)))
+    convert.convert(disk, "qcow2", made, convert.ConvertOptions("qcow2", convert.Qcow2Compression(compression)))
     assert made.stat().st_size < disk.stat().st_size / 4
     assert convert.info(made, "qcow2")["format-specific"]["data"]["compression-type"] == compression
     hostile.qemu_img("compare", "-f", "qcow2", "-F", "qcow2", disk, made)
@@ -65,7 +65,7 @@ def test_hostile_images_never_reach_qemu(tmp_path: Path, monkeypatch: pytest.Mon
     hostile.qemu_img("create", "-f", "qcow2", "-u", "-F", "raw", "-b", "/etc/passwd", image, "1M")
     monkeypatch.setattr(process, "started", lambda *_, **__: pytest.fail("qemu-img was started"))
     with pytest.raises(formats.FormatRefused):
-        convert.convert(image, "qcow2", tmp_path / "out", convert.Options("raw"))
+        convert.convert(image, "qcow2", tmp_path / "out", convert.ConvertOptions("raw"))
     assert not (tmp_path / "out").exists()
 
 
@@ -100,15 +100,15 @@ def test_own_layers_are_flattened(disk: Path, tmp_path: Path) -> None:
         ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "../a/base.qcow2", overlay], check=True
     )
     made = tmp_path / "flat.raw"
-    convert.convert(overlay, "qcow2", made, convert.Options("raw"), own_layers=tmp_path)
+    convert.convert(overlay, "qcow2", made, convert.ConvertOptions("raw"), own_layers=tmp_path)
     hostile.qemu_img("compare", "-f", "qcow2", "-F", "raw", disk, made)
 
 
 def test_wrong_options_are_told() -> None:
     with pytest.raises(PipelineError, match="cannot be written"):
-        convert.Options("qed").words()
+        convert.ConvertOptions("qed").words()
     with pytest.raises(PipelineError, match="only qcow2"):
-        convert.Options("raw", convert.Compression.ZLIB).words()
+        convert.ConvertOptions("raw", convert.Qcow2Compression.ZLIB).words()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
@@ -120,7 +120,7 @@ def test_conversion_works_as_an_ordinary_user(disk: Path, tmp_path: Path) -> Non
     os.chown(out, 65534, 65534)
     code = (
         "from pathlib import Path; from pipeline.image import convert;"
-        f"convert.convert(Path({str(disk)!r}), 'qcow2', Path({str(out / 'made')!r}), convert.Options('raw'))"
+        f"convert.convert(Path({str(disk)!r}), 'qcow2', Path({str(out / 'made')!r}), convert.ConvertOptions('raw'))"
     )
     subprocess.run(
         ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", sys.executable, "-c", code],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pycdlib
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,8 +24,8 @@ def harmful(tmp_path_factory: pytest.TempPathFactory, harmless: dict[str, Path])
 
 
 def judge(
-    path: Path, declared: str | None, cut: int = 1 << 20, limits: formats.Limits | None = None
-) -> formats.Verdict:
+    path: Path, declared: str | None, cut: int = 1 << 20, limits: formats.FormatLimits | None = None
+) -> formats.FormatVerdict:
     tap = formats.FormatTap(limits)
     data = path.read_bytes()
     for start in range(0, len(data), cut):
@@ -111,12 +112,10 @@ def test_qcow2_that_ends_like_a_fixed_vhd_is_ambiguous(harmless: dict[str, Path]
     both.write_bytes(harmless["qcow2"].read_bytes() + fixed.read_bytes()[-512:])
     with pytest.raises(formats.FormatRefused) as refused:
         judge(both, "qcow2")
-    assert refused.value.reason is formats.Reason.AMBIGUOUS
+    assert refused.value.reason is formats.RefusalReason.AMBIGUOUS
 
 
 def test_iso_and_its_polyglot(tmp_path: Path, harmful: dict[str, tuple[str, Path, str]]) -> None:
-    import pycdlib
-
     iso = pycdlib.PyCdlib()
     iso.new(vol_ident="T")
     iso.write(str(tmp_path / "ok.iso"))
@@ -127,7 +126,7 @@ def test_iso_and_its_polyglot(tmp_path: Path, harmful: dict[str, tuple[str, Path
     for declared in ("iso", "qcow2", "raw", None):
         with pytest.raises(formats.FormatRefused) as refused:
             judge(poly, declared)
-        assert refused.value.reason is formats.Reason.AMBIGUOUS
+        assert refused.value.reason is formats.RefusalReason.AMBIGUOUS
 
 
 def test_a_kernel_is_no_disk_with_bad_partitions(tmp_path: Path) -> None:
@@ -148,15 +147,15 @@ def test_a_kernel_is_no_disk_with_bad_partitions(tmp_path: Path) -> None:
 
 def test_limits_are_settings(harmless: dict[str, Path], harmful: dict[str, tuple[str, Path, str]]) -> None:
     with pytest.raises(formats.FormatRefused) as refused:
-        judge(harmless["qcow2"], "qcow2", limits=formats.Limits(max_virtual_size=1 << 20))
-    assert refused.value.reason is formats.Reason.TOO_LARGE
+        judge(harmless["qcow2"], "qcow2", limits=formats.FormatLimits(max_virtual_size=1 << 20))
+    assert refused.value.reason is formats.RefusalReason.TOO_LARGE
     with pytest.raises(formats.FormatRefused) as refused:
-        judge(harmless["qcow2"], "qcow2", limits=formats.Limits(max_ratio=2, ratio_from=1 << 20))
+        judge(harmless["qcow2"], "qcow2", limits=formats.FormatLimits(max_ratio=2, ratio_from=1 << 20))
     assert "more than 2 to 1" in str(refused.value)
     declared, path, _ = harmful["encrypted"]
-    assert judge(path, declared, limits=formats.Limits(allow_encrypted=True)).format == "qcow2"
+    assert judge(path, declared, limits=formats.FormatLimits(allow_encrypted=True)).format == "qcow2"
     declared, path, _ = harmful["hybrid-mbr"]
-    assert judge(path, declared, limits=formats.Limits(tolerated=frozenset({"gpt.mbr"}))).format == "gpt"
+    assert judge(path, declared, limits=formats.FormatLimits(tolerated=frozenset({"gpt.mbr"}))).format == "gpt"
 
 
 def test_what_may_differ_from_the_declaration(harmless: dict[str, Path]) -> None:
@@ -166,6 +165,38 @@ def test_what_may_differ_from_the_declaration(harmless: dict[str, Path]) -> None
     tap = formats.FormatTap()
     tap.feed(harmless["vdi"].read_bytes())
     assert not tap.finish("qcow2", require_match=False).matches
+
+
+def test_raw_is_really_raw_where_that_is_demanded(harmless: dict[str, Path], tmp_path: Path) -> None:
+    strict = formats.FormatLimits(raw_must_be_raw=True)
+    for name in ("qcow2", "vmdk", "vhd", "vhdx", "vdi"):
+        with pytest.raises(formats.FormatRefused, match=f"declared raw, its content is {name}") as refused:
+            judge(harmless[name], "raw", limits=strict)
+        assert refused.value.reason is formats.RefusalReason.MISMATCH
+    fixed = tmp_path / "fixed.vhd"
+    hostile.qemu_img("create", "-f", "vpc", "-o", "subformat=fixed,force_size=on", fixed, "4M")
+    with pytest.raises(formats.FormatRefused, match="its content is vhd"):
+        judge(fixed, "raw", limits=strict)
+    luks = tmp_path / "luks"
+    luks.write_bytes((b"LUKS\xba\xbe\0\1" + b"aes".ljust(32, b"\0")).ljust(4096, b"\0") + bytes(1 << 20))
+    plain = tmp_path / "plain.iso"
+    iso = pycdlib.PyCdlib()
+    iso.new(vol_ident="T")
+    iso.write(str(plain))
+    with pytest.raises(formats.FormatRefused, match="its content is iso"):
+        judge(plain, "raw", limits=strict)
+    hybrid = tmp_path / "hybrid.iso"
+    sector = bytearray(512)
+    sector[446:462] = bytes([0x80, 0, 2, 0, 0x17, 0, 0x20, 0, 0, 0, 0, 0, 100, 0, 0, 0])
+    sector[510:] = b"\x55\xaa"
+    hybrid.write_bytes(bytes(sector) + plain.read_bytes()[512:])
+    for disk in (harmless["raw"], harmless["gpt"], luks, hybrid):
+        assert judge(disk, "raw", limits=strict).is_raw
+
+
+def test_a_resized_vhd_has_its_present_size(harmless: dict[str, Path], tmp_path: Path) -> None:
+    resized = hostile.patched(harmless["vhd"], tmp_path / "resized.vhd", 40, (8 << 20).to_bytes(8))
+    assert judge(resized, "vhd").virtual_size == 16 << 20
 
 
 def test_memory_stays_small_and_the_file_is_not_read_whole(harmless: dict[str, Path], tmp_path: Path) -> None:

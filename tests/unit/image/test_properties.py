@@ -58,7 +58,7 @@ def test_every_entry_is_whole() -> None:
     for name, entry in vocabulary.entries().items():
         assert entry.what.endswith("."), name
         assert entry.source in sources, name
-        assert (entry.kind is vocabulary.Kind.ENUM) == bool(entry.values), name
+        assert (entry.kind is vocabulary.PropertyKind.ENUM) == bool(entry.values), name
         assert all(isinstance(value, str) and meaning for value, meaning in entry.values.items()), name
         assert set(entry.misspelt.values()) <= set(entry.values), name
         assert not set(entry.misspelt) & set(entry.values), name
@@ -67,7 +67,7 @@ def test_every_entry_is_whole() -> None:
 @pytest.mark.parametrize("name", [name for name in vocabulary.entries() if not name.endswith(".N")])
 def test_an_impossible_value_is_an_error_and_lists_the_valid_ones(name: str) -> None:
     entry = vocabulary.entries()[name]
-    wrong = " " if entry.kind in (vocabulary.Kind.TEXT, vocabulary.Kind.WORD) else "no such thing"
+    wrong = " " if entry.kind in (vocabulary.PropertyKind.TEXT, vocabulary.PropertyKind.WORD) else "no such thing"
     (said,) = [problem.message for problem in properties.problems({name: wrong}) if problem.name == name][:1]
     for value in entry.values:
         assert value in said
@@ -133,7 +133,9 @@ def test_minimums() -> None:
         properties.min_ram(128, 256 << 20)
 
 
-RHEL = claims.Inspected("linux", "rhel", "Red Hat Enterprise Linux Server 7.6", 7, 6, "x86_64", frozenset({"bash"}))
+RHEL = claims.InspectedGuest(
+    "linux", "rhel", "Red Hat Enterprise Linux Server 7.6", 7, 6, "x86_64", frozenset({"bash"})
+)
 
 
 @pytest.mark.parametrize(
@@ -150,11 +152,11 @@ RHEL = claims.Inspected("linux", "rhel", "Red Hat Enterprise Linux Server 7.6", 
             },
         ),
         (
-            claims.Inspected("windows", "windows", "Windows Server 2012 R2 Standard", 6, 3, "x86_64"),
+            claims.InspectedGuest("windows", "windows", "Windows Server 2012 R2 Standard", 6, 3, "x86_64"),
             {"os_type": "windows", "os_distro": "windows", "os_version": "2012 R2", "architecture": "x86_64"},
         ),
         (
-            claims.Inspected("linux", "ubuntu", "Ubuntu 22.04", 22, 4, "i386", frozenset({"qemu-guest-agent"})),
+            claims.InspectedGuest("linux", "ubuntu", "Ubuntu 22.04", 22, 4, "i386", frozenset({"qemu-guest-agent"})),
             {
                 "os_type": "linux",
                 "os_distro": "ubuntu",
@@ -163,10 +165,10 @@ RHEL = claims.Inspected("linux", "rhel", "Red Hat Enterprise Linux Server 7.6", 
                 "hw_qemu_guest_agent": "yes",
             },
         ),
-        (claims.Inspected("unknown", "unknown"), {}),
+        (claims.InspectedGuest("unknown", "unknown"), {}),
     ],
 )
-def test_properties_are_derived(found: claims.Inspected, derived: dict[str, str]) -> None:
+def test_properties_are_derived(found: claims.InspectedGuest, derived: dict[str, str]) -> None:
     assert claims.derive(found) == derived
     assert not properties.problems(derived)
     assert claims.compare(derived, found) == []
@@ -196,7 +198,7 @@ def test_false_claims_are_found() -> None:
     ],
 )
 def test_versions_may_differ_in_exactness_only(said: str, major: int, minor: int, agrees: bool) -> None:
-    found = claims.Inspected("linux", "debian", "", major, minor)
+    found = claims.InspectedGuest("linux", "debian", "", major, minor)
     assert (claims.compare({"os_version": said}, found) == []) == agrees
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from pipeline.base.home import CHECKOUT
 from pipeline.imageservice import settings_reference
-from pipeline.imageservice.catalog.quotas import Resource
+from pipeline.imageservice.catalog.quotas import QuotaResource
 from pipeline.imageservice.settings import Settings
 from pipeline.imageservice.settings_reference import _inner
 
@@ -65,7 +65,7 @@ def test_no_option_is_without_effect() -> None:
     files = list((CHECKOUT / "pipeline").rglob("*.py"))
     described = "".join(path.read_text() for path in files if path.name.endswith("options.py"))
     code = "".join(path.read_text() for path in files if not path.name.endswith("options.py"))
-    names = _options(Settings, set()) - {str(resource) for resource in Resource}  # those are read by their enum
+    names = _options(Settings, set()) - {str(resource) for resource in QuotaResource}  # those are read by their enum
     unread = {
         name
         for name in names

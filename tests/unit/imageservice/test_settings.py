@@ -59,8 +59,8 @@ def test_every_mistake_is_named_with_its_line() -> None:
         )
     error = caught.value
     assert error.message.startswith("settings.yaml: 5 mistakes")
-    places = {text.partition(": ")[0] for text in error.details}
-    assert places == {f"settings.yaml:{line}" for line in (1, 3, 8, 10, 12)}
+    locations = {text.partition(": ")[0] for text in error.details}
+    assert locations == {f"settings.yaml:{line}" for line in (1, 3, 8, 10, 12)}
     assert any("listne: there is no such option" in text for text in error.details)
 
 

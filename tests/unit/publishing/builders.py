@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.publishing import marks
-from pipeline.publishing.image_record import ImageRecord
-from pipeline.publishing.marks import Chain, State
-from pipeline.publishing.wanted import Wanted
+from pipeline.publishing.cloud import ownership_marker
+from pipeline.publishing.cloud.ownership_marker import Chain, ImageState
+from pipeline.publishing.cloud.record import ImageRecord
+from pipeline.publishing.plan.desired import DesiredImage
 
 CHAIN = Chain("golden-image-pipeline", "tiny")
+OURS = "our-project"
 NOW = datetime(2026, 11, 21, 3, 15, tzinfo=UTC)
 
 
@@ -21,7 +22,7 @@ def digest(text: str) -> str:
     return hashlib.sha512(text.encode()).hexdigest()
 
 
-def wanted(content: str = "new", **more: Any) -> Wanted:
+def desired(content: str = "new", **more: Any) -> DesiredImage:
     """The image of ``content`` that should be the newest."""
     given = {
         "chain": CHAIN,
@@ -34,19 +35,21 @@ def wanted(content: str = "new", **more: Any) -> Wanted:
         "container_format": "bare",
         "properties": {"os_distro": "cirros"},
     }
-    return Wanted(**{**given, **more})
+    return DesiredImage(**{**given, **more})
 
 
-def record(state: State | None, content: str = "old", *, serial: int = 1, age: int = 10, **more: Any) -> ImageRecord:
+def record(
+    state: ImageState | None, content: str = "old", *, serial: int = 1, age: int = 10, **more: Any
+) -> ImageRecord:
     """An image of the chain, made ``age`` days before now. ``more`` are fields of the image's document."""
-    made = marks.time_text(NOW - timedelta(days=age))
+    made = ownership_marker.time_text(NOW - timedelta(days=age))
     document: dict[str, Any] = {
         "id": CHAIN.image_id(serial),
-        "name": "tiny" if state is State.NEWEST else f"tiny-v{serial}",
+        "name": "tiny" if state is ImageState.NEWEST else f"tiny-v{serial}",
         "status": "active",
         "visibility": "public",
         "protected": False,
-        "os_hidden": state is not State.NEWEST,
+        "os_hidden": state is not ImageState.NEWEST,
         "size": 1000,
         "checksum": "0" * 32,
         "os_hash_algo": "sha512",
@@ -57,20 +60,21 @@ def record(state: State | None, content: str = "old", *, serial: int = 1, age: i
         "min_ram": 0,
         "created_at": made,
         "updated_at": made,
+        "owner": OURS,
         "tags": [],
         "stores": "main,mirror",
         "os_distro": "cirros",
-        marks.PROPERTIES: "os_distro",
-        marks.PUBLISHER: CHAIN.publisher,
-        marks.RECIPE: CHAIN.recipe,
-        marks.PART: str(CHAIN.part),
-        marks.SERIAL: str(serial),
-        marks.SHA512: digest(content),
-        marks.VERSION: f"v{serial}",
-        marks.RUNNER: "me",
-        marks.VERIFIED_AT: made,
+        ownership_marker.PROPERTIES: "os_distro",
+        ownership_marker.PUBLISHER: CHAIN.publisher,
+        ownership_marker.RECIPE: CHAIN.recipe,
+        ownership_marker.PART: str(CHAIN.part),
+        ownership_marker.SERIAL: str(serial),
+        ownership_marker.SHA512: digest(content),
+        ownership_marker.VERSION: f"v{serial}",
+        ownership_marker.RUNNER: "me",
+        ownership_marker.VERIFIED_AT: made,
     }
     if state is not None:
-        document[marks.STATE] = str(state)
+        document[ownership_marker.STATE] = str(state)
     document.update(more)
     return ImageRecord.parse({name: value for name, value in document.items() if value is not None})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.base.home import Home
-from pipeline.signing.keyring import Keyring
+from pipeline.signing.keys.keyring import Keyring
 
 
 @pytest.fixture

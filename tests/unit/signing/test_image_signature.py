@@ -19,11 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.errors import PipelineError
-from pipeline.signing import certificates, image_signature, pem
-from pipeline.signing.certificates import Authority, LocalCertificates
-from pipeline.signing.image_signature import Reason, SignatureRefused, Verifier
-from pipeline.signing.kinds import HashMethod, KeyKind, PrivateKey
-from pipeline.signing.signer import SoftwareSigner
+from pipeline.signing import image_signature
+from pipeline.signing.image_signature import SignatureReason, SignatureRefused, Verifier
+from pipeline.signing.keys.signer import SoftwareSigner
+from pipeline.signing.trust import certificates, pem
+from pipeline.signing.trust.certificates import Authority, LocalCertificates
+from pipeline.signing.trust.kinds import HashMethod, KeyKind, PrivateKey
 
 pytestmark = pytest.mark.subprocess
 
@@ -156,7 +157,7 @@ def test_one_changed_byte_of_the_image_is_noticed(world: World, kind: KeyKind, a
     verifier.update(DATA[at + 1 :])
     with pytest.raises(SignatureRefused) as refused:
         verifier.finish()
-    assert refused.value.reason is Reason.INVALID
+    assert refused.value.reason is SignatureReason.INVALID
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -174,10 +175,10 @@ def test_one_changed_character_of_a_property_is_noticed(world: World, data: st.D
     assert (
         refused.value.reason
         in {
-            "img_signature": {Reason.INVALID, Reason.MALFORMED},
-            "img_signature_hash_method": {Reason.MALFORMED, Reason.INVALID},
-            "img_signature_key_type": {Reason.MALFORMED, Reason.KEY_MISMATCH},
-            "img_signature_certificate_uuid": {Reason.NO_CERTIFICATE},
+            "img_signature": {SignatureReason.INVALID, SignatureReason.MALFORMED},
+            "img_signature_hash_method": {SignatureReason.MALFORMED, SignatureReason.INVALID},
+            "img_signature_key_type": {SignatureReason.MALFORMED, SignatureReason.KEY_MISMATCH},
+            "img_signature_certificate_uuid": {SignatureReason.NO_CERTIFICATE},
         }[name]
     )
 
@@ -188,7 +189,7 @@ def test_three_of_four_properties_are_refused(world: World, absent: str) -> None
     del properties[absent]
     with pytest.raises(SignatureRefused, match=f"{absent} missing") as refused:
         Verifier.create(properties, world.store)
-    assert refused.value.reason is Reason.INCOMPLETE
+    assert refused.value.reason is SignatureReason.INCOMPLETE
     assert Verifier.create({"os_type": "linux"}, world.store) is None
 
 
@@ -201,7 +202,7 @@ def test_the_key_type_must_be_the_certificates(world: World, key_manager: None) 
     theirs.verify()
     with pytest.raises(SignatureRefused) as refused:
         Verifier.create(properties, world.store)
-    assert refused.value.reason is Reason.KEY_MISMATCH
+    assert refused.value.reason is SignatureReason.KEY_MISMATCH
     swapped = {**properties, "img_signature_certificate_uuid": world.signers[KeyKind.RSA2048].certificate}
     with pytest.raises(SignatureRefused, match="has a rsa2048 key"):
         Verifier.create(swapped, world.store)
@@ -228,7 +229,7 @@ def test_bad_properties_are_refused_before_the_first_byte(
     properties = {**world.signed(KeyKind.P384), name: value}
     with pytest.raises(SignatureRefused) as refused:
         Verifier.create(properties, world.store)
-    assert refused.value.reason in (Reason.MALFORMED, Reason.NO_CERTIFICATE)
+    assert refused.value.reason in (SignatureReason.MALFORMED, SignatureReason.NO_CERTIFICATE)
     if name != "img_signature_certificate_uuid" and value:
         with pytest.raises((cursive_exception.SignatureVerificationError, Exception)):
             theirs = signature_utils.get_verifier(None, **properties)

@@ -13,11 +13,11 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.progress import nothing
-from pipeline.host import contents
-from pipeline.recipes.model import Recipe
+from pipeline.host.guestfs import contents
+from pipeline.recipes.model.recipe import Recipe
 from pipeline.signing.scan import scan as scanning
-from pipeline.signing.scan.findings import Finding, Report
-from pipeline.steps.scan import SECRETS_FILE, Scan
+from pipeline.signing.scan.findings import ScanFinding, ScanReport
+from pipeline.steps.scan import SECRETS_FILE, ScanStep
 from pipeline.steps.step import Context
 
 
@@ -55,7 +55,7 @@ def scanned(
     home: Home,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    findings: list[Finding],
+    findings: list[ScanFinding],
     offline: Mapping[str, Any] = MappingProxyType({"sealed": True}),
 ) -> dict[str, Any]:
     """The step's facts, and what the search was given; the search itself is held by tests of its own."""
@@ -63,7 +63,7 @@ def scanned(
 
     def examine(*words: Any, **options: Any) -> scanning.Examined:
         given.update(options)
-        return scanning.Examined(Report(findings, [], 1, 1, 1, [], ["a limit"]), [], {"/etc/motd": "0123"})
+        return scanning.Examined(ScanReport(findings, [], 1, 1, 1, [], ["a limit"]), [], {"/etc/motd": "0123"})
 
     monkeypatch.setattr(scanning, "examine", examine)
     with (tmp_path / "log").open("wb") as log:
@@ -81,7 +81,7 @@ def scanned(
             documents=tmp_path,
             facts={"offline": offline},
         )
-        return {"facts": Scan().run(context), "given": given}
+        return {"facts": ScanStep().run(context), "given": given}
 
 
 @pytest.mark.usefixtures("secrets")
@@ -96,7 +96,7 @@ def test_what_the_recipe_was_given_is_looked_for(home: Home, tmp_path: Path, mon
 
 @pytest.mark.usefixtures("secrets")
 def test_secrets_stand_in_keys_by_name_and_generation(home: Home) -> None:
-    told = Scan().inputs(recipe())
+    told = ScanStep().inputs(recipe())
     assert told["secrets"] == ["rhsm-password (generation 1)", "rhsm-user (generation 1)"]
 
 
@@ -120,4 +120,4 @@ def test_free_space_that_was_not_scrubbed_is_told(
 @pytest.mark.usefixtures("secrets")
 def test_findings_end_the_build(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PipelineError, match="gives away 1 secret"):
-        scanned(home, tmp_path, monkeypatch, [Finding("/x", "private-key", "a key", "remove it")])
+        scanned(home, tmp_path, monkeypatch, [ScanFinding("/x", "private-key", "a key", "remove it")])

@@ -1,4 +1,4 @@
-"""Image metadata in headers: ``x-image-meta-name``, ``x-image-meta-property-os_distro`` and so on."""
+"""Read and write image metadata in headers: ``x-image-meta-name``, ``x-image-meta-property-os_distro`` and so on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import falcon
 
-from pipeline.imageservice.api import times
 from pipeline.imageservice.api.parameters import read_integer
-from pipeline.imageservice.catalog.model import Image, ImageStatus, Visibility
 from pipeline.imageservice.errors import Forbidden, Invalid
+from pipeline.imageservice.lifecycle.records.view import ImageView
+from pipeline.imageservice.model.images import Image, ImageStatus, ImageVisibility
+from pipeline.imageservice.schema import times
 
 _PREFIX = "HTTP_X_IMAGE_META_"
 _PROPERTY = "PROPERTY_"
@@ -44,7 +45,7 @@ class Sent:
 
 
 def read(req: falcon.Request) -> Sent:
-    """The metadata a request carries. Raises ``Invalid`` for names and values that are none."""
+    """Return the metadata a request carries. Raises ``Invalid`` for names and values that are none."""
     if (req.get_header("Content-Transfer-Encoding") or "").lower() not in ("", "binary", "8bit", "identity"):
         raise Invalid(
             "Content-Transfer-Encoding is not understood here: the bytes would be stored as they are sent. Send the "
@@ -98,19 +99,20 @@ def check_status(sent: Sent, image: Image | None) -> None:
         raise Forbidden("x-image-meta-status cannot be set: an image's status is the service's to say")
 
 
-def render(image: Image, properties: Mapping[str, str | None]) -> dict[str, str]:
-    """The headers that tell of an image; where its data lies is in none of them."""
-    values: dict[str, Any] = {**document(image, properties), "properties": None}
+def render(view: ImageView) -> dict[str, str]:
+    """Return the headers that tell of an image; where its data lies is in none of them."""
+    values: dict[str, Any] = {**document(view), "properties": None}
     headers = {f"x-image-meta-{name}": _written(value) for name, value in values.items() if value is not None}
-    for name, value in properties.items():
+    for name, value in view.properties.items():
         # Names that no header can have are for the second version of the API.
         if value is not None and _HEADER_NAME.fullmatch(name):
             headers[f"x-image-meta-property-{name}"] = _written(value)
     return headers
 
 
-def document(image: Image, properties: Mapping[str, str | None]) -> dict[str, Any]:
-    """The image as the first version's JSON shows it."""
+def document(view: ImageView) -> dict[str, Any]:
+    """Return the image as the first version's JSON shows it."""
+    image = view.image
     return {
         "id": image.id,
         "name": image.name,
@@ -120,7 +122,7 @@ def document(image: Image, properties: Mapping[str, str | None]) -> dict[str, An
         "virtual_size": image.virtual_size,
         "checksum": image.checksum,
         "status": str(image.status),
-        "is_public": image.visibility is Visibility.PUBLIC,
+        "is_public": image.visibility is ImageVisibility.PUBLIC,
         "protected": image.protected,
         "min_disk": image.min_disk,
         "min_ram": image.min_ram,
@@ -129,7 +131,7 @@ def document(image: Image, properties: Mapping[str, str | None]) -> dict[str, An
         "updated_at": _moment(image.updated_at),
         "deleted": False,
         "deleted_at": None,
-        "properties": dict(properties),
+        "properties": dict(view.properties),
     }
 
 

@@ -1,41 +1,38 @@
-"""``/v1/images``: an image and its data in one request."""
+"""Answer ``/v1/images``: an image and its data in one request."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from typing import Any
 
 import falcon
-from sqlalchemy import Connection
 
-from pipeline.imageservice import deletion
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.api.context import caller_of, context_of
-from pipeline.imageservice.api.image_changes import changed, check_operations
-from pipeline.imageservice.api.image_create import new_image, store
-from pipeline.imageservice.api.image_data import answer_download, request_source
-from pipeline.imageservice.api.lookup import find_image, is_reachable
+from pipeline.imageservice.api.images.data import answer_download, request_source
 from pipeline.imageservice.api.parameters import parameters_of
 from pipeline.imageservice.api.resource import Resource, answer_json, has_body
 from pipeline.imageservice.api.v1 import headers
 from pipeline.imageservice.api.v1.headers import Sent
 from pipeline.imageservice.api.v1.query import read_query
 from pipeline.imageservice.api.versions import public_url
-from pipeline.imageservice.catalog import images, listing
-from pipeline.imageservice.catalog.json_patch import Operation
-from pipeline.imageservice.catalog.model import Image, ImageStatus
-from pipeline.imageservice.data.control import Control
-from pipeline.imageservice.data.download import Asked, open_download
+from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.transfer import Source
-from pipeline.imageservice.data.upload import upload
-from pipeline.imageservice.errors import Conflict, Forbidden, Invalid
+from pipeline.imageservice.errors import Conflict, Forbidden, Invalid, LimitExceeded
+from pipeline.imageservice.lifecycle import deletion
+from pipeline.imageservice.lifecycle.patch import patch_as
+from pipeline.imageservice.lifecycle.records.create import create
+from pipeline.imageservice.lifecycle.records.listing import HiddenMarker, list_images
+from pipeline.imageservice.lifecycle.records.view import ImageView, show
+from pipeline.imageservice.lifecycle.transfer.download import DownloadRequest, open_download
+from pipeline.imageservice.lifecycle.transfer.upload import upload
+from pipeline.imageservice.model.images import Image, ImageStatus
+from pipeline.imageservice.schema.json_patch import Operation
 from pipeline.imageservice.service import Service
 
 _BRIEF = ("id", "name", "disk_format", "container_format", "size", "checksum")
 
 
-class Images(Resource):
+class V1Images(Resource):
     """All images: list and create. ``detail``: with everything that is known of each."""
 
     def __init__(self, service: Service, *, detail: bool) -> None:
@@ -43,30 +40,29 @@ class Images(Resource):
         self._detail = detail
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """A page of the images the caller sees."""
+        """Answer with a page of the images the caller sees."""
         caller, service = caller_of(req), self.service
-        service.policy.require(caller, "get_images")
         parameters = parameters_of(req)
         query = read_query(parameters, caller, service.settings.api)
-        with service.database.read() as connection:
-            marker = parameters.one("marker")
-            if marker is not None:
-                found = images.find(connection, marker)
-                if found is None or not is_reachable(connection, caller, found):
-                    raise Invalid(f"Invalid marker: there is no image {marker[:64]}.")
-                query = dataclasses.replace(query, marker=found)
-            page = listing.page(connection, query)
-        documents = [headers.document(image, _properties(service, caller, image)) for image in page]
+        marker = parameters.one("marker")
+        try:
+            page = list_images(service, caller, query, marker)
+        except HiddenMarker:
+            raise Invalid(f"Invalid marker: there is no image {(marker or '')[:64]}.") from None
+        if page.was_cut:
+            # Old clients take a short page for the last one.
+            raise LimitExceeded(f"These images have too much metadata for one page; ask with limit={len(page.images)}")
+        documents = [headers.document(image) for image in page.images]
         if not self._detail:
             documents = [{name: document[name] for name in _BRIEF} for document in documents]
         answer_json(resp, {"images": documents})
 
 
-class NewImages(Images):
+class V1NewImages(V1Images):
     """``/v1/images``, which makes images too."""
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """A new image, with its data or without."""
+        """Create an image, with its data or without."""
         caller, service = caller_of(req), self.service
         sent = headers.read(req)
         headers.check_status(sent, None)
@@ -74,40 +70,32 @@ class NewImages(Images):
         source = _source(req, sent)
         body = {name: value for name, value in sent.fields.items() if name != "owner" or value}
         body |= {name: value for name, value in sent.properties.items() if value is not None}
-        image = new_image(service, caller, body)
-        if source is not None and not image.has_formats:
-            raise Invalid("Give x-image-meta-disk_format and x-image-meta-container_format along with the data")
-        image = store(service, caller, image)
-        context_of(req).image_id = image.id
+        view = create(service, caller, body, with_data=source is not None)
+        image_id = context_of(req).image_id = view.image.id
         if source is not None:
-            image = upload(service, caller, image.id, source, store_id=sent.store)
-        _answer(service, caller, resp, image, 201)
-        resp.set_header("Location", f"{public_url(service, req)}/v1/images/{image.id}")
+            view = upload(service, caller, image_id, source, store_id=sent.store).view
+        _answer(resp, view, 201)
+        resp.set_header("Location", f"{public_url(service, req)}/v1/images/{image_id}")
 
 
-class OneImage(Resource):
+class V1Image(Resource):
     """One image: look at, download, change, delete."""
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
-        """The metadata alone."""
-        caller = caller_of(req)
-        with self.service.database.read() as connection:
-            image = find_image(connection, self.service.policy, caller, image_id)
-        _describe(self.service, caller, resp, image)
+        """Answer with the metadata alone."""
+        _describe(resp, show(self.service, caller_of(req), image_id))
         resp.status = 200
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
-        """The data, and the metadata with it."""
+        """Answer with the data, and the metadata with it."""
         caller = caller_of(req)
         context_of(req).image_id = image_id
-        download = open_download(self.service, caller, image_id, Asked())
+        download = open_download(self.service, caller, image_id, DownloadRequest())
         if download is None:
-            with self.service.database.read() as connection:
-                image = find_image(connection, self.service.policy, caller, image_id)
-            _describe(self.service, caller, resp, image)
+            _describe(resp, show(self.service, caller, image_id))
             resp.status = 204
             return
-        _describe(self.service, caller, resp, download.image)
+        _describe(resp, download.view)
         answer_download(self, req, resp, download)
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
@@ -119,21 +107,18 @@ class OneImage(Resource):
         source = _source(req, sent)
         keep = source is not None or (req.get_header("X-Glance-Registry-Purge-Props") or "").lower() == "false"
 
-        def change(connection: Connection) -> Image:
-            before = find_image(connection, service.policy, caller, image_id, lock=True)
-            service.policy.require(caller, "modify_image", before)
-            if source is not None and before.status is not ImageStatus.QUEUED:
-                raise Conflict(f"Image {image_id} has its data already: its status is {before.status}")
-            headers.check_status(sent, before)
-            _check_fixed(sent, before, caller, has_data=source is not None)
-            after = changed(service, caller, before, _operations(service, caller, sent, before, keep=keep))
-            return images.save(connection, before, after) if after != before else before
+        def choose(before: ImageView) -> list[Operation]:
+            image = before.image
+            if source is not None and image.status is not ImageStatus.QUEUED:
+                raise Conflict(f"Image {image_id} has its data already: its status is {image.status}")
+            headers.check_status(sent, image)
+            _check_fixed(sent, image, caller, has_data=source is not None)
+            return _operations(sent, before, keep=keep)
 
-        image = service.database.write(change)
-        service.notifier.image("image.update", image, caller)
+        view = patch_as(service, caller, image_id, choose)
         if source is not None:
-            image = upload(service, caller, image_id, source, store_id=sent.store)
-        _answer(service, caller, resp, image, 200)
+            view = upload(service, caller, image_id, source, store_id=sent.store).view
+        _answer(resp, view, 200)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Delete the image and its data; 200, as these clients know it."""
@@ -155,9 +140,9 @@ class _Checked:
         """See ``Source``."""
         return self._source.ended
 
-    def readinto(self, view: memoryview, control: Control) -> int:
+    def readinto(self, view: memoryview, cancel_token: CancelToken) -> int:
         """See ``Source``. Raises ``Invalid`` at the end, when the digest is another one."""
-        count = self._source.readinto(view, control)
+        count = self._source.readinto(view, cancel_token)
         self._digest.update(view[:count])
         if not count and self._digest.hexdigest() != self._wanted:
             raise Invalid("The data does not have the checksum that x-image-meta-checksum promises")
@@ -192,9 +177,10 @@ def _check_fixed(sent: Sent, image: Image, caller: Caller, *, has_data: bool) ->
             raise Forbidden(f"x-image-meta-{name} cannot be changed once an image has its data.")
 
 
-def _operations(service: Service, caller: Caller, sent: Sent, image: Image, *, keep: bool) -> list[Operation]:
+def _operations(sent: Sent, view: ImageView, *, keep: bool) -> list[Operation]:
     """The headers as a patch: what they name is set; further properties go unless they are kept."""
     fields = {name: value for name, value in sent.fields.items() if name != "id"}
+    image = view.image
     if not image.status.formats_may_change:
         # These clients send everything they know of an image; what stays as it is, is no change.
         fields = {
@@ -207,25 +193,21 @@ def _operations(service: Service, caller: Caller, sent: Sent, image: Image, *, k
         if value is not None:
             operations.append(Operation("add", name, value))
     if not keep:
-        seen = _properties(service, caller, image)
-        operations += [Operation("remove", name) for name in seen if sent.properties.get(name) is None]
-    check_operations(service, operations)
+        operations += [Operation("remove", name) for name in view.properties if sent.properties.get(name) is None]
     return operations
 
 
-def _properties(service: Service, caller: Caller, image: Image) -> dict[str, str | None]:
-    return service.protections.readable(caller, dict(image.properties))
-
-
-def _describe(service: Service, caller: Caller, resp: falcon.Response, image: Image) -> None:
-    for name, value in headers.render(image, _properties(service, caller, image)).items():
+def _describe(resp: falcon.Response, view: ImageView) -> None:
+    for name, value in headers.render(view).items():
         resp.set_header(name, value)
-    if image.checksum:
-        resp.set_header("ETag", image.checksum)
+    _mark(resp, view)
 
 
-def _answer(service: Service, caller: Caller, resp: falcon.Response, image: Image, status: int) -> None:
-    document: dict[str, Any] = headers.document(image, _properties(service, caller, image))
-    answer_json(resp, {"image": document}, status)
-    if image.checksum:
-        resp.set_header("ETag", image.checksum)
+def _answer(resp: falcon.Response, view: ImageView, status: int) -> None:
+    answer_json(resp, {"image": headers.document(view)}, status)
+    _mark(resp, view)
+
+
+def _mark(resp: falcon.Response, view: ImageView) -> None:
+    if view.image.checksum:
+        resp.set_header("ETag", view.image.checksum)

@@ -1,16 +1,17 @@
-"""From the query of ``GET /v1/images`` to what the catalog is asked."""
+"""Parse the query of ``GET /v1/images`` into what the catalog is asked."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from pipeline.imageservice.access.caller import Caller
-from pipeline.imageservice.api import image_query, times
+from pipeline.imageservice.api.images import query as images_query
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.api.parameters import Parameters
-from pipeline.imageservice.catalog.model import Visibility
-from pipeline.imageservice.catalog.query import Condition, Query
 from pipeline.imageservice.errors import Invalid
+from pipeline.imageservice.model.images import ImageVisibility
+from pipeline.imageservice.model.queries import Condition, Query
+from pipeline.imageservice.schema import times
 
 _PLAIN = {
     "name",
@@ -27,10 +28,10 @@ _PAGE = {"limit", "marker", "sort_key", "sort_dir"}
 
 
 def read_query(parameters: Parameters, caller: Caller, options: ApiOptions) -> Query:
-    """The list that is asked for; its marker is still to be found. Raises ``Invalid``."""
+    """Return the list that is asked for; its marker is still to be found. Raises ``Invalid``."""
     translated: list[tuple[str, str]] = []
     since: Condition | None = None
-    visibility: Visibility | None = None
+    visibility: ImageVisibility | None = None
     for name, value in parameters.pairs:
         if name in _PAGE:
             translated.append((name, value))
@@ -43,7 +44,7 @@ def read_query(parameters: Parameters, caller: Caller, options: ApiOptions) -> Q
             since = Condition("updated_at", "gte", times.read(value, name)[0])
         elif name == "is_public":
             visibility = _visibility(value)
-    query = image_query.read_query(Parameters(tuple(translated)), caller, options)
+    query = images_query.read_query(Parameters(tuple(translated)), caller, options)
     conditions = (*query.conditions, since) if since is not None else query.conditions
     return dataclasses.replace(query, conditions=conditions, visibility=visibility, member_status=None)
 
@@ -58,12 +59,12 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
-def _visibility(value: str) -> Visibility | None:
+def _visibility(value: str) -> ImageVisibility | None:
     """``none`` means both, which is the default set."""
     if value.lower() in ("true", "1"):
-        return Visibility.PUBLIC
+        return ImageVisibility.PUBLIC
     if value.lower() in ("false", "0"):
-        return Visibility.SHARED
+        return ImageVisibility.SHARED
     if value.lower() == "none":
         return None
     raise Invalid(f"is_public: {value[:32]!r} is neither true, false nor none")

@@ -1,8 +1,8 @@
-"""How Alembic runs our revisions: on the connection that migrate.py opened, in its transaction."""
+"""Run our revisions with Alembic: on the connection that migrate.py opened, in its transaction."""
 
 from alembic import context
 
-from pipeline.imageservice.catalog import tables
+from pipeline.imageservice.catalog.database import tables
 
 connection = context.config.attributes["connection"]
 context.configure(

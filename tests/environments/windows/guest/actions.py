@@ -53,8 +53,8 @@ def _msi(action: Action, here: Path) -> None:
     file = inside(here, action["file"])
     if file is None or not file.read_bytes().startswith(_MSI):
         raise ValueError(f"msiexec: {action['file']} could not be opened")
-    place, name, version, publisher = _PACKAGES[file.name]
-    folder = WINDOWS / place
+    location, name, version, publisher = _PACKAGES[file.name]
+    folder = WINDOWS / location
     folder.mkdir(parents=True, exist_ok=True)
     with Software() as software:
         for key, value in (("DisplayName", name), ("DisplayVersion", version), ("Publisher", publisher)):

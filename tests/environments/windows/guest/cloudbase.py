@@ -58,7 +58,7 @@ def _metadata(conf: configparser.SectionProxy, media: dict[str, Path]) -> Path |
     """The folder of the config drive, if cloudbase-init is to look for it."""
     if _CONFIG_DRIVE not in conf["metadata_services"].split(",") or conf["config_drive_cdrom"] != "true":
         return None
-    return next((found for place in media.values() if (found := inside(place, "openstack/latest"))), None)
+    return next((found for location in media.values() if (found := inside(location, "openstack/latest"))), None)
 
 
 def _set_host_name(conf: configparser.SectionProxy, media: dict[str, Path]) -> None:

@@ -58,12 +58,12 @@ def discs() -> dict[str, Path]:
     found = {}
     names = sorted(name for name in os.listdir("/sys/block") if name.startswith("sr"))
     for letter, name in zip(_LETTERS, names, strict=False):
-        place = Path(f"/mnt/{letter}")
-        place.mkdir(parents=True, exist_ok=True)
+        location = Path(f"/mnt/{letter}")
+        location.mkdir(parents=True, exist_ok=True)
         for kind in ("udf", "iso9660"):
-            words = ["mount", "-t", kind, "-o", "ro", f"/dev/{name}", str(place)]
+            words = ["mount", "-t", kind, "-o", "ro", f"/dev/{name}", str(location)]
             if subprocess.run(words, capture_output=True).returncode == 0:
-                found[letter] = place
+                found[letter] = location
                 break
     return found
 
@@ -93,19 +93,19 @@ def key_pressed(seconds: float) -> bool:
 
 def inside(media: Path, path: str) -> Path | None:
     """A file or folder by a path of Windows, without regard to case; ``None`` without it."""
-    place = media
+    location = media
     for part in re.split(r"[\\/]", path):
-        names = list(place.iterdir()) if place.is_dir() else []
+        names = list(location.iterdir()) if location.is_dir() else []
         found = next((each for each in names if each.name.lower() == part.lower()), None)
         if found is None:
             return None
-        place = found
-    return place
+        location = found
+    return location
 
 
 def asked_for(failure: str) -> bool:
     """Whether media of a test ask for a failure, by a file of that name."""
-    return any(inside(place, f"sources/{failure}") for place in Path("/mnt").iterdir())
+    return any(inside(location, f"sources/{failure}") for location in Path("/mnt").iterdir())
 
 
 def mount_windows(target: str | None = None) -> None:

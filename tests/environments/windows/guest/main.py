@@ -26,7 +26,7 @@ def main() -> None:
     media = discs()
     serial(f"stand-in: started by {'UEFI' if uefi() else 'BIOS'}")
     ready = bool(device) and bootable(device)
-    setup = any(inside(place, "sources/install.wim") for place in media.values())
+    setup = any(inside(location, "sources/install.wim") for location in media.values())
     # A BIOS loader asks only where there is something else to start; a UEFI one always does.
     if setup and (key_pressed(6) if ready or uefi() else True):
         serial("stand-in: Setup from the media")

@@ -38,9 +38,9 @@ _MBR = {"Primary": "7"}
 
 def install(media: dict[str, Path]) -> NoReturn:
     """Lay Windows down as the answer file says, and restart."""
-    source = next(place for place in media.values() if inside(place, "sources/install.wim"))
+    source = next(location for location in media.values() if inside(location, "sources/install.wim"))
     _load(source / "sources" / "boot.wim")
-    found = next((file for place in media.values() if (file := inside(place, "autounattend.xml"))), None)
+    found = next((file for location in media.values() if (file := inside(location, "autounattend.xml"))), None)
     if found is None:
         window("Select the language to install")
     answers = Answers(found)
@@ -91,8 +91,8 @@ def _find_disk(answers: Answers, media: dict[str, Path]) -> str:
     loaded = set()
     for entry in entries:
         letter, _, folder = facts(entry)["Path"].partition(":\\")
-        place = inside(media[letter], folder) if letter in media else None
-        loaded |= {file.stem.lower() for file in place.glob("*.inf")} if place else set()
+        location = inside(media[letter], folder) if letter in media else None
+        loaded |= {file.stem.lower() for file in location.glob("*.inf")} if location else set()
     if not device or (needed and needed not in loaded):
         window("Where do you want to install Windows? We couldn't find any drives.")
     return device

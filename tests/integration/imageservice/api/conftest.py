@@ -15,7 +15,7 @@ from falcon import testing
 
 from pipeline.base import yaml_source
 from pipeline.imageservice.app import create_app
-from pipeline.imageservice.catalog import migrate
+from pipeline.imageservice.catalog.database import migrate
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.settings import Settings
 from tests.integration.imageservice.api.world import Api, Person
@@ -74,6 +74,7 @@ def make_api(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
         ]
         data = {
             "folder": str(tmp_path / "service"),
+            "listen": "0.0.0.0:9292",  # the client here calls the service by a name of its own
             "database": {"url": database_url},
             "identity": {"kind": "static", "tokens": tokens},
             **more,

@@ -91,7 +91,8 @@ def test_request_ids(api: Api) -> None:
         ("application/json", "application/json"),
         ("application/json, */*;q=0.1", "application/json"),
         ("text/plain", "text/plain"),
-        ("", "text/plain"),
+        ("", "application/json"),
+        (" ", "application/json"),
         ("nonsense", "text/plain"),
     ],
 )
@@ -102,6 +103,19 @@ def test_errors_come_in_the_shape_that_was_asked_for(api: Api, accept: str, kind
     assert "No image found with ID 11111111" in answer.text
     if kind == "application/json":
         assert set(answer.json) == {"message", "code", "title"}
+
+
+def test_a_client_that_names_no_shape_gets_the_sentence_in_json(api: Api) -> None:
+    answer = api.client.simulate_get(UNKNOWN, headers={"X-Auth-Token": str(api.alice.token)})
+    assert "No image found with ID 11111111" in answer.json["message"]
+
+
+def test_the_heading_is_the_title(api: Api) -> None:
+    # A client shows title and heading, and the text once, when they are alike.
+    answer = api.alice.get(UNKNOWN, headers={"Accept": "*/*"})
+    assert "<title>404 Not Found</title>" in answer.text
+    assert "<h1>404 Not Found</h1>" in answer.text
+    assert answer.text.count("No image found") == 1
 
 
 def test_an_error_in_html_is_escaped(api: Api) -> None:

@@ -284,3 +284,23 @@ def test_anonymous_callers(make_api, api: Api) -> None:  # type: ignore[no-untyp
     assert "read-only" in message(refused)
     assert opened.nobody.patch(public, []).status_code == 403
     assert opened.nobody.delete(public).status_code == 403
+
+
+def test_anonymous_callers_see_public_images_only(make_api, api: Api) -> None:  # type: ignore[no-untyped-def]
+    """On every way to an image."""
+    opened = make_api(allow_anonymous=True, api={"version_1": True})
+    community = api.alice.active(b"theirs", visibility="community", name="community")
+    ownerless = api.admin.active(b"nobody's", visibility="private", owner="", name="ownerless")
+    for path in (community, ownerless):
+        one = image_id(path)
+        assert opened.carl.get(path).status_code == 200
+        for way in (path, f"{path}/file", f"{path}/members", f"/v1/images/{one}", f"/v1/images/{one}/members"):
+            assert opened.nobody.get(way).status_code == 404, way
+        assert opened.nobody.call("HEAD", f"/v1/images/{one}").status_code == 404
+        for visibility in ("community", "private", "shared", "all", "public"):
+            assert one not in opened.nobody.ids(f"visibility={visibility}")
+        assert one not in opened.nobody.ids() + opened.nobody.ids(f"owner={api.alice.project}")
+        assert opened.nobody.get(f"/v2/images?marker={one}").status_code == 403
+        assert opened.nobody.get(f"/v1/images?marker={one}").status_code == 400
+        for listed in ("/v1/images", "/v1/images/detail", "/v1/images?is_public=none", "/v1/images?is_public=false"):
+            assert one not in [image["id"] for image in opened.nobody.get(listed).json["images"]]

@@ -39,6 +39,17 @@ def test_one_line_a_request(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     assert str(api.alice.token) not in caplog.text
 
 
+def test_the_line_has_the_client_behind_a_trusted_proxy(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        api.nobody.get("/versions")
+        api.nobody.get("/versions", headers={"X-Forwarded-For": "10.0.0.1, 93.184.216.34"})
+        api.nobody.get("/versions", headers={"Via": "1.1 x"})
+    direct, behind, untold = lines(caplog, "imageservice.access")
+    assert (direct["from"], "via" in direct) == ("127.0.0.1", False)
+    assert (behind["from"], behind["via"]) == ("93.184.216.34", "127.0.0.1")
+    assert (untold["from"], untold["via"]) == ("127.0.0.1", "127.0.0.1")
+
+
 def test_a_clients_mistake_is_that_line_and_no_more(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     mistakes: list[tuple[Any, ...]] = [
         ("POST", "/v2/images", []),
@@ -70,11 +81,11 @@ def test_a_line_cannot_be_forged(api: Api, caplog: pytest.LogCaptureFixture) -> 
 def test_a_fault_of_ours_is_an_error_with_its_cause(
     api: Api, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_arguments: Any) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> None:
         raise RuntimeError("a fault within")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.imageservice.api.images.listing.page", fail)
+        patch.setattr("pipeline.imageservice.catalog.images.listing.page", fail)
         answer = api.alice.get("/v2/images")
     assert answer.status_code == 500
     assert "a fault within" not in answer.text
@@ -128,6 +139,24 @@ def test_metrics(make_api: Callable[..., Api]) -> None:
     closed = make_api(api={"metrics_networks": ["10.0.0.0/8"]})
     assert closed.nobody.get("/metrics").status_code == 404
     assert make_api(api={"metrics": False}).nobody.get("/metrics").status_code == 404
+
+
+def test_metrics_are_not_for_those_behind_proxies(make_api: Callable[..., Api]) -> None:
+    believing = make_api(api={"metrics_networks": ["127.0.0.0/8", "10.1.0.0/16"]})
+    strict = make_api(api={"metrics_networks": ["0.0.0.0/0"]}, server={"trusted_proxies": []})
+
+    def status(api: Api, **headers: str) -> int:
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        return int(api.nobody.get("/metrics", headers=named).status_code)
+
+    assert status(strict) == 200
+    for headers in ({"X_Forwarded_For": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}, {"Via": "1.1 x"}):
+        assert status(strict, **headers) == 404
+    assert status(believing, X_Forwarded_For="10.1.2.3") == 200
+    assert status(believing, X_Forwarded_For="10.1.2.3, 93.184.216.34") == 404
+    assert status(believing, X_Forwarded_For="93.184.216.34, 10.1.2.3") == 200
+    for headers in ({"Via": "1.1 x"}, {"X_Forwarded_Proto": "https"}, {"X_Forwarded_For": "unknown"}):
+        assert status(believing, **headers) == 404
 
 
 class Hook:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.errors import PipelineError
-from tests.integration.imageservice.api.world import Api
+from tests.integration.imageservice.api.world import Api, image_id
 
 NAME = [{"op": "replace", "path": "/name", "value": "x"}]
 DATA = {"Content-Type": "application/octet-stream"}
@@ -159,6 +159,33 @@ def test_a_property_nobody_may_read_is_not_there(make_api: Callable[..., Api], a
     narrow = make_api(policy={"property_protections": str(tmp_path / "protections.conf")})
     assert "x_none_a" not in narrow.admin.get(path).json
     assert narrow.admin.patch(path, [{"op": "remove", "path": "/x_none_a"}]).status_code == 409
+    assert api.alice.get(path).json["x_none_a"] == "secret"
+
+
+def test_an_unreadable_property_is_absent_on_every_way(make_api: Callable[..., Api], api: Api, tmp_path: Path) -> None:
+    """Its value can be confirmed neither by filters nor by what changing it answers."""
+    path = api.alice.create(x_none_a="secret", open_a="1")
+    (tmp_path / "protections.conf").write_text(
+        PROTECTIONS + "\n[deposit.*]\ncreate = @\nread = !\nupdate = !\ndelete = @\n"
+    )
+    narrow = make_api(policy={"property_protections": str(tmp_path / "protections.conf")}, api={"version_1": True})
+    assert api.alice.ids("x_none_a=secret") == [image_id(path)]
+    for query in ("x_none_a=secret", "x_none_a=other", "x_none_a=secret&open_a=1", "x_none_a=secret&tag=x"):
+        assert narrow.alice.ids(query) == []
+        assert narrow.admin.ids(f"owner={narrow.alice.project}&{query}") == []
+    assert narrow.alice.ids("open_a=1") == [image_id(path)]
+    for value in ("secret", "other"):
+        assert narrow.alice.get(f"/v1/images?property-x_none_a={value}").json["images"] == []
+        assert narrow.alice.get(f"/v1/images/detail?property-x_none_a={value}").json["images"] == []
+    # As if it were not there: what may be created may be created once more.
+    add = [{"op": "add", "path": "/deposit", "value": "1"}]
+    assert [narrow.alice.patch(path, add).status_code for _ in range(2)] == [200, 200]
+    old = f"/v1/images/{image_id(path)}"
+    headers = {"x-image-meta-property-deposit": "2", "x-glance-registry-purge-props": "false"}
+    assert narrow.alice.call("PUT", old, headers=headers).status_code == 200
+    shown = narrow.alice.call("HEAD", old).headers
+    assert not {"x-image-meta-property-deposit", "x-image-meta-property-x_none_a"} & set(shown)
+    assert narrow.alice.call("PUT", old, headers={"x-image-meta-property-open_a": "2"}).status_code == 200
     assert api.alice.get(path).json["x_none_a"] == "secret"
 
 

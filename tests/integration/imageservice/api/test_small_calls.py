@@ -8,7 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pipeline.imageservice.catalog import tasks
+from pipeline.imageservice.catalog.tasks import queue as task_queue
+from pipeline.imageservice.model.tasks import TaskStatus
 from tests.integration.imageservice.api.world import Api, image_id, message
 
 
@@ -171,7 +172,7 @@ def test_the_tasks_of_an_image(api: Api) -> None:
     path = api.alice.create()
     assert api.alice.get(f"{path}/tasks").json == {"tasks": []}
     task = api.service.database.write(
-        lambda connection: tasks.create(
+        lambda connection: task_queue.create(
             connection, "api_image_import", owner=api.alice.project, input_={"a": 1}, image_id=image_id(path)
         )
     )
@@ -187,7 +188,7 @@ def test_the_tasks_of_an_image(api: Api) -> None:
     assert api.alice.post(f"{path}/members", {"member": api.bob.project}).status_code == 200
     assert api.bob.get(f"{path}/tasks").json == {"tasks": []}
     done = api.service.database.write(
-        lambda connection: tasks.finish(connection, task, tasks.TaskStatus.SUCCESS, hours_to_live=0)
+        lambda connection: task_queue.finish(connection, task, TaskStatus.SUCCESS, hours_to_live=0)
     )
     assert done.status.is_over
     assert api.alice.get(f"{path}/tasks").json == {"tasks": []}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,28 @@ def test_it_is_off_unless_switched_on(api: Api, old: Api) -> None:
     versions = {one["id"]: one["status"] for one in old.nobody.get("/versions").json["versions"]}
     assert (versions["v1.1"], versions["v1.0"]) == ("DEPRECATED", "DEPRECATED")
     assert old.nobody.get("/v1/images").status_code == 401
+
+
+def test_members_are_for_those_whom_the_rule_lets(make_api: Callable[..., Api], tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text('"get_members": "role:admin"\n')
+    narrow = make_api(api={"version_1": True}, policy={"file": str(tmp_path / "policy.yaml")})
+    path = narrow.alice.create()
+    assert narrow.alice.post(f"{path}/members", {"member": narrow.bob.project}).status_code == 200
+    members = f"/v1/images/{image_id(path)}/members"
+    assert narrow.alice.get(members).json == {"members": []}
+    assert [one["member_id"] for one in narrow.admin.get(members).json["members"]] == [narrow.bob.project]
+    assert narrow.bob.get(f"/v1/shared-images/{narrow.bob.project}").status_code == 403
+    assert len(narrow.admin.get(f"/v1/shared-images/{narrow.bob.project}").json["shared_images"]) == 1
+
+
+def test_lists_leave_out_what_the_rule_hides(make_api: Callable[..., Api], tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text('"get_image": "role:admin"\n')
+    narrow = make_api(api={"version_1": True}, policy={"file": str(tmp_path / "policy.yaml")})
+    path = narrow.admin.create()
+    assert image_id(path) in [one["id"] for one in narrow.admin.get("/v1/images").json["images"]]
+    narrow.alice.create()
+    assert narrow.alice.get("/v1/images").json == narrow.alice.get("/v1/images/detail").json == {"images": []}
+    assert narrow.alice.get(f"/v1/images?marker={image_id(path)}").status_code == 400
 
 
 def test_an_image_with_its_data(old: Api) -> None:

@@ -50,6 +50,7 @@ class Person:
             query_string=query or found or None,
             headers=sent,
             body=data,
+            remote_addr="127.0.0.1",
             extras={"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"} if chunked else None,
         )
 

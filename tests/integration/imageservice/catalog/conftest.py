@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.imageservice.catalog import images, migrate
-from pipeline.imageservice.catalog.database import Database
-from pipeline.imageservice.catalog.model import Image, now
+from pipeline.imageservice.catalog.database import migrate
+from pipeline.imageservice.catalog.database.connection import Database
+from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.model.images import Image, now
 
 KINDS = [
     "sqlite",
@@ -46,6 +47,6 @@ def make(database: Database) -> Callable[..., Image]:
         image = Image(
             **{"id": str(uuid.uuid4()), "owner": "ours", "created_at": moment, "updated_at": moment, **fields}
         )
-        return database.write(lambda connection: images.insert_image(connection, image))
+        return database.write(lambda connection: image_records.insert_image(connection, image))
 
     return make

@@ -11,8 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from pipeline.base.errors import PipelineError
-from pipeline.imageservice.catalog import migrate, tables
-from pipeline.imageservice.catalog.database import Database
+from pipeline.imageservice.catalog.database import migrate, tables
+from pipeline.imageservice.catalog.database.connection import Database
 
 
 def test_migrations_make_what_the_code_describes(database: Database) -> None:

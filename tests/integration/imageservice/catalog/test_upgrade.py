@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy
 from sqlalchemy import Boolean, Connection, LargeBinary, MetaData, Table, insert, select
 
-from pipeline.imageservice.catalog import migrate
-from pipeline.imageservice.catalog.database import Database
+from pipeline.imageservice.catalog.database import migrate
+from pipeline.imageservice.catalog.database.connection import Database
 
 EXPANDING = [script.revision for script in migrate.revisions()[1:] if script.module.PHASE == "expand"]
 
@@ -61,7 +61,8 @@ def _value(column: sqlalchemy.Column[Any], image_id: str) -> Any:
         column.name == "id" and column.table.name in ("catalog_images", "catalog_used_ids")
     ):
         return image_id
-    if column.name in ("document", "metadata", "data", "input", "result", "progress"):
+    notes = column.name == "state" and column.table.name == "catalog_tasks"
+    if notes or column.name in ("document", "metadata", "data", "input", "result", "progress"):
         return {"properties": {}, "tags": []} if isinstance(column.type, sqlalchemy.JSON) else "{}"
     if isinstance(column.type, Boolean):
         return False

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from pipeline.imageservice.catalog import images, locations, members
-from pipeline.imageservice.catalog.database import Database
-from pipeline.imageservice.catalog.model import Image, ImageStatus, Visibility
+from pipeline.imageservice.catalog.database.connection import Database
+from pipeline.imageservice.catalog.images import locations, members
+from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.model.images import Image, ImageStatus, ImageVisibility
 
 MOMENT = 1582001395_993652  # 2020-02-18 04:49:55.993652
 _BASE = [
@@ -45,15 +46,15 @@ def test_the_query_of_the_trace(database: Database, make: Callable[..., Image]) 
         created_at=MOMENT,
         disk_format="aki",
         container_format="bare",
-        visibility=Visibility.PUBLIC,
+        visibility=ImageVisibility.PUBLIC,
         properties={"hw_architecture": "x86_64"},
         tags=("t",),
     )
 
     def store(connection: Connection) -> None:
-        before = images.lock(connection, image.id)
+        before = image_records.lock(connection, image.id)
         locations.add(connection, image.id, f"file:///{image.id}", store="main")
-        images.change(connection, before, status=ImageStatus.ACTIVE, size=8106848, updated_at=MOMENT + 1)
+        image_records.change(connection, before, status=ImageStatus.ACTIVE, size=8106848, updated_at=MOMENT + 1)
         members.add(connection, before, "somebody")
 
     database.write(store)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.daemon import scratch, wait_until
 from tests.environments.imageservice import ImageService, image_service
-from tests.integration.imageservice.data.test_upload import qcow2
 from tests.integration.imageservice.importing.conftest import OPEN
 from tests.integration.imageservice.importing.web import Web
+from tests.integration.imageservice.lifecycle.transfer.test_upload import qcow2
 
 pytestmark = pytest.mark.server
 SITES = ("central", "dcn0", "dcn1")
@@ -162,8 +162,8 @@ def test_an_image_in_several_stores(service: ImageService, uri: str) -> None:
     glance(service, f"stores-delete --store dcn0 {image_id}")
     found = shown(glance(service, f"image-show {image_id}"))
     assert found["stores"] == "central,dcn1"
-    places = service.show(image_id, "admin")["locations"]
-    assert [place["metadata"]["store"] for place in places] == ["central", "dcn1"]
+    locations = service.show(image_id, "admin")["locations"]
+    assert [location["metadata"]["store"] for location in locations] == ["central", "dcn1"]
     glance(service, f"image-import {image_id} --stores dcn0 --import-method copy-image")
     active(service, image_id, "central,dcn0,dcn1")
     glance(service, f"image-delete {image_id}")

@@ -13,9 +13,21 @@ from tests.environments.imageservice import ImageService, image_service
 from tests.integration.imageservice.importing.conftest import ask, ended, leftovers, settings, stage
 from tests.integration.imageservice.importing.web import Web
 from tests.unit.image.hostile import make_harmless, make_hostile
+from tests.unit.image.hostile_vmdks import all_of_them
 
 pytestmark = pytest.mark.server
 STORES = ["one", "two"]
+# The rest is tried on the parser itself, which all ways ask.
+VMDK_TRICKS = (
+    "monolithicSparse/parent-hint-in-comment",
+    "streamOptimized/parent-hint-in-value",
+    "monolithicSparse/behind-nul",
+    "monolithicSparse/extent-with-path",
+    "header/no-capacity",
+    "footer/capacity",
+    "text/blanks-and-zeros",
+    "text/latin-1",
+)
 WAYS = ("upload", "glance-direct", "web-download", "converting", "task")
 
 
@@ -23,6 +35,12 @@ WAYS = ("upload", "glance-direct", "web-download", "converting", "task")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Path, str]]:
     folder = tmp_path_factory.mktemp("hostile")
     made = make_hostile(folder, make_harmless(folder))
+    for trick, data in all_of_them():
+        if trick in VMDK_TRICKS:
+            path = folder / trick.replace("/", "-")
+            path.write_bytes(data)
+            made[trick] = ("vmdk", path, "unsafe")
+            made[f"{trick}-as-raw"] = ("raw", path, "unsafe")
     # A disk format that no image may have is refused with the record already; encrypted disks may come in.
     return {name: one for name, one in made.items() if one[0] not in ("qed", "luks") and name != "encrypted"}
 
@@ -70,6 +88,7 @@ def test_hostile_images_are_refused(
     for name, image_id in asked.items():
         task = ended(target, image_id)
         assert task["status"] == "failure", name
+        print(f"{way} | {hostile[name][0]} | {name} | {task['message']}")
         assert "refused" in task["message"], (name, task)
         assert target.show(image_id)["status"] == "queued"
         assert leftovers(target, image_id) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 
 from tests.environments.daemon import wait_until
 from tests.environments.imageservice import ImageService
-from tests.integration.imageservice.data.test_upload import qcow2, signed
 from tests.integration.imageservice.importing.conftest import (
     STORES,
     ask,
@@ -22,6 +20,7 @@ from tests.integration.imageservice.importing.conftest import (
     stage,
 )
 from tests.integration.imageservice.importing.web import Web
+from tests.integration.imageservice.lifecycle.transfer.test_upload import qcow2, signed
 from tests.integration.imageservice.server.plain_app import pattern
 
 pytestmark = pytest.mark.server
@@ -325,9 +324,7 @@ def test_one_import_at_a_time(service: ImageService, origin: Web) -> None:
 def test_many_imports_at_once_all_end(service: ImageService, origin: Web) -> None:
     origin.files["many.img"] = pattern(8 * MIB)
     images = [service.create() for _ in range(20)]
-    start = time.monotonic()
     for image_id in images:
         uri = origin.url("/many.img")
         assert ask(service, image_id, "web-download", uri=uri, all_stores=True).status_code == 202
     assert [ended(service, image_id, seconds=120)["status"] for image_id in images] == ["success"] * 20
-    assert time.monotonic() - start < 120

@@ -17,17 +17,17 @@ import boto3
 import pytest
 import requests
 
-from pipeline.imageservice.catalog import migrate
-from pipeline.imageservice.catalog.database import Database
+from pipeline.imageservice.catalog.database import migrate
+from pipeline.imageservice.catalog.database.connection import Database
 from tests.environments.ceph import ACCESS_KEY, SECRET_KEY
 from tests.environments.daemon import free_port, scratch, wait_until
 from tests.environments.fixtures import installed
 from tests.environments.imageservice import ImageService, image_service
 from tests.environments.nginx import nginx
-from tests.integration.imageservice.data.test_upload import qcow2
 from tests.integration.imageservice.importing.conftest import STORES, settings
 from tests.integration.imageservice.importing.test_crash import kill_all
 from tests.integration.imageservice.importing.web import Web
+from tests.integration.imageservice.lifecycle.transfer.test_upload import qcow2
 from tests.integration.imageservice.server.plain_app import pattern
 
 pytestmark = pytest.mark.server
@@ -108,7 +108,7 @@ class Nodes:
             assert all(answer == data for answer in answers)
         else:
             assert self.kept(image_id) == []
-        wait_until(lambda: self.staged(image_id) == [], "nothing is left in staging", seconds=30)
+        wait_until(lambda: self.staged(image_id) == [], "nothing is left in staging", seconds=120)
 
 
 _LONG = [pytest.param(kind, marks=pytest.mark.long) for kind in ("shared", "objects")]
@@ -121,7 +121,7 @@ def nodes(request: pytest.FixtureRequest, postgresql_server: Any) -> Iterator[No
         url = stack.enter_context(postgresql_server.database())
         folder = stack.enter_context(scratch("nodes"))
         made = Nodes("", folder)
-        staging: dict[str, Any] = {"lost_node_seconds": 2, "shared": request.param == "shared"}
+        staging: dict[str, Any] = {"lost_node_seconds": 8, "shared": request.param == "shared"}
         if request.param == "objects":
             host = request.getfixturevalue("gateway")
             staging["store"] = {"type": "s3", "id": "staging", "host": host, "bucket": f"staging-{uuid.uuid4().hex}"}
@@ -180,14 +180,15 @@ def test_either_is_killed(nodes: Nodes, origin: Web, method: str, victim: str) -
 
 def test_one_is_gone_for_good(nodes: Nodes, origin: Web, request: pytest.FixtureRequest) -> None:
     """The other does what it can: all but an image whose data lay on the lost node, which waits again."""
-    origin.files["slow.img"] = DATA
+    origin.files["lost.img"] = DATA
     staged = nodes.stage(node="first")
     fetched = nodes.running["first"].create()
-    nodes.ask(fetched, "web-download", uri=origin.url("/drip/slow.img"))
+    nodes.ask(fetched, "web-download", uri=origin.url("/drip/lost.img"))
     nodes.ask(staged, "glance-direct")
     for pid in nodes.running["first"].processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    origin.hurry("lost.img")
     assert nodes.settled(fetched)["status"] == "active"
     local = request.node.callspec.params["nodes"] == "local"
     found = nodes.settled(staged)

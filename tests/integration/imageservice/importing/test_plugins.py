@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from pipeline.host import process
+from pipeline.host.system import process
 from tests.environments.daemon import scratch
 from tests.environments.imageservice import ImageService, image_service
-from tests.integration.imageservice.data.test_upload import qcow2, signed
 from tests.integration.imageservice.importing.conftest import ask, assert_clean, ended, leftovers, settings, stage
+from tests.integration.imageservice.lifecycle.transfer.test_upload import qcow2, signed
 from tests.integration.imageservice.server.plain_app import pattern
 
 pytestmark = pytest.mark.server

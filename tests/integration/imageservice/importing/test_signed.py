@@ -11,7 +11,7 @@ import requests
 
 from pipeline.base.home import Home
 from pipeline.signing import image_signature
-from pipeline.signing.keyring import Keyring
+from pipeline.signing.keys.keyring import Keyring
 from tests.environments import barbican as environment
 from tests.environments.barbican import Barbican
 from tests.environments.daemon import scratch, wait_until
@@ -91,6 +91,7 @@ def test_the_certificate_is_fetched_when_the_import_is_asked_for(
         url = connection.session.get_endpoint(service_type="key-manager", interface="public")
         secret = f"{url.rstrip('/')}/v1/secrets/{properties[image_signature.CERTIFICATE]}"
         assert connection.session.delete(secret).status_code == 204
+    origin.hurry("signed.img")
     assert ended(signing, demo, good)["status"] == "success"
     assert call(signing, demo, "GET", f"/v2/images/{good}").json()["stores"] == "one,three,two"
     failed = ended(signing, demo, bad)

@@ -21,10 +21,15 @@ class Web(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []  # path and Range
         self.agents: list[str | None] = []
+        self.hurried: set[str] = set()
 
     @property
     def port(self) -> int:
         return int(self.server_address[1])
+
+    def hurry(self, name: str) -> None:
+        """Let what drips of a file, and will, come at once."""
+        self.hurried.add(name)
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -62,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif match := re.fullmatch(r"(cut|resume|changed|weak)/(\d+)", fault):
             self._cut(match[1], int(match[2]), data)
         elif fault == "drip":
-            self._drip(data)
+            self._drip(name, data)
         else:
             self._send(200, data, {})
 
@@ -107,14 +112,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _drip(self, data: bytes) -> None:
+    def _drip(self, name: str, data: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         with contextlib.suppress(OSError):
             for start in range(0, len(data), max(1, len(data) // 200)):
                 self.wfile.write(data[start : start + max(1, len(data) // 200)])
-                time.sleep(0.1)
+                if name not in self.server.hurried:
+                    time.sleep(0.1)
 
     def _cut(self, kind: str, every: int, data: bytes) -> None:
         """Break off after ``every`` bytes; but vouch for the file, so that the rest can be asked for."""

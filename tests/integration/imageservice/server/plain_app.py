@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.imageservice.data.active_transfers import running
 from pipeline.imageservice.data.buffers import Buffers
-from pipeline.imageservice.data.control import Control
-from pipeline.imageservice.data.running import running
-from pipeline.imageservice.data.taps import Digest
+from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.data.taps import DigestTap
 from pipeline.imageservice.data.transfer import transfer
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.server.application import ImageApplication
@@ -47,10 +47,10 @@ class PlainApp:
     def put(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         if environ["QUERY_STRING"] == "refuse":
             return answer(start, b"refused", "409 Conflict")
-        tap, control = Digest("md5"), Control()
+        tap, cancel_token = DigestTap("md5"), CancelToken()
         try:
-            with running.listed(control):
-                moved = transfer(environ["wsgi.input"], [], self.buffers, taps=[tap], control=control)
+            with running.listed(cancel_token):
+                moved = transfer(environ["wsgi.input"], [], self.buffers, taps=[tap], cancel_token=cancel_token)
         except ServiceError as error:
             self.note(f"upload: {type(error).__name__}: {error}")
             return answer(start, str(error).encode(), "400 Bad Request")

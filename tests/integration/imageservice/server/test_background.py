@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import CHECKOUT
-from pipeline.host import process
-from pipeline.host.process import Finished
+from pipeline.host.system import process
+from pipeline.host.system.process import Finished
 from tests.environments.daemon import free_port, listens, wait_until
 from tests.environments.imageservice import ImageService, image_service
 
@@ -35,7 +35,7 @@ class Face:
         self.settings.write_text(json.dumps({**usual, **settings}))
 
     def __call__(self, task: str, *words: str) -> Finished:
-        command: list[str | Path] = [sys.executable, "-m", "pipeline.face", task, "--settings", self.settings, *words]
+        command: list[str | Path] = [sys.executable, "-m", "pipeline.cli", task, "--settings", self.settings, *words]
         return process.run(command, cwd=CHECKOUT, env={"PIPELINE_HOME": str(self.folder)}, check=False, timeout=90)
 
 

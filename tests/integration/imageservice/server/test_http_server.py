@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import select
 import signal
 import socket
 import ssl
@@ -43,17 +44,14 @@ class Server:
     def http(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
 
-    def latency(self, count: int = 20) -> float:
-        """The median time of a small request on a new connection."""
-        times = []
+    def greets(self, count: int = 3) -> bool:
+        """Whether small requests, each on a new connection, are answered."""
         for _ in range(count):
-            start = time.monotonic()
             client = self.http()
             client.request("GET", "/hello")
             assert client.getresponse().read() == b"hello"
             client.close()
-            times.append(time.monotonic() - start)
-        return sorted(times)[count // 2]
+        return True
 
 
 @contextlib.contextmanager
@@ -195,9 +193,7 @@ def test_a_client_that_sends_nothing_more_is_given_up(server: Server, sent: byte
     with server.connect() as client:
         client.sendall(upload_header(None if chunked else 20 * MIB))
         client.sendall((f"{10 * MIB:x}\r\n".encode() if chunked else b"") + sent)
-        start = time.monotonic()
         assert "ClientStalled" in wait_for_note(server.folder, "upload")
-        assert 1 < time.monotonic() - start < 10
 
 
 def test_a_refused_body_is_not_sent(server: Server) -> None:
@@ -290,19 +286,20 @@ def silent(client: socket.socket) -> None:
 
 @pytest.mark.parametrize("stuck", [stuck_header, stuck_json, stuck_upload, stuck_chunk, stuck_reader, silent])
 def test_stuck_clients_do_not_stand_in_the_way(server: Server, stuck: Callable[[socket.socket], None]) -> None:
-    usual = server.latency()
     with contextlib.ExitStack() as clients:
         for _ in range(60):  # more than there are threads
             client = clients.enter_context(server.connect())
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stuck(client)
         time.sleep(0.3)
-        assert server.latency() < 5 * usual + 0.05
+        assert server.greets()
+        # Nobody had to be given up for that: the last connection still stands.
+        assert stuck is stuck_reader or select.select([client], [], [], 0) == ([], [], [])
         # All of them are given up in the end: the last connections get closed.
         client.settimeout(30)
         if stuck is not stuck_reader:
             receive(client)
-    wait_until(lambda: server.latency(5) < 5 * usual + 0.05, "usual latency")
+    assert server.greets(20)
 
 
 def test_a_header_in_pieces(server: Server) -> None:
@@ -313,11 +310,41 @@ def test_a_header_in_pieces(server: Server) -> None:
         assert receive(client).endswith(b"hello")
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET /hello?" + b"x" * 16_000 + b" HTTP/1.1", 200),
+        (b"GET /hello?" + b"x" * 16_400 + b" HTTP/1.1", 414),
+        (b"GET /hello?" + b"x" * 70_000 + b" HTTP/1.1", 431),
+        (b"GET  HTTP/1.1", 400),
+        (b"G(T / HTTP/1.1", 400),
+        (b"GET / HTTP/1.1\r\nbad header: x", 400),
+        (b"PUT /v2/images/x/file HTTP/1.1\r\nTransfer-Encoding: gzip, chunked", 501),
+        (b"PUT /v2/images/x/file HTTP/1.1\r\nTransfer-Encoding: gzip", 501),
+        (b"PUT /v2/images/x/file HTTP/1.1\r\nTransfer-Encoding: identity", 501),
+        (b"PUT /v2/images/x/file HTTP/1.1\r\nTransfer-Encoding: x-unknown", 501),
+    ],
+)
+def test_requests_that_cannot_be_read_are_refused_like_all_others(server: Server, line: bytes, status: int) -> None:
+    with server.connect() as client:
+        client.sendall(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        body = answer.read()
+    assert answer.status == status
+    if status != 200:
+        assert answer.getheader("Content-Type") == "application/json"
+        assert (answer.getheader("X-Openstack-Request-Id") or "").startswith("req-")
+        told = json.loads(body)
+        assert told["code"].startswith(str(status))
+        assert told["message"]
+
+
 def test_a_header_without_end(server: Server) -> None:
     with server.connect() as client, contextlib.suppress(ConnectionError):
         client.sendall(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 200_000)
         assert receive(client).startswith(b"HTTP/1.1 4")
-    assert server.latency(3) < 5
+    assert server.greets()
 
 
 def test_running_uploads_end_before_a_stop_and_new_ones_are_refused(tmp_path: Path) -> None:
@@ -343,11 +370,9 @@ def test_a_stop_has_a_deadline(tmp_path: Path) -> None:
 def test_an_interrupt_ends_everything_at_once(tmp_path: Path) -> None:
     with serve(tmp_path, idle_timeout=60, stop_timeout=60) as server, server.connect() as client:
         begin_upload(client, 4 * MIB, MIB)
-        start = time.monotonic()
         server.child.send_signal(signal.SIGINT)
         assert "service is stopping" in wait_for_note(tmp_path, "upload")
-        server.child.wait(20)
-        assert time.monotonic() - start < 15
+        server.child.wait(30)  # an orderly stop would wait for the upload twice as long
 
 
 def test_https(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import re
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -23,6 +27,7 @@ from tests.integration.imageservice.server.plain_app import pattern
 pytestmark = pytest.mark.server
 MIB = 1 << 20
 DATA = pattern(5 * MIB + 3)
+SPELLINGS = ["/metrics", "//metrics", "/metrics/", "/%6detrics", "/v2/../metrics", "/./metrics?x=y"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,28 @@ def test_what_is_inside_stays_inside(front: Front) -> None:
     denied = front.request("GET", f"/v2/images/{front.image}/file", headers={"X-Auth-Token": "bob-token"})
     assert denied.status_code == 404
     assert DATA[:100] not in denied.content
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "//metrics", "/metrics/", "/%6detrics", "/v2/../metrics", "/./metrics?x=y"]
+)
+def test_the_numbers_are_not_for_the_front(front: Front, path: str) -> None:
+    parts = urlsplit(front.url)
+    connection = http.client.HTTPSConnection(
+        parts.hostname or "", parts.port, context=ssl.create_default_context(cafile=str(front.authority)), timeout=20
+    )
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert answer.status in (400, 404) and b"image_service" not in answer.read()
+    assert front.service.request("GET", "/metrics").status_code == 200
+
+
+def test_the_log_has_the_client_and_nginx(front: Front) -> None:
+    front.request("GET", "/v2/images?name=through-the-front", headers={"X-Forwarded-For": "10.1.2.3"})
+    [line] = [line for line in front.service.log.read_text().splitlines() if "through-the-front" in line]
+    # This client is on the proxy's own machine, whose word counts; nginx adds its address behind what it says.
+    assert '"from": "10.1.2.3"' in line and '"via": "127.0.0.1"' in line
 
 
 def test_without_the_proxy_the_service_sends(front: Front) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import signal
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,9 +28,9 @@ _serial = itertools.count(1)
 def site(name: str, url: str, **more: object) -> dict[str, Any]:
     """A store of an S3 server, with little patience."""
     keys = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
-    patience = {"connect_timeout": 1, "read_timeout": 1, "attempts": 1}
+    timeout = {"connect_timeout": 1, "read_timeout": 1, "attempts": 1}
     bucket = {"bucket": f"site-{name}-{next(_serial)}", "create_bucket": True}
-    return {"id": name, "type": "s3", "host": url, **keys, **patience, **bucket, **more}
+    return {"id": name, "type": "s3", "host": url, **keys, **timeout, **bucket, **more}
 
 
 @pytest.fixture
@@ -84,9 +82,10 @@ def test_sites_that_go_away_and_come_back(relays: dict[str, Relay]) -> None:
         relays["dcn1"].fall_silent()
         assert downloaded_from(service, image_id, data, relays) == "central"
         wait_until(lambda: not health_of(service)["dcn1"], "dcn1 is known to be silent", seconds=20, pause=0.5)
-        begun = time.monotonic()
+        before = len(relays["dcn1"].asked)
         assert downloaded_from(service, image_id, data, relays) == "central"
-        assert time.monotonic() - begun < 3, "nobody waits for a store that is known to be silent"
+        asked = [line for line in relays["dcn1"].asked[before:] if image_id.encode() in line]
+        assert asked == [], "nobody waits for a store that is known to be silent"
         for name in ("dcn0", "dcn1"):
             relays[name].mend()
         wait_until(lambda: all(health_of(service).values()), "all sites are back", seconds=20, pause=0.5)
@@ -124,13 +123,14 @@ def test_a_store_that_hangs_leaves_the_others_alone(ceph_on_disk: Ceph, gateway:
     with image_service(stores=stores, server={"processes": 1, "workers": 0}) as service:
         there = service.create("admin")
         assert service.upload(there, pattern(8 * MIB), "admin", **{"X-Image-Meta-Store": "ceph"}).status_code == 204
-        usual = latencies(service, 2)
         ceph_on_disk.signal_osd(signal.SIGSTOP)
         try:
             with ThreadPoolExecutor(48) as clients:
                 begun = [clients.submit(quietly(hanging_upload), service) for _ in range(32)]
                 begun += [clients.submit(quietly(hanging_download), service, there) for _ in range(16)]
-                during = latencies(service, 8)
+                for _ in range(40):
+                    goes_on(service)
+                assert [each for each in begun if not each.done()], "nothing hung any more: those before prove nothing"
                 expected = {"fast": True, "ceph": False}
                 wait_until(lambda: health_of(service) == expected, "it is known to hang", seconds=20, pause=0.5)
                 ceph_on_disk.restart_osd()
@@ -138,24 +138,15 @@ def test_a_store_that_hangs_leaves_the_others_alone(ceph_on_disk: Ceph, gateway:
                     each.result()
         finally:
             ceph_on_disk.signal_osd(signal.SIGCONT)
-        assert statistics.median(during) < 3 * statistics.median(usual) + 0.1
-        assert max(during) < max(3 * max(usual), 2)
         wait_until(lambda: health_of(service)["ceph"], "the store is healthy again", seconds=60, pause=0.5)
         assert service.request("GET", f"/v2/images/{there}/file", "admin").content == pattern(8 * MIB)
 
 
-def latencies(service: ImageService, seconds: float) -> list[float]:
-    """How long it takes, again and again, to upload a small image to the store that works, and to download it."""
-    found: list[float] = []
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        image_id = service.create("admin")
-        begun = time.monotonic()
-        assert service.upload(image_id, b"x" * 1024, "admin", **{"X-Image-Meta-Store": "fast"}).status_code == 204
-        assert service.request("GET", f"/v2/images/{image_id}/file", "admin").content == b"x" * 1024
-        found.append(time.monotonic() - begun)
-        time.sleep(0.05)
-    return found
+def goes_on(service: ImageService) -> None:
+    """Upload a small image to the store that works, and download it."""
+    image_id = service.create("admin")
+    assert service.upload(image_id, b"x" * 1024, "admin", **{"X-Image-Meta-Store": "fast"}).status_code == 204
+    assert service.request("GET", f"/v2/images/{image_id}/file", "admin").content == b"x" * 1024
 
 
 def hanging_upload(service: ImageService) -> None:

@@ -15,15 +15,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.face import catalog
-from pipeline.host import process
-from pipeline.imageservice.stores.drivers import AnyStoreOptions, Surroundings, make_store
-from pipeline.imageservice.stores.options import FileOptions
-from pipeline.imageservice.stores.rbd_options import RbdOptions
-from pipeline.imageservice.stores.s3_options import S3Options
-from pipeline.imageservice.stores.store import Store
-from pipeline.imageservice.stores.swift import SwiftStore
-from pipeline.imageservice.stores.swift_options import SwiftOptions
+from pipeline.cli.handlers import catalog
+from pipeline.host.system import process
+from pipeline.imageservice.stores.base import DriverContext, Store
+from pipeline.imageservice.stores.file.options import FileOptions
+from pipeline.imageservice.stores.options import AnyStoreOptions
+from pipeline.imageservice.stores.rbd.options import RbdOptions
+from pipeline.imageservice.stores.registry import make_store
+from pipeline.imageservice.stores.s3.options import S3Options
+from pipeline.imageservice.stores.swift.options import SwiftOptions
+from pipeline.imageservice.stores.swift.store import SwiftStore
 from tests.environments import other_stores as other
 from tests.environments.ceph import ACCESS_KEY, SECRET_KEY, Ceph
 from tests.environments.daemon import scratch
@@ -63,7 +64,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
 def opened(request: pytest.FixtureRequest, kind: str, folder: Path) -> Iterator[Pair]:
     """A store of ``kind`` that nobody has used yet; for rbd, one whose images all go in the end."""
     options, theirs = _settings(request, kind, folder)
-    ours = make_store(options, Surroundings())
+    ours = make_store(options, DriverContext())
     ours.check()
     with other.glance_store(kind, theirs) as running:
         try:
@@ -268,11 +269,11 @@ def add_row(database: Path, name: str, added: other.Added, metadata: dict[str, s
         "min_disk": 0, "min_ram": 0, "protected": 0, "visibility": "private", "os_hidden": 0,
         "os_hash_algo": "sha512", "os_hash_value": added.digest,
     }  # fmt: skip
-    place = {
+    location = {
         "image_id": name, "value": added.uri, "created_at": now, "updated_at": now, "deleted": 0,
         "meta_data": json.dumps(metadata), "status": "active",
     }  # fmt: skip
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        for table, row in (("images", image), ("image_locations", place)):
+        for table, row in (("images", image), ("image_locations", location)):
             marks = ", ".join("?" * len(row))
             connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))

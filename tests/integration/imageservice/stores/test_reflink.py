@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.host import process
+from pipeline.host.system import process
 from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.sources import FromStore
-from pipeline.imageservice.data.taps import Digest
+from pipeline.imageservice.data.taps import DigestTap
 from pipeline.imageservice.data.transfer import transfer
-from pipeline.imageservice.stores.file import FileStore
-from pipeline.imageservice.stores.options import FileOptions
+from pipeline.imageservice.stores.file.options import FileOptions
+from pipeline.imageservice.stores.file.store import FileStore
 from tests.unit.imageservice.stores.contract import attempt, pattern, read, write
 
 pytestmark = pytest.mark.server
@@ -53,7 +53,7 @@ def used(disk: Path) -> int:
 
 def copied(one: FileStore, uri: str, two: FileStore, *, judged: bool = False) -> str:
     with one.reader(uri) as reader, two.writer("x", size=reader.length, attempt=attempt()) as writer:
-        moved = transfer(FromStore(reader), [writer], Buffers(), taps=[Digest("md5")] if judged else [])
+        moved = transfer(FromStore(reader), [writer], Buffers(), taps=[DigestTap("md5")] if judged else [])
         assert moved.size == len(DATA)
         return writer.commit().uri
 

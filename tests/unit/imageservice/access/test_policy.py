@@ -12,7 +12,7 @@ from oslo_policy import policy as oslo_policy
 from pipeline.imageservice.access import rules
 from pipeline.imageservice.access.caller import Caller, with_implied
 from pipeline.imageservice.access.compiled import compile_rules
-from pipeline.imageservice.access.policy import Policy
+from pipeline.imageservice.access.policy import AccessPolicy
 
 _ROLES = ["admin", "member", "reader", "service", "odd"]
 _ATOMS = [
@@ -72,7 +72,7 @@ def test_compiled_rules_decide_as_oslo_policy_does(
 
 
 def test_the_defaults_decide_as_oslo_policy_does() -> None:
-    policy = Policy()
+    policy = AccessPolicy()
     for rule in rules.ALL:
         for roles in (["admin"], ["member"], ["reader"], ["service"], []):
             caller = policy.with_admin(Caller("p1", "u1", with_implied(roles)))
@@ -83,7 +83,7 @@ def test_the_defaults_decide_as_oslo_policy_does() -> None:
 
 
 def test_tokens_for_no_project_may_nothing() -> None:
-    policy = Policy()
+    policy = AccessPolicy()
     admin = with_implied(["admin"])
     for caller in (Caller(None, "u", admin, system_scope="all"), Caller(None, "u", admin, domain="d")):
         assert not policy.with_admin(caller).is_admin
@@ -91,7 +91,7 @@ def test_tokens_for_no_project_may_nothing() -> None:
 
 
 def test_who_only_reads_may_not_write() -> None:
-    policy = Policy()
+    policy = AccessPolicy()
     caller = Caller(None, roles=frozenset({"reader", "member", "admin"}), read_only=True)
     allowed = {
         rule.name

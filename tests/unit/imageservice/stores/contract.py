@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipeline.imageservice.stores.base import IncompleteObject, Store, StoredObject, Writer
 from pipeline.imageservice.stores.errors import BadLocation, ObjectExists, ObjectMissing, WriteRefused
-from pipeline.imageservice.stores.store import Incomplete, Store, Stored, Writer
 
 BLOCK = 1 << 20
 
@@ -27,7 +27,7 @@ def attempt() -> str:
     return uuid.uuid4().hex
 
 
-def write(store: Store, name: str, data: bytes, *, known: bool = True, block: int = BLOCK) -> Stored:
+def write(store: Store, name: str, data: bytes, *, known: bool = True, block: int = BLOCK) -> StoredObject:
     with store.writer(name, size=len(data) if known else None, attempt=attempt()) as writer:
         view = memoryview(data)
         for start in range(0, len(data), block):
@@ -134,7 +134,7 @@ class StoreContract:
             writer.write(memoryview(pattern(self.segment + 1)))
             assert store.find(name) is None
             stored = writer.commit()
-            assert store.find(name) == Stored(stored.uri, self.segment + 1, stored.metadata)
+            assert store.find(name) == StoredObject(stored.uri, self.segment + 1, stored.metadata)
 
     def test_an_abort_leaves_nothing(self, store: Store, name: str) -> None:
         writer = store.writer(name, size=None, attempt=attempt())
@@ -275,7 +275,7 @@ class StoreContract:
     def end_process(self, writer: Writer) -> None:
         """What the end of the writer's process would do by itself: nothing, for most back ends."""
 
-    def find_incomplete(self, store: Store, token: str) -> Incomplete:
+    def find_incomplete(self, store: Store, token: str) -> IncompleteObject:
         (found,) = [item for item in store.incomplete() if item.attempt == token]
         return found
 

@@ -12,10 +12,11 @@ import pytest
 from pipeline.base import yaml_source
 from pipeline.base.errors import PipelineError
 from pipeline.imageservice.settings import Settings
-from pipeline.imageservice.stores.drivers import Surroundings, make_store
+from pipeline.imageservice.stores.base import DriverContext
 from pipeline.imageservice.stores.errors import BadLocation
-from pipeline.imageservice.stores.s3_options import S3Options
-from pipeline.imageservice.stores.swift_options import SwiftOptions
+from pipeline.imageservice.stores.registry import make_store
+from pipeline.imageservice.stores.s3.options import S3Options
+from pipeline.imageservice.stores.swift.options import SwiftOptions
 
 HUSH = "hush-hush-secret"
 NAME = "5a3c7ff1-3e5c-4b2a-9f57-0d9c3a6d3b11"
@@ -110,7 +111,7 @@ def test_a_secret_has_one_source_that_holds_something(given: Any) -> None:
 def test_a_secret_is_never_printed(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for options in (s3(), swift()):
-        store = make_store(options, Surroundings())
+        store = make_store(options, DriverContext())
         shown = [
             repr(options),
             str(options),
@@ -157,7 +158,7 @@ def test_a_reference_file_gives_the_account(tmp_path: Path) -> None:
 )
 def test_credentials_in_addresses_of_old_are_dropped(options: Any, uri: str, canonical: str) -> None:
     """They must not get into documents, nor into the catalog in the first place."""
-    store = make_store(options, Surroundings())
+    store = make_store(options, DriverContext())
     assert store.canonical(uri) == canonical
     assert store.canonical(canonical) == canonical
     with pytest.raises(BadLocation) as caught:
@@ -171,7 +172,7 @@ def test_a_driver_whose_library_is_missing_says_what_to_install(
     import builtins
     import sys
 
-    from pipeline.imageservice.stores.rbd_options import RbdOptions
+    from pipeline.imageservice.stores.rbd.options import RbdOptions
 
     real = builtins.__import__
 
@@ -180,11 +181,11 @@ def test_a_driver_whose_library_is_missing_says_what_to_install(
             raise ImportError(f"No module named {name}", name=name)
         return real(name, *rest, **more)
 
-    for module in [name for name in sys.modules if name in ("rbd", "rados") or name.endswith("stores.rbd")]:
+    for module in [name for name in sys.modules if name in ("rbd", "rados") or ".stores.rbd." in name]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(builtins, "__import__", without)
     (tmp_path / "ceph.conf").write_text("")
     options = RbdOptions.model_validate({"id": "ceph", "ceph_conf": tmp_path / "ceph.conf"})
     with pytest.raises(PipelineError) as caught:
-        make_store(options, Surroundings())
+        make_store(options, DriverContext())
     assert "python3-rbd" in f"{caught.value} {caught.value.hint}"

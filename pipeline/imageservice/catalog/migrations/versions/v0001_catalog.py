@@ -1,4 +1,4 @@
-"""Images, locations, members, notes, filter terms, leases, tasks, quota counters."""
+"""Make images, locations, members, notes, filter terms, leases, tasks, quota counters."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,6 @@
-"""Read-only views with the names and columns of the reference's tables, for reports and scripts written for those."""
+"""Make read-only views with the names and columns of the reference's tables, for reports and scripts written for
+those.
+"""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Tasks: the node whose files they need, and what their worker knows so far."""
+"""Add to tasks the node whose files they need, and what their worker knows so far."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,0 +1,21 @@
+"""Read JSON that somebody else wrote."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def loads(text: str | bytes | bytearray) -> Any:
+    """Return what ``text`` says. Raises ``ValueError`` for all that is no JSON (RFC 8259), and for too deep a nesting.
+
+    Python's parser takes ``NaN`` and ``Infinity``, and gives up on nesting with an error of another kind.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

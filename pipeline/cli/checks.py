@@ -1,0 +1,53 @@
+"""Run ``./inv test``: pytest with the right selection."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.home import CHECKOUT
+
+# Guests, servers and the rest as tests/side_by_side.py says.
+SIDE_BY_SIDE = ("--dist=loadscope", "--no-loadscope-reorder", "--durations=40")
+
+
+def test(*, fast: bool, everything: bool, soak: bool, shard: str, only: Sequence[str]) -> None:
+    """Become pytest; its exit status is ours. Raises ``PipelineError`` for a selection that makes no sense."""
+    if fast + everything + soak > 1:
+        raise PipelineError("--fast, --all and --soak exclude each other")
+    arguments = ["-m", _selection(fast, everything, soak)]
+    processors = len(os.sched_getaffinity(0))
+    if fast:
+        # These share nothing that is dear, so they can be spread over all processors; a file stays together.
+        arguments += ["-n", str(processors), "--dist=loadfile"]
+    elif not only and not soak:
+        # Most of it waits, so two processes help even where there is one processor.
+        arguments += [*SIDE_BY_SIDE, "-n", str(max(2, min(3, processors)))]
+    if shard:
+        arguments.append(f"--shard={_checked_shard(shard)}")
+    _become_pytest([*arguments, *only])
+
+
+def _selection(fast: bool, everything: bool, soak: bool) -> str:
+    if soak:
+        return "soak"
+    if everything:
+        return "not soak"
+    return "not (guest or server or slow or long or soak)" if fast else "not (long or soak)"
+
+
+def _checked_shard(shard: str) -> str:
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise PipelineError(f"--shard={shard}: not one part of several", hint="say 1/3, 2/3 or 3/3")
+    return shard
+
+
+def _become_pytest(arguments: Sequence[str]) -> None:
+    os.chdir(CHECKOUT)
+    sys.stdout.flush()
+    # In our place rather than below us: signals, the closing line and the status are pytest's own.
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])  # noqa: S606

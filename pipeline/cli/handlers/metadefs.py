@@ -1,0 +1,57 @@
+"""Carry out ``./inv service.metadefs.load``, ``.export`` and ``.unload`` on the image service's catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.base.errors import PipelineError
+from pipeline.base.plain_text import one_line
+from pipeline.imageservice.lifecycle.metadefs import files
+from pipeline.imageservice.lifecycle.metadefs.files import Merge
+from pipeline.imageservice.service import Service
+from pipeline.imageservice.settings import Settings
+
+
+def load(file: str, path: str, *, merge: bool, prefer_new: bool, overwrite: bool) -> None:
+    """Load definition files. Raises ``PipelineError`` naming each that cannot be."""
+    if not path:
+        raise PipelineError("no file or folder was named", hint="./inv service.metadefs.load PATH")
+    how = _how(merge, prefer_new, overwrite)
+    report = files.load(_service(file), Path(path), how)
+    print(f"{len(report.created)} namespaces made, {len(report.merged)} merged, {len(report.skipped)} skipped")
+    if report.skipped:
+        print("skipped, because they exist (--merge): " + ", ".join(one_line(name) for name in report.skipped))
+    if report.mistakes:
+        several = "s" if len(report.mistakes) > 1 else ""
+        raise PipelineError(f"{len(report.mistakes)} file{several} could not be loaded", details=report.mistakes)
+
+
+def export(file: str, folder: str) -> None:
+    """Write every namespace into a file of its own."""
+    if not folder:
+        raise PipelineError("no folder was named", hint="./inv service.metadefs.export FOLDER")
+    written = files.export(_service(file), Path(folder))
+    print(f"{len(written)} namespaces written into {folder}")
+
+
+def unload(file: str) -> None:
+    """Delete every namespace."""
+    print(f"{files.unload(_service(file))} namespaces deleted")
+
+
+def _how(merge: bool, prefer_new: bool, overwrite: bool) -> Merge:
+    if prefer_new and overwrite:
+        raise PipelineError("--prefer-new and --overwrite exclude each other")
+    if not merge:
+        if prefer_new or overwrite:
+            raise PipelineError("--prefer-new and --overwrite go with --merge")
+        return Merge.SKIP
+    if overwrite:
+        return Merge.OVERWRITE
+    return Merge.PREFER_NEW if prefer_new else Merge.ADD_MISSING
+
+
+def _service(file: str) -> Service:
+    from pipeline.imageservice import serve  # brings the whole service with it
+
+    return serve.prepare(Settings.load(Path(file) if file else None))

@@ -1,5 +1,0 @@
-"""``python -m pipeline.face``: what ``./inv`` runs."""
-
-from pipeline.face.program import main
-
-main()

@@ -1,0 +1,1 @@
+"""Store images as volumes of a cloud's block storage. Everything but glance_store's driver for it stays out."""

@@ -1,0 +1,1 @@
+"""Read images from web servers. Nothing here ever writes or deletes."""

@@ -1,0 +1,1 @@
+"""Store images as block images in a Ceph cluster. Only this room imports ``rados`` and ``rbd``."""

@@ -1,0 +1,1 @@
+"""Store images in S3 object storage. Only this room imports ``botocore``."""

@@ -1,0 +1,1 @@
+"""Store images in Swift object storage. Only this room imports ``swiftclient``."""

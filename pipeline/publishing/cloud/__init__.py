@@ -1,0 +1,3 @@
+"""Talk to a cloud's image service: connect, records, images, retry policy, errors. What should stand in the cloud is
+decided elsewhere.
+"""

@@ -1,0 +1,99 @@
+"""Look at what a cloud holds of an image's parts: everything a plan is computed from, without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pipeline.publishing.cloud import ownership_marker
+from pipeline.publishing.cloud.errors import Contended
+from pipeline.publishing.cloud.images import ImageApi
+from pipeline.publishing.cloud.record import ImageRecord
+from pipeline.publishing.plan.chain_state import Course, ObservedChain, Viewpoint, observe
+from pipeline.publishing.plan.desired import DesiredImage
+
+Gates = Callable[[ImageRecord | None], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class ObservedPart:
+    """One part of an image: its chain's ``records``, and where they stand seen from what is desired.
+
+    ``members`` are those of the chain's shared images, by id: who, with which status.
+    """
+
+    desired: DesiredImage
+    records: tuple[ImageRecord, ...]
+    view: Viewpoint
+    observed: ObservedChain
+    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def with_records(self, records: Iterable[ImageRecord]) -> ObservedPart:
+        """Return the part once these of its chain's images have become so."""
+        changed = {record.id: record for record in records}
+        now = tuple(changed.get(each.id, each) for each in self.records)
+        return replace(self, records=now, observed=observe(self.desired.chain, now, self.view, self.desired))
+
+
+@dataclass(frozen=True)
+class ObservedImage:
+    """All parts, the disk last, and what the cloud can do.
+
+    ``stores``: those that must hold the image; none means the cloud's default. ``methods``: the ways in besides an
+    upload. ``copy_refused``: whether it refused before to copy images for this user. ``same_name``: other images of the
+    disk's name. ``gates`` gives the reasons to hold a new disk back, seeing the newest one.
+    """
+
+    parts: tuple[ObservedPart, ...]
+    cloud: str
+    stores: tuple[str, ...] = ()
+    methods: frozenset[str] = frozenset()
+    copy_refused: bool = False
+    same_name: Sequence[ImageRecord] = ()
+    gates: Gates = lambda newest: ()
+
+
+def observe_image(
+    api: ImageApi,
+    parts: Sequence[DesiredImage],
+    view: Viewpoint,
+    *,
+    copy_refused: bool = False,
+    stores: tuple[str, ...] = (),
+    method: str = "",
+    gates: Gates = lambda newest: (),
+    same_name: Sequence[ImageRecord] = (),
+) -> ObservedImage:
+    """Look at ``parts``. Raises ``Contended`` when another machine is at work on one of them."""
+    seen = tuple(observe_part(api, desired, view) for desired in parts)
+    sends = any(part.observed.course is not Course.REFRESH for part in seen)
+    return ObservedImage(
+        parts=seen,
+        cloud=api.cloud,
+        stores=stores,
+        methods=api.import_methods() if sends and (method or len(stores) > 1) else frozenset(),
+        copy_refused=copy_refused,
+        same_name=same_name,
+        gates=gates,
+    )
+
+
+def observe_part(api: ImageApi, desired: DesiredImage, view: Viewpoint) -> ObservedPart:
+    """Look at one part. Raises ``Contended``."""
+    records = tuple(api.images(**desired.chain.filters))
+    observed = observe(desired.chain, records, view, desired)
+    if observed.others_at_work:
+        other = observed.others_at_work[0]
+        raise Contended(
+            f"another machine is publishing {desired.name} to cloud {api.cloud}: image {other.id}, "
+            f"begun {ownership_marker.time_text(other.created_at)}",
+            hint="let it finish",
+        )
+    return ObservedPart(desired, records, view, observed, _members(api, desired, observed))
+
+
+def _members(api: ImageApi, desired: DesiredImage, observed: ObservedChain) -> dict[str, dict[str, str]]:
+    if desired.visibility != "shared":
+        return {}
+    concerned = [each for each in observed.all if each.visibility == "shared" and desired.matches(each)]
+    return {each.id: api.members(each.id) for each in concerned}

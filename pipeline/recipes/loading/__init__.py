@@ -1,0 +1,3 @@
+"""Load recipes: inheritance, variables, matrix, validation; every mistake with its line. What a field means stays in
+``model``.
+"""

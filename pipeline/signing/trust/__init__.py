@@ -1,0 +1,1 @@
+"""Judge certificates: chains, kinds of keys, PEM. Private keys stay in ``keys``."""
