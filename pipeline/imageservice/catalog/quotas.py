@@ -113,6 +113,32 @@ def check_bytes(connection: Connection, project: str | None, limit: int, further
         )
 
 
+def room(
+    connection: Connection, project: str | None, limits: Mapping[QuotaResource, int], resource: QuotaResource
+) -> int | None:
+    """Return how many bytes may still come under a limit of size; ``None`` for any number, negative when it is passed.
+
+    The limit is in whole MiB, as ``check`` counts. The project's row stays locked until the transaction ends.
+    """
+    if resource not in limits:
+        return None
+    current = _locked(connection, project)
+    staged = resource is QuotaResource.STAGE
+    used = current.staged + current.reserved_staged if staged else current.stored + current.reserved_stored
+    return (limits[resource] + 1) * MEBIBYTE - 1 - used
+
+
+def room_of_bytes(connection: Connection, project: str | None, limit: int) -> int | None:
+    """Return how many bytes may still be stored under a quota of ``limit`` bytes (0: none, and ``None`` is returned).
+
+    The project's row stays locked until the transaction ends.
+    """
+    if not limit:
+        return None
+    current = _locked(connection, project)
+    return limit - current.stored - current.reserved_stored
+
+
 def reserve(
     connection: Connection, project: str | None, image_id: str, *, stored: int = 0, staged: int = 0
 ) -> Reservation:
@@ -131,6 +157,16 @@ def grow(connection: Connection, reservation: Reservation, *, stored: int = 0, s
     if connection.execute(mine.values(stored=_R.c.stored + stored, staged=_R.c.staged + staged)).rowcount:
         _move(connection, reservation.project, ProjectUsage(reserved_stored=stored, reserved_staged=staged))
     return grown
+
+
+def fulfil(connection: Connection, image_id: str, *, stored: int = 0, staged: int = 0) -> None:
+    """Count bytes of an image no longer as on their way: they are there, and counted as such."""
+    mine = select(_R.c.id, _R.c.project, _R.c.stored, _R.c.staged).where(_R.c.image_id == image_id)
+    for key, project, has_stored, has_staged in connection.execute(mine.order_by(_R.c.id).with_for_update()).all():
+        by = {"stored": -min(stored, has_stored), "staged": -min(staged, has_staged)}
+        connection.execute(update(_R).where(_R.c.id == key).values({name: _R.c[name] + by[name] for name in by}))
+        _move(connection, project, ProjectUsage(reserved_stored=by["stored"], reserved_staged=by["staged"]))
+        stored, staged = stored + by["stored"], staged + by["staged"]
 
 
 def release(connection: Connection, image_id: str) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.images.objects import ObjectState
-from pipeline.imageservice.catalog.quotas import MEBIBYTE, QuotaResource
+from pipeline.imageservice.catalog.quotas import MEBIBYTE, QuotaResource, Reservation
 from pipeline.imageservice.data.active_transfers import Stopping
 from pipeline.imageservice.data.sources import FromStore
 from pipeline.imageservice.data.taps import DigestTap
@@ -32,6 +32,7 @@ from pipeline.imageservice.importing.job import glance
 from pipeline.imageservice.importing.job.job import Job
 from pipeline.imageservice.importing.sources.web import WebSource, retry_policy
 from pipeline.imageservice.lifecycle.guards import objects
+from pipeline.imageservice.lifecycle.transfer.quota_watch import QuotaWatch
 from pipeline.imageservice.lifecycle.transfer.staging import Staged
 from pipeline.imageservice.model.images import Image
 from pipeline.imageservice.stores.base import IncompleteObject, OpenEnds, StoredObject, Writer
@@ -108,7 +109,9 @@ def left_behind(job: Job) -> IncompleteObject | None:
 
 def put_into_staging(job: Job, source: Source, *, step: str) -> Staged:
     """Put what ``source`` delivers into staging, digesting and inspecting it on the way."""
-    return _put(job, source, _inspector(job, None, inspect=True), step, job.reserve(job.service.staging))
+    name = job.reserve(job.service.staging)
+    reservation = job.write(lambda connection, before: quotas.reserve(connection, before.owner, before.id))
+    return _put(job, source, _inspector(job, None, inspect=True), step, name, reservation)
 
 
 def _web_source(job: Job, attempts: Attempts, part: FilePart | None) -> WebSource:
@@ -133,7 +136,7 @@ def _stage_source(
 ) -> Staged:
     name = taken.name if taken is not None else job.reserve(job.service.staging)
     whole = None if source.size is None else source.begin + source.size
-    _reserve_staging(job, whole)
+    reservation = _reserve_staging(job, whole)
     resumable = _resumable(job, source, name)
     if resumable != job.state.get("partial"):
         job.remember(partial=resumable)
@@ -141,7 +144,8 @@ def _stage_source(
     inspect = "image_decompression" not in job.service.settings.imports.plugins
     inspector = _inspector(job, verifier, inspect=inspect)
     checksums = [text for text in (job.request.checksum, *demanded) if text]
-    staged = _put(job, source, inspector, "fetch", name, checksums, taken.begun if taken is not None else None)
+    begun = taken.begun if taken is not None else None
+    staged = _put(job, source, inspector, "fetch", name, reservation, checksums, begun)
     job.step("fetch", state="done")
     return staged
 
@@ -159,6 +163,7 @@ def _put(
     inspector: DataInspector,
     step: str,
     name: str,
+    reservation: Reservation,
     checksums: Iterable[str] = (),
     begun: OpenEnds | None = None,
 ) -> Staged:
@@ -166,6 +171,16 @@ def _put(
     wanted = {text.partition(":")[0] for text in checksums}
     extra = [DigestTap(algorithm) for algorithm in sorted(wanted - set(inspector.digests))]
     taps = [*inspector.taps, *extra]
+    watch = QuotaWatch(
+        service,
+        reservation,
+        job.state.get("project"),
+        staged=True,
+        copies=len(job.stores) if step == "fetch" else 0,
+        begin=offset,
+        check=job.check,
+        further=job.watch(step, begin=offset),
+    )
     with _sink(job, name, source, begun) as writer:
         if begun is not None:
             transfer(FromStore(begun.reader), (), service.buffers, taps=taps, cancel_token=job.cancel_token)
@@ -176,7 +191,7 @@ def _put(
             taps=taps,
             limit=service.settings.quotas.image_size - offset,
             cancel_token=job.cancel_token,
-            progress=job.watch(step, begin=offset),
+            progress=watch,
         )
         digests = {**inspector.digests, **{tap.algorithm: tap.hexdigest() for tap in extra}}
         for text in checksums:
@@ -189,6 +204,7 @@ def _put(
     def keep(connection: Connection, before: Image) -> None:
         objects.settle(connection, service, service.staging, before.id, stored.uri, ObjectState.STAGED)
         image_records.change(connection, before, size=staged.size)
+        quotas.fulfil(connection, before.id, staged=staged.size)
 
     job.write(keep)
     job.remember(staged=dataclasses.asdict(staged), partial=None)
@@ -243,18 +259,18 @@ def _check_demanded(demanded: str, found: dict[str, str]) -> None:
         raise Invalid(f"The data's {algorithm} is {found[algorithm]}, not {wanted} as demanded")
 
 
-def _reserve_staging(job: Job, size: int | None) -> None:
+def _reserve_staging(job: Job, size: int | None) -> Reservation:
     """Count what comes into staging, so that imports at once don't pass the project's limits."""
     project = job.state.get("project")
     limits = job.service.limits.of(project)
 
-    def work(connection: Connection, before: Image) -> None:
+    def work(connection: Connection, before: Image) -> Reservation:
         quotas.release(connection, before.id)
         quotas.check(
             connection, project, limits, {QuotaResource.STAGE: (size or 0) // MEBIBYTE, QuotaResource.UPLOADING: 0}
         )
         wanted = (size or 0) * len(job.stores)
         quotas.check_bytes(connection, before.owner, job.service.storage_quota, wanted)
-        quotas.reserve(connection, before.owner, before.id, staged=size or 0)
+        return quotas.reserve(connection, before.owner, before.id, staged=size or 0, stored=wanted)
 
-    job.write(work)
+    return job.write(work)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import locations, service_notes
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.tasks import queue as task_queue
@@ -232,6 +233,7 @@ class Job:
             identity = objects.settle(connection, self.service, store, before.id, stored.uri)
             locations.add(connection, before.id, stored.uri, store=store.id, metadata=metadata, identity=identity)
             service_notes.change_list(connection, before.id, service_notes.IMPORTING_TO_STORES, drop=[store.id])
+            quotas.fulfil(connection, before.id, stored=product.size)
             image_records.change(connection, before, **activation(self, before, product, facts))
 
         self.write(change)

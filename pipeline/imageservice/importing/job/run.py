@@ -123,6 +123,7 @@ def _begin(connection: Connection, job: Job, before: Image) -> None:
         deltas, wanted = {QuotaResource.UPLOADING: 0}, 0  # more when it is known how much there is
     quotas.check(connection, project, limits, deltas)
     quotas.check_bytes(connection, before.owner, service.storage_quota, wanted)
+    quotas.reserve(connection, before.owner, before.id, stored=wanted)
     injected = _injected(job, before)
     if injected:
         image_records.change(connection, before, properties={**before.properties, **injected})

@@ -26,8 +26,9 @@ from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.lifecycle.guards import objects, signatures
 from pipeline.imageservice.lifecycle.guards.format_limits import limits_for, other_content
 from pipeline.imageservice.lifecycle.records.view import view
+from pipeline.imageservice.lifecycle.transfer.quota_watch import QuotaWatch
 from pipeline.imageservice.lifecycle.transfer.upload import UploadResult
-from pipeline.imageservice.lifecycle.transfer.upload_claim import QuotaWatch, UploadRequest, claimed, succeed
+from pipeline.imageservice.lifecycle.transfer.upload_claim import UploadRequest, claimed, succeed
 from pipeline.imageservice.model.images import Image, ImageStatus
 from pipeline.imageservice.service import Service
 
@@ -82,7 +83,7 @@ def stage(service: Service, caller: Caller, image_id: str, source: Source) -> Up
                 taps=inspector.taps,
                 limit=service.settings.quotas.image_size,
                 cancel_token=claim.cancel_token,
-                progress=QuotaWatch(service, claim),
+                progress=QuotaWatch(service, claim.reservation, caller.project, staged=True),
             )
             inspector.facts()
             claim.cancel_token.check()

@@ -15,8 +15,8 @@ from pipeline.imageservice.errors import Gone, Invalid, StoreFailed
 from pipeline.imageservice.lifecycle.guards import objects, signatures
 from pipeline.imageservice.lifecycle.guards.format_limits import limits_for, other_content
 from pipeline.imageservice.lifecycle.records.view import ImageView, view
+from pipeline.imageservice.lifecycle.transfer.quota_watch import QuotaWatch
 from pipeline.imageservice.lifecycle.transfer.upload_claim import (
-    QuotaWatch,
     UploadClaim,
     UploadRequest,
     claimed,
@@ -64,7 +64,7 @@ def upload(service: Service, caller: Caller, image_id: str, source: Source, *, s
                 taps=inspector.taps,
                 limit=service.settings.quotas.image_size,
                 cancel_token=claim.cancel_token,
-                progress=QuotaWatch(service, claim),
+                progress=QuotaWatch(service, claim.reservation, caller.project, staged=False),
             )
             facts = inspector.facts()
             claim.cancel_token.check()

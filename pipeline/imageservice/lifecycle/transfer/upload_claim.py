@@ -23,7 +23,7 @@ from pipeline.imageservice.catalog.tasks import leases
 from pipeline.imageservice.catalog.tasks.leases import Lease
 from pipeline.imageservice.data.active_transfers import running
 from pipeline.imageservice.data.cancel_token import CancelToken
-from pipeline.imageservice.errors import Conflict, Gone, Invalid, LimitExceeded, NotFound, ServiceError, Unavailable
+from pipeline.imageservice.errors import Conflict, Gone, Invalid, NotFound, ServiceError, Unavailable
 from pipeline.imageservice.lifecycle.guards import objects
 from pipeline.imageservice.lifecycle.records.visibility import find_image
 from pipeline.imageservice.model.images import Image, ImageStatus
@@ -186,40 +186,6 @@ def _give_up(connection: Connection, claim: UploadClaim) -> None:
     objects.release(connection, claim.image.id, claim.attempt)
     give_back(connection, claim.image.id, claim.status)
     leases.release(connection, claim.lease)
-
-
-class QuotaWatch:
-    """Counts bytes of unknown number against the storage quota as they come."""
-
-    STEP = 64 << 20
-
-    def __init__(self, service: Service, claim: UploadClaim) -> None:
-        self._service, self._claim = service, claim
-        self._counted = claim.reservation.stored + claim.reservation.staged
-        self._quota = service.storage_quota
-
-    def advance(self, done: int, total: int | None, unit: str = "B") -> None:
-        """Reserve as ``done`` bytes have come. Raises ``LimitExceeded``."""
-        if not self._quota or done <= self._counted:
-            return
-        try:
-            self._grow(done - self._counted + self.STEP)
-        except LimitExceeded:
-            self._grow(done - self._counted)
-
-    def say(self, text: str) -> None:
-        """Do nothing: nothing is said of it."""
-
-    def _grow(self, further: int) -> None:
-        claim = self._claim
-
-        def work(connection: Connection) -> Reservation:
-            quotas.check_bytes(connection, claim.image.owner, self._quota, further)
-            kind = "staged" if claim.status is ImageStatus.UPLOADING else "stored"
-            return quotas.grow(connection, claim.reservation, **{kind: further})
-
-        claim.reservation = self._service.database.write(work)
-        self._counted += further
 
 
 def give_back(connection: Connection, image_id: str, status: ImageStatus) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,6 +25,29 @@ def limited(make_api: Callable[..., Api], **limits: int) -> Api:
 def put(person: Person, path: str, size: int, *, announced: bool = True) -> Any:
     headers = {"Content-Type": "application/octet-stream"}
     return person.call("PUT", f"{path}/file", data=b"\1" * size, headers=headers, chunked=not announced)
+
+
+def put_in_step(person: Person, path: str, size: int, met: threading.Barrier) -> int:
+    """Upload without an announced size; nobody sends a second MiB before everybody has sent one."""
+
+    class Body(io.RawIOBase):
+        left = size
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, view: Any) -> int:
+            count = min(self.left, len(view), MEBIBYTE)
+            if self.left == size - MEBIBYTE:
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    met.wait(10)
+            view[:count] = b"\1" * count
+            self.left -= count
+            return count
+
+    headers = {"X-Auth-Token": person.token or "", "Content-Type": "application/octet-stream", "Accept": "*/*"}
+    extras = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": Body()}
+    return person.api.client.simulate_request("PUT", f"{path}/file", headers=headers, extras=extras).status_code
 
 
 def usage(person: Person) -> dict[str, int]:
@@ -88,12 +114,48 @@ def test_the_size_of_all(make_api: Callable[..., Api]) -> None:
     assert set(usage(api.alice).values()) == {0}
 
 
-def test_data_of_unknown_size_may_overshoot_once(make_api: Callable[..., Api]) -> None:
-    api = limited(make_api, image_size_total=1)
-    first, second = api.alice.create(**FORMATS), api.alice.create(**FORMATS)
-    assert put(api.alice, first, 2 * MEBIBYTE, announced=False).status_code == 204
+def test_data_of_unknown_size_is_counted_as_it_comes(make_api: Callable[..., Api]) -> None:
+    api = limited(make_api, image_size_total=2)
+    first, second, third = (api.alice.create(**FORMATS) for _ in range(3))
+    refused = put(api.alice, first, 4 * MEBIBYTE, announced=False)
+    assert refused.status_code == 413
+    assert "bytes remaining" in message(refused)
+    assert usage(api.alice)["image_size_total"] == 0
+    assert put(api.alice, second, 2 * MEBIBYTE, announced=False).status_code == 204
+    assert put(api.alice, third, 2 * MEBIBYTE, announced=False).status_code == 413
     assert usage(api.alice)["image_size_total"] == 2
-    assert put(api.alice, second, 5, announced=False).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "quotas", [{"source": "settings", "default": {"image_size_total": 4}}, {"user_storage": "4 MB"}]
+)
+def test_uploads_of_unknown_size_cannot_pass_a_limit_together(
+    make_api: Callable[..., Api], quotas: dict[str, Any]
+) -> None:
+    """All of them are on their way when each has brought its first MiB."""
+    api = make_api(quotas=quotas)
+    paths = [api.alice.create(**FORMATS) for _ in range(3)]
+    met = threading.Barrier(3)
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda path: put_in_step(api.alice, path, 3 * MEBIBYTE, met), paths))
+    assert set(answers) <= {204, 413}
+    stored = [api.alice.get(path).json["size"] or 0 for path in paths]
+    assert sum(stored) <= 4 * MEBIBYTE
+    assert answers.count(413) >= 2
+    for path in paths:
+        api.alice.delete(path)
+    assert set(usage(api.alice).values()) <= {0}
+    assert put(api.alice, api.alice.create(**FORMATS), 4 * MEBIBYTE, announced=False).status_code == 204
+
+
+def test_staged_data_of_unknown_size_is_counted_as_it_comes(make_api: Callable[..., Api]) -> None:
+    api = limited(make_api, image_stage_total=2)
+    headers = {"Content-Type": "application/octet-stream"}
+    for size, status in ((4, 413), (2, 204), (1, 413)):
+        data = b"\1" * (size * MEBIBYTE)
+        path = f"{api.alice.create(**FORMATS)}/stage"
+        assert api.alice.call("PUT", path, data=data, headers=headers, chunked=True).status_code == status
+    assert usage(api.alice)["image_stage_total"] == 2
 
 
 def test_announced_bytes_are_kept_free_while_they_come(make_api: Callable[..., Api]) -> None:

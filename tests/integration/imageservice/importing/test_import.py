@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.environments.daemon import wait_until
-from tests.environments.imageservice import ImageService
+from tests.environments.imageservice import ImageService, image_service
 from tests.integration.imageservice.importing.conftest import (
     STORES,
     ask,
     assert_clean,
     ended,
     leftovers,
+    settings,
     stage,
 )
 from tests.integration.imageservice.importing.web import Web
@@ -328,3 +329,36 @@ def test_many_imports_at_once_all_end(service: ImageService, origin: Web) -> Non
         uri = origin.url("/many.img")
         assert ask(service, image_id, "web-download", uri=uri, all_stores=True).status_code == 202
     assert [ended(service, image_id, seconds=120)["status"] for image_id in images] == ["success"] * 20
+
+
+@pytest.mark.parametrize(
+    "quotas", [{"source": "settings", "default": {"image_stage_total": 2}}, {"user_storage": "2500 KB"}]
+)
+def test_data_of_unknown_length_is_counted_as_it_comes(origin: Web, tmp_path: Path, quotas: dict[str, Any]) -> None:
+    origin.files["unknown.img"] = DATA
+    origin.files["little.img"] = DATA[:MIB]
+    more = settings(tmp_path)
+    with image_service(tmp_path, quotas=quotas, **more) as service:
+        too_much, enough = service.create(), service.create()
+        ask(service, too_much, "web-download", uri=origin.url("/chunked/unknown.img")).raise_for_status()
+        failed = ended(service, too_much)
+        assert failed["status"] == "failure"
+        assert "bytes remaining" in failed["message"]
+        assert_clean(service, too_much)
+        ask(service, enough, "web-download", uri=origin.url("/chunked/little.img"), stores=["one", "two"])
+        assert ended(service, enough)["status"] == "success"
+        assert_active(service, enough, DATA[:MIB], "one,two")
+
+
+def test_imports_at_once_do_not_pass_the_storage_quota(origin: Web, tmp_path: Path) -> None:
+    """The second begins while the first drips."""
+    origin.files["dripping.img"] = origin.files["whole.img"] = DATA
+    more = settings(tmp_path)
+    with image_service(tmp_path, quotas={"user_storage": "4 MB"}, **more) as service:
+        first, second = service.create(), service.create()
+        ask(service, first, "web-download", uri=origin.url("/drip/dripping.img")).raise_for_status()
+        wait_until(lambda: bool(leftovers(service, first)), "the first import fetches")
+        ask(service, second, "web-download", uri=origin.url("/whole.img")).raise_for_status()
+        assert "remaining" in ended(service, second)["message"]
+        origin.hurry("dripping.img")
+        assert ended(service, first)["status"] == "success"
