@@ -23,7 +23,7 @@ from pipeline.engine.build import build
 from pipeline.engine.run.options import BuildOptions
 from pipeline.recipes.model.kickstart import InstallEngine
 from pipeline.recipes.model.recipe import Recipe
-from tests.guest.enterprise_linux.stock import stocked
+from tests.guest.steps.kickstart.stock import stocked
 from tests.standins.enterprise_linux import Release
 
 RELEASES = {6: "6.10", 7: "7.9"}

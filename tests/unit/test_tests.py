@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,51 @@ def test_no_test_asserts_how_long_something_took() -> None:
 )
 def test_how_long_something_took_is_seen_in_an_assertion(line: str, found: list[int]) -> None:
     assert list(_timed(line)) == found
+
+
+# What no module of its own answers for, with the reason.
+_CROSS_CUTTING = {
+    "imageservice/stores/test_identity.py": "one rule that the drivers of all stores keep",
+    "test_architecture.py": "the rules of the house",
+    "test_tests.py": "the rules of the tests",
+    "test_security_page.py": "docs/security.md",
+    "test_skips.py": "tests/skips.py",
+    "test_benchmarks.py": "benchmarks/",
+}
+# Folders and modules of other tests that speak of no room in pipeline/.
+_WHOLES = {
+    "integration/environments": "tests/environments, which start servers",
+    "integration/test_checkout.py": "documents, hooks and scripts at the top",
+    "integration/test_ci_examples.py": "docs/ci",
+    "integration/test_contributing.py": "CONTRIBUTING.md",
+    "integration/test_inv.py": "inv",
+    "integration/test_side_by_side.py": "tests/side_by_side.py",
+    "guest/test_cloud_images.py": "recipes/, whole",
+}
+
+
+def _mirrored(path: Path) -> bool:
+    """Return whether a unit test's module (or room) lies where the test does; of other tests, whether the room does."""
+    kind, *rooms, name = path.parts
+    room = CHECKOUT.joinpath("pipeline", *rooms)
+    if kind != "unit":
+        return bool(rooms) and room.is_dir()
+    module = room / name.removeprefix("test_")
+    return module.is_file() or module.with_suffix("").is_dir()
+
+
+def test_tests_mirror_the_tree() -> None:
+    """Whoever knows a module knows where its tests are, and the other way round."""
+    files = {file.relative_to(CHECKOUT / "tests") for file in (CHECKOUT / "tests").rglob("test_*.py")}
+    elsewhere = {str(file) for file in files if not _mirrored(file)}
+    allowed = {f"unit/{name}" for name in _CROSS_CUTTING}
+    wholes = {name for name in elsewhere if any(name == whole or name.startswith(f"{whole}/") for whole in _WHOLES)}
+    assert elsewhere - wholes == allowed
+    assert all(any(name.startswith(whole) for name in wholes) for whole in _WHOLES)
+
+
+def test_a_test_that_lies_elsewhere_is_seen() -> None:
+    assert _mirrored(Path("unit/host/qemu/test_stall.py"))
+    assert not _mirrored(Path("unit/host/test_stall.py"))
+    assert not _mirrored(Path("integration/test_stall.py"))
+    assert not _mirrored(Path("guest/qemu/test_stall.py"))

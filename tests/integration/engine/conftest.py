@@ -69,6 +69,11 @@ class Bench:
     def store(self) -> CacheStore:
         return CacheStore.open(self.home.cache)
 
+    def objects(self) -> int:
+        """How many layers, products and documents are in the cache."""
+        store = self.store
+        return sum(len(list(folder.iterdir())) for folder in (store.layers, store.products, store.documents))
+
     def start(self, *recipes: str, cache: Path | None = None) -> subprocess.Popen[bytes]:
         """A build in another process."""
         environment = {**os.environ, "PIPELINE_HOME": str(self.home.root), "PYTHONPATH": str(CHECKOUT)}

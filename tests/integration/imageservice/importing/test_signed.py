@@ -22,7 +22,7 @@ from tests.environments.keystone import Keystone
 from tests.integration.imageservice.importing.conftest import settings
 from tests.integration.imageservice.importing.web import Web
 from tests.integration.imageservice.server.plain_app import pattern
-from tests.integration.test_key_manager import manager
+from tests.integration.signing.keys.test_key_manager import manager
 
 pytestmark = [pytest.mark.server, pytest.mark.long]
 DATA = pattern((1 << 20) + 3)
