@@ -6,9 +6,7 @@ client nothing.
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -77,13 +75,18 @@ class RequestBody(HttpBody):
 
     def _drop(self) -> int:
         """Take what has come of a body that nobody wants; how much that was."""
-        if isinstance(self._socket, ssl.SSLSocket):
-            return 0
         dropped = memoryview(bytearray(self._left or 0))
         ahead = self._ahead.take_buffered()
         self._ahead.unread(ahead[len(dropped) :])
         count = min(len(ahead), len(dropped))
-        if count < len(dropped):
-            with contextlib.suppress(OSError):
-                count += self._socket.recv_into(dropped[count:], 0, socket.MSG_DONTWAIT)
+        timeout = self._socket.gettimeout()
+        self._socket.settimeout(0)
+        try:
+            # TLS delivers records one by one.
+            while count < len(dropped) and (more := self._socket.recv_into(dropped[count:])):
+                count += more
+        except OSError:
+            pass  # that was all, for now or for ever
+        finally:
+            self._socket.settimeout(timeout)
         return count

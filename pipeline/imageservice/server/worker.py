@@ -15,7 +15,6 @@ import errno
 import logging
 import os
 import selectors
-import socket
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,11 +25,12 @@ from gunicorn.http import get_parser
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.sock import ssl_context
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from pipeline.imageservice.data.active_transfers import running
 from pipeline.imageservice.data.wsgi_environ import SEND_FILE, SOURCE
 from pipeline.imageservice.server.body import RequestBody
+from pipeline.imageservice.server.farewell import Farewell, PoliteConnection
 from pipeline.imageservice.server.options import ServerOptions
 from pipeline.imageservice.server.refusals import refusal, require_known_coding
 from pipeline.imageservice.server.request_peek import (
@@ -46,8 +46,6 @@ from pipeline.imageservice.server.sending import SentFile
 
 log = logging.getLogger(__name__)
 
-_LINGER = 5.0  # seconds for a client to read an answer that came before it had sent all of its data
-_LINGER_BYTES = 64 << 20
 _LAST_WORDS = 10.0  # seconds for cancelled transfers to tidy up
 _DOORS = 64  # threads for TLS handshakes
 
@@ -61,7 +59,6 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         """In the new process, before the event loop runs."""
         self._options: ServerOptions = self.app.options
         self._arriving: dict[Any, float] = {}  # connection → when it is given up
-        self._lingering: dict[Any, tuple[float, int]] = {}
         self._requests = ThreadPoolExecutor(self._options.request_threads, "request")
         self._doors = ThreadPoolExecutor(_DOORS, "door") if self.cfg.is_ssl else self._requests
         self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
@@ -94,6 +91,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until told to stop; then let transfers run on, and in the end cut them off."""
+        self._farewell = Farewell(self.poller, self._drop, self.worker_connections // 4)
         super().run()
         running.stop()
         running.wait(_LAST_WORDS)
@@ -126,7 +124,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
                     return
                 raise
             self.nr_conns += 1
-            self._arrive(TConn(self.cfg, client, address, listener.getsockname()))
+            self._arrive(PoliteConnection(self.cfg, client, address, listener.getsockname()))
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Take up the next request that begins on a kept connection."""
@@ -157,7 +155,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         if head and len(head) >= PEEK and b"\r\n\r\n" not in head:
             with contextlib.suppress(OSError):
                 conn.sock.send(refusal(LimitRequestHeaders("")) or b"")
-            self._linger(conn)
+            self._farewell.begin(conn)
         else:
             self.enqueue_req(conn)
 
@@ -180,48 +178,22 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
             result = False
         if isinstance(result, _HandOver):
             self._submit(result.pool, conn)
+        elif result and self.cfg.is_ssl and conn.sock.pending():
+            self.enqueue_req(conn)  # the next request has come and been deciphered: no event will tell of it
         elif result:
             super().finish_request(conn, fs)
         else:
-            self._linger(conn)
-
-    def _linger(self, conn: Any) -> None:
-        """Close, but let the client read the answer first: unread data in our buffer would make it a reset."""
-        try:
-            if self.cfg.is_ssl:
-                raise OSError(errno.ENOTSUP, "TLS has no half-closed state")
-            conn.sock.setblocking(False)
-            conn.sock.shutdown(socket.SHUT_WR)
-            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_leftovers, conn))
-        except (OSError, ValueError, KeyError):
-            self._drop(conn)
-            return
-        self._lingering[conn] = (time.monotonic() + _LINGER, _LINGER_BYTES)
-        self._on_leftovers(conn, conn.sock)
-
-    def _on_leftovers(self, conn: Any, _socket: Any) -> None:
-        until, left = self._lingering[conn]
-        try:
-            count = len(conn.sock.recv(min(left, 1 << 20)))
-        except BlockingIOError:
-            return
-        except OSError:
-            count = 0
-        if count and left > count:
-            self._lingering[conn] = (until, left - count)
-        else:
-            self._forget(conn, self._lingering)
+            self._farewell.begin(conn)
 
     def murder_pending(self) -> None:
         """Give up connections that have waited too long. Called at least once a second."""
         now = time.monotonic()
         for conn in [conn for conn, until in self._arriving.items() if until <= now or not self.alive]:
-            self._forget(conn, self._arriving)
-        for conn in [conn for conn, (until, _) in self._lingering.items() if until <= now]:
-            self._forget(conn, self._lingering)
+            self._forget(conn)
+        self._farewell.expire(stopping=not self.alive)
 
-    def _forget(self, conn: Any, where: dict[Any, Any]) -> None:
-        del where[conn]
+    def _forget(self, conn: Any) -> None:
+        del self._arriving[conn]
         self.poller.unregister(conn.sock)
         self._drop(conn)
 
