@@ -106,7 +106,7 @@ def lock(context: Context, recipes: list[str] | None = None, set: list[str] | No
 
 @task("schema", _BUILD)
 def schema(context: Context) -> None:
-    """Write the recipes' JSON Schemas, their reference and that of the image service's settings anew."""
+    """Write anew what is made of models and vocabulary: schemas, references, the catalogue of definitions."""
     from pipeline.base.home import CHECKOUT
     from pipeline.imageservice import settings_reference
     from pipeline.recipes.docs import derived

@@ -54,17 +54,22 @@ def test_every_name_of_the_guide_is_known() -> None:
 
 
 def test_every_entry_is_whole() -> None:
-    sources = {"guide", "glance", "nova", "osinfo", "scs"}
+    sources = {"guide", "glance", "nova", "osinfo", "scs", "field"}
     for name, entry in vocabulary.entries().items():
         assert entry.what.endswith("."), name
         assert entry.source in sources, name
-        assert (entry.kind is vocabulary.PropertyKind.ENUM) == bool(entry.values), name
+        assert (entry.kind in ("enum", "set")) == bool(entry.values), name
+        assert (entry.kind == "form") == bool(entry.forms), name
+        default = entry.document.get("default")
+        assert default is None or entry.problem(str(default)) is None, name
         assert all(isinstance(value, str) and meaning for value, meaning in entry.values.items()), name
         assert set(entry.misspelt.values()) <= set(entry.values), name
         assert not set(entry.misspelt) & set(entry.values), name
 
 
-@pytest.mark.parametrize("name", [name for name in vocabulary.entries() if not name.endswith(".N")])
+@pytest.mark.parametrize(
+    "name", [name for name, entry in vocabulary.entries().items() if not name.endswith(".N") and entry.kind != "set"]
+)
 def test_an_impossible_value_is_an_error_and_lists_the_valid_ones(name: str) -> None:
     entry = vocabulary.entries()[name]
     wrong = " " if entry.kind in (vocabulary.PropertyKind.TEXT, vocabulary.PropertyKind.WORD) else "no such thing"
@@ -72,6 +77,39 @@ def test_an_impossible_value_is_an_error_and_lists_the_valid_ones(name: str) -> 
     for value in entry.values:
         assert value in said
         assert entry.problem(value) is None
+
+
+# The properties of the standard for clouds' images, with values that it names or that have its forms.
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("os_purpose", ["generic", "oldgeneric", "custom"], ["application", "hpc", "Generic"]),
+        (
+            "image_build_date",
+            ["2026-11-30", "2026-11-30 23:59", "2026-11-30 23:59:59"],
+            ["2026-11-31", "2026-13-01", "2026-11-30T10:00", "2026-11-30 24:00", "30.11.2026", "2026-11-30 "],
+        ),
+        ("provided_until", ["none", "notice", "2027-02-28"], ["whenever", "forever", "2027-2-8", "none "]),
+        ("uuid_validity", ["none", "last-3", "2027-01-01", "notice", "forever"], ["last-0", "last-N", "last-", "ever"]),
+        ("maintained_until", ["2029-05-31"], ["none", "2029"]),
+        ("image_original_user", ["none", "debian", "cloud-user"], ["", "a b", "root:x"]),
+        ("image_source", ["private", "https://example.org/a.qcow2"], ["example.org", "https://", "my disk"]),
+        ("image_description", ["Debian 12", "https://example.org/notes"], ["", " "]),
+        ("replace_frequency", ["monthly", "critical_bug"], ["fortnightly"]),
+        ("license_included", ["true", "no"], ["maybe", "TRUE"]),
+        ("l1_support_contact", ["https://help.example.org", "mailto:a@example.org", "tel:+49-30-1"], ["a@example.org"]),
+        ("hw_mem_encryption_model", ["amd-sev", "amd-sev-es", "amd-sev-snp", "intel-tdx"], ["sev", "AMD-SEV"]),
+        ("hw_architecture", ["x86_64", "aarch64"], ["amd64"]),
+    ],
+)
+def test_what_clouds_promise_has_its_form(name: str, right: list[str], wrong: list[str]) -> None:
+    assert [value for value in right if properties.problems({name: value})] == []
+    assert [value for value in wrong if not properties.problems({name: value})] == []
+
+
+def test_a_wrong_form_is_answered_with_the_right_ones() -> None:
+    assert told(provided_until="whenever") == ["provided_until: 'whenever' is not none, notice or YYYY-MM-DD"]
+    assert "did you mean 'amd-sev-snp'" in told(hw_mem_encryption_model="sev-snp")[0]
 
 
 def test_errors_say_what_was_meant() -> None:

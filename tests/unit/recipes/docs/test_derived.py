@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
+from pipeline.image.metadefs import page
 from pipeline.recipes.docs import derived, reference
 from pipeline.recipes.loading.load import RecipeFolder
 from pipeline.recipes.model.recipe import Recipe
@@ -110,10 +111,12 @@ def test_refresh_writes_what_changed(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "recipes").mkdir()
     (tmp_path / "docs" / "recipes.md").write_text(f"top\n{reference.BEGIN}\nold\n{reference.END}\nend\n")
-    assert len(derived.refresh(tmp_path)) == 3
+    (tmp_path / "docs" / "metadefs.md").write_text(f"{page.BEGIN}\n{page.END}\n")
+    assert len(derived.refresh(tmp_path)) == 4 + 32
     assert derived.refresh(tmp_path) == []
-    page = (tmp_path / "docs" / "recipes.md").read_text()
-    assert page.startswith("top\n") and page.endswith("\nend\n") and "| `boot_test` |" in page
+    text = (tmp_path / "docs" / "recipes.md").read_text()
+    assert text.startswith("top\n") and text.endswith("\nend\n") and "| `boot_test` |" in text
+    assert "| `os_purpose` | `generic`, `oldgeneric`," in (tmp_path / "docs" / "metadefs.md").read_text()
 
 
 @pytest.mark.parametrize(
