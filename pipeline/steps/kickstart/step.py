@@ -29,7 +29,7 @@ class InstallKickstart:
     """Makes the disk of a recipe by its media's own installer.
 
     Its facts: ``release`` (what the media install), ``media`` (the file's name), ``engine``, ``seconds`` (of the
-    guest).
+    guest), ``warnings`` (what the installer passes over in the kickstart, where it does).
     """
 
     name = "install"
@@ -77,7 +77,10 @@ class InstallKickstart:
         with install_tree.opened(media) as tree:
             named = repositories.offers(install, syntax.parse(text), offline=context.offline)
             offers = {"the media": tree.repodata, **named}
-            lint.require(text, recipe, tree.info, offers)
+            warnings = lint.require(text, recipe, tree.info, offers)
+            for warning in warnings:
+                context.progress.say(f"the installer will go on after this: {warning}")
+                context.log.write(f"kickstart: {warning}\n".encode())
             context.progress.say(f"installing {tree.info.release}")
             seconds = installer.run(
                 context,
@@ -95,6 +98,7 @@ class InstallKickstart:
                 "media": media.name,
                 "engine": str(install.engine),
                 "seconds": round(seconds, 1),
+                **({"warnings": list(warnings)} if warnings else {}),
             }
 
 

@@ -6,12 +6,9 @@ file but the interpreter and Jinja2, two seconds and 256 MiB; what comes back is
 
 from __future__ import annotations
 
-import json
+import codecs
 import re
-import sys
-import sysconfig
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -20,11 +17,18 @@ import markupsafe
 from pipeline.base import json_text
 from pipeline.base.errors import PipelineError
 from pipeline.host.system import process, sandbox
-from pipeline.steps.kickstart import renderer
+from pipeline.steps.kickstart import isolated, renderer
 
 LONGEST = 1 << 20  # bytes of a template
 _BOUNDS = sandbox.SandboxLimits(memory=256 << 20, seconds=2)
-_PACKAGES = "/packages"
+# What editors write before the text; of UTF-32 first, whose mark begins as that of UTF-16 does.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 def render(name: str, data: bytes, variables: Mapping[str, Any]) -> str:
@@ -34,9 +38,7 @@ def render(name: str, data: bytes, variables: Mapping[str, Any]) -> str:
     for more than it may have.
     """
     text = _text(name, data)
-    request = json.dumps({"text": text, "variables": dict(variables)}, sort_keys=True).encode()
-    words = [str(Path(sys.executable).resolve()), "-E", "-s", "-S", "-B", f"{_PACKAGES}/renderer.py"]
-    finished = sandbox.run(words, readable=_readable(), bounds=_BOUNDS, whole_system=True, stdin=request, check=False)
+    finished = isolated.run(renderer, (jinja2, markupsafe), {"text": text, "variables": dict(variables)}, _BOUNDS)
     try:
         answer = json_text.loads(finished.stdout)
     except ValueError:
@@ -50,22 +52,12 @@ def _text(name: str, data: bytes) -> str:
     if len(data) > LONGEST:
         raise PipelineError(f"{name} is larger than {LONGEST >> 20} MiB: that is no template")
     try:
-        text = data.decode()
+        text = data.decode(next((each for mark, each in _MARKS.items() if data.startswith(mark)), "utf-8"))
     except UnicodeDecodeError:
         raise PipelineError(f"{name} is not UTF-8 text") from None
     if "\0" in text:
         raise PipelineError(f"{name}:{text[: text.index(chr(0))].count(chr(10)) + 1}: a NUL is no text")
     return text
-
-
-def _readable() -> dict[str, Path]:
-    """The interpreter's library and Jinja2, each where the program expects it."""
-    library = Path(sysconfig.get_path("stdlib"))
-    return {
-        str(library): library,
-        **{f"{_PACKAGES}/{package.__name__}": Path(str(package.__file__)).parent for package in (jinja2, markupsafe)},
-        f"{_PACKAGES}/renderer.py": Path(renderer.__file__),
-    }
 
 
 def _wrong(name: str, text: str, error: str, line: int | None, variables: Mapping[str, Any]) -> PipelineError:

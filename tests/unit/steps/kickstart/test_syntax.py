@@ -49,6 +49,17 @@ def test_what_is_never_closed() -> None:
     assert found.packages == (("kernel", 3),)
 
 
+def test_a_section_that_the_next_one_ends_and_a_file_that_is_included() -> None:
+    found = syntax.parse(
+        "%include /tmp/x\ntext\n%packages --ignoremissing\nkernel\n%post --interpreter /bin/bash\ntrue"
+    )
+    assert [command.name for command in found.commands] == ["text"]
+    assert found.packages == (("kernel", 4),)
+    assert found.ignores_missing
+    (script,) = found.scripts
+    assert (script.text, script.interpreter, script.is_shell) == ("true", "/bin/bash", True)
+
+
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
     syntax.parse(text)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.host.system import sandbox
-from pipeline.steps.kickstart import renderer, template
+from pipeline.steps.kickstart import isolated, renderer, template
 
 pytestmark = pytest.mark.subprocess
 
@@ -120,13 +120,18 @@ def test_nothing_of_ours_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     said = sandbox.run(
         [os.path.realpath(words[0]), *words[1:]],
-        readable=template._readable(),
+        readable=isolated.readable(renderer, ()),
         bounds=template._BOUNDS,
         whole_system=True,
     ).stdout
     assert "hush" not in said
     assert '"root"' not in said
     assert '"work"' not in said
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_is_no_part_of_the_text(encoding: str) -> None:
+    assert template.render("a.ks", "lang {{ x }}\n".encode(encoding), {"x": "de_DE"}) == "lang de_DE\n"
 
 
 def test_the_filters_are_jinjas() -> None:
