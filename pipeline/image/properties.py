@@ -130,6 +130,8 @@ def _contradictions(properties: Mapping[str, str]) -> Iterator[PropertyProblem]:
         # Glance and Nova take such an image for unsigned without a word.
         yield PropertyProblem("img_signature", f"the four signature properties go together; missing: {absent}")
     has = properties.get
+    if {"architecture", "hw_architecture"} <= properties.keys() and has("architecture") != has("hw_architecture"):
+        yield PropertyProblem("hw_architecture", f"it says another processor than architecture: {has('architecture')}")
     scsi = [name for name in ("hw_disk_bus", "hw_cdrom_bus") if has(name) == "scsi"]
     if scsi and "hw_scsi_model" not in properties:
         yield PropertyProblem("hw_scsi_model", f"{scsi[0]} scsi needs a controller; set it to virtio-scsi")

@@ -143,7 +143,7 @@ def boot_parts(build: BuildResult, target: Target, of: DesiredImage) -> list[Des
             container_format="bare",
             min_disk=0,
             min_ram=0,
-            properties=_signature(made[disk_format], target),
+            properties={**of_every_part(of.properties), **_signature(made[disk_format], target)},
             certificate=made[disk_format].signature.get(CERTIFICATE, "") if target.certificate else "",
         )
         for part, disk_format in BOOT_PARTS.items()
@@ -178,6 +178,11 @@ def documents(build: BuildResult, product: ProductResult, target: Target, of: De
             certificate="",
         )
     ]
+
+
+def of_every_part(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return those of a disk's properties that its kernel and ramdisk have, too: what processor they are for."""
+    return {name: value for name, value in properties.items() if name == "hw_architecture"}
 
 
 def without_reserved(properties: Mapping[str, str], what: str) -> None:

@@ -20,7 +20,7 @@ from pipeline.publishing.cloud import ownership_marker
 from pipeline.publishing.cloud.ownership_marker import Chain, ImagePart
 from pipeline.publishing.cloud.stores import CloudStore
 from pipeline.publishing.plan.desired import DesiredImage
-from pipeline.publishing.sources.build import BOOT_PARTS, Offer, without_reserved
+from pipeline.publishing.sources.build import BOOT_PARTS, Offer, of_every_part, without_reserved
 from pipeline.recipes.nightly import Target
 from pipeline.signing import image_signature
 from pipeline.signing.keys.signer import Signer
@@ -68,7 +68,7 @@ class ReadyFiles:
         disk_format = BOOT_PARTS.get(part) or verdict.disk_format
         smallest = properties.min_disk(verdict.virtual_size) if part is ImagePart.DISK and verdict.virtual_size else 0
         digests = digest_file(path, progress=progress)
-        described = self.properties if part is ImagePart.DISK else {}
+        described = self.properties if part is ImagePart.DISK else of_every_part(self.properties)
         return DesiredImage(
             chain=Chain(publisher, self.name, part),
             name=f"{self.name}{part.suffix}",

@@ -19,7 +19,7 @@ from pipeline.recipes.model.kickstart import KickstartInstall
 from pipeline.recipes.model.product import BootTest, Product, ProductFormat, Publish, Signing
 from pipeline.recipes.model.scan import Scan
 
-SAID_ELSEWHERE = {"architecture", "os_type", "os_distro", "os_version", "os_admin_user"}
+SAID_ELSEWHERE = {"architecture", "hw_architecture", "os_type", "os_distro", "os_version", "os_admin_user"}
 
 
 class Architecture(StrEnum):
@@ -103,7 +103,12 @@ class Recipe(Model):
     @property
     def image_properties(self) -> dict[str, str]:
         """All properties of the published image that the recipe decides, those of ``os`` and ``architecture`` too."""
-        return {"architecture": str(self.architecture), **self.os.properties, **self.properties}
+        return {**self.processor, **self.os.properties, **self.properties}
+
+    @property
+    def processor(self) -> dict[str, str]:
+        """The processor by both names that clouds have for it: for people, and for Compute."""
+        return {"architecture": str(self.architecture), "hw_architecture": str(self.architecture)}
 
     @property
     def image_name(self) -> str:

@@ -50,9 +50,12 @@ CODES = {"windows-2012-r2": "2k12R2", "windows-2016": "2k16", "windows-2019": "2
 # What every image of Windows is published with.
 COMMON = {
     "architecture": "x86_64",
+    "hw_architecture": "x86_64",
     "os_type": "windows",
     "os_distro": "windows",
     "os_admin_user": "Administrator",
+    "hypervisor_type": "qemu",
+    "hw_cdrom_bus": "ide",
     "hw_vif_model": "virtio",
     "hw_rng_model": "virtio",
     "hw_qemu_guest_agent": "yes",
@@ -76,7 +79,7 @@ OWN = """extends: {name}
 disk: {{size: 1GiB}}
 install: {{memory: 2GiB, timeout: 40m}}
 boot_test: {{memory: 1GiB, timeout: 15m}}
-properties: {{hw_machine_type: pc}}
+properties: {{hw_machine_type: pc, hw_cdrom_bus: ide}}
 """
 
 

@@ -112,6 +112,14 @@ def test_a_wrong_form_is_answered_with_the_right_ones() -> None:
     assert "did you mean 'amd-sev-snp'" in told(hw_mem_encryption_model="sev-snp")[0]
 
 
+def test_one_processor_has_one_name() -> None:
+    assert told(architecture="x86_64", hw_architecture="x86_64") == []
+    assert told(hw_architecture="aarch64") == []
+    assert told(architecture="x86_64", hw_architecture="aarch64") == [
+        "hw_architecture: it says another processor than architecture: x86_64"
+    ]
+
+
 def test_errors_say_what_was_meant() -> None:
     listed = ", ".join(vocabulary.entries()["os_distro"].values)
     assert told(os_distro="Debian") == [f"os_distro: 'Debian' is not one of {listed}; did you mean 'debian'?"]

@@ -35,7 +35,9 @@ def build(*formats: str, **publish: Any) -> BuildResult:
         ProductResult(name, Path(f"/nowhere/{name}"), 1000, {"sha512": name * 20}, {**signature, "img_signature": name})
         for name in formats
     ]
-    return BuildResult(recipe(**publish), "run", products, {"os_distro": "cirros"}, {}, [], True, 1.0)
+    return BuildResult(
+        recipe(**publish), "run", products, {"os_distro": "cirros", "hw_architecture": "x86_64"}, {}, [], True, 1.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,7 @@ def test_kernel_and_ramdisk_go_before_the_disk_and_are_named_as_people_know_them
     assert (kernel.name, ramdisk.name) == (f"{disk.name}-vmlinuz", f"{disk.name}-initrd")
     assert (kernel.disk_format, ramdisk.disk_format, kernel.container_format) == ("aki", "ari", "bare")
     assert kernel.properties["img_signature"] == "aki" and "os_distro" not in kernel.properties
+    assert {each.properties["hw_architecture"] for each in parts} == {"x86_64"}
     assert kernel.properties["img_signature_certificate_uuid"] != "ours" and kernel.certificate == "ours"
     assert {each.visibility for each in parts} == {"public"}
     assert (kernel.min_disk, disk.min_disk > 0) == (0, True)

@@ -310,6 +310,7 @@ def test_properties_of_os_and_architecture_are_derived(folder: Folder) -> None:
     assert recipe.image_name == "Nice"
     assert recipe.image_properties == {
         "architecture": "x86_64",
+        "hw_architecture": "x86_64",
         "os_type": "linux",
         "os_distro": "debian",
         "os_version": "12",

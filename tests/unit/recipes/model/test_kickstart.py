@@ -83,3 +83,27 @@ def test_a_bridge_of_the_machines_libvirt() -> None:
     found = recipe(install={"connection": "system", "network": "bridge:virbr0"}).install
     assert isinstance(found, KickstartInstall)
     assert found.network == "bridge:virbr0"
+
+
+@pytest.mark.parametrize("name", ["rhel7", "rhel6", "centos7", "rhel7-guest-image", "rhel6-guest-image"])
+def test_a_shipped_recipe_says_the_whole_hardware(name: str) -> None:
+    # What the guide lists in place of libosinfo's data; a disk on virtio-blk has no controller.
+    (recipe,) = SHIPPED.load(name)
+    said = recipe.image_properties
+    listed = {
+        "os_distro",
+        "os_version",
+        "hw_cdrom_bus",
+        "hw_disk_bus",
+        "hw_vif_model",
+        "hw_video_model",
+        "hypervisor_type",
+    }
+    assert listed <= said.keys()
+    assert ("hw_scsi_model" in said) == (said["hw_disk_bus"] == "scsi")
+    assert said["hw_architecture"] == said["architecture"]
+
+
+@pytest.mark.parametrize("name", ["windows-2012-r2", "windows-2016", "windows-2019", "windows-2022"])
+def test_so_does_one_of_windows(name: str) -> None:
+    test_a_shipped_recipe_says_the_whole_hardware(name)

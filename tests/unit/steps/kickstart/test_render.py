@@ -45,6 +45,16 @@ def test_the_installer_of_its_release_understands_it(name: str, variant: dict[st
 
 
 @pytest.mark.parametrize("name", RELEASES)
+def test_a_starved_emulated_kernel_goes_on_and_no_memory_waits_for_kdump(name: str) -> None:
+    (bootloader,) = syntax.parse(rendered(name)).named("bootloader")
+    (services,) = syntax.parse(rendered(name)).named("services")
+    words = (bootloader.option("append") or "").split()
+    assert "no_timer_check" in words
+    assert services.option("disabled") == "kdump"
+    assert not [word for word in words if word.startswith("crashkernel")]
+
+
+@pytest.mark.parametrize("name", RELEASES)
 def test_every_step_of_the_guide_is_there(name: str) -> None:
     text = rendered(name, subscription=ACCOUNT, update=True)
     card = "TYPE=Ethernet\nDEVICE=eth0\nONBOOT=yes\nBOOTPROTO=dhcp\nNM_CONTROLLED=no\nEOF\n"
