@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 
 HEADER_BYTES = 104
+_VERSION_2_BYTES = 72
 _DIRTY, _CORRUPT = 1 << 0, 1 << 1
 # QEMU's own bounds (block/qcow2.h): larger tables are refused when it opens the image.
 _MAX_L1_BYTES = 32 << 20
@@ -27,6 +28,7 @@ class Qcow2Header:
     snapshots: int
     snapshots_offset: int
     incompatible: int
+    length: int
 
     @classmethod
     def parse(cls, data: bytes) -> Qcow2Header:
@@ -36,7 +38,8 @@ class Qcow2Header:
         )
         # Version 2 ends at byte 72; what follows there is not a feature mask.
         features = struct.unpack(">Q", data[72:80])[0] if version >= 3 else 0
-        return cls(version, bits, size, crypt, l1, l1_at, ref_at, ref, snapshots, snapshots_at, features)
+        length = struct.unpack(">I", data[100:104])[0] if version >= 3 else _VERSION_2_BYTES
+        return cls(version, bits, size, crypt, l1, l1_at, ref_at, ref, snapshots, snapshots_at, features, length)
 
     @property
     def encrypted(self) -> bool:
@@ -55,6 +58,8 @@ class Qcow2Header:
             return "is marked corrupt"
         if self.incompatible & _DIRTY:
             return "was not closed: its reference counts may be wrong"
+        if self.version >= 3 and self.length < HEADER_BYTES:
+            return f"says that its header has {self.length} bytes; {HEADER_BYTES} are the least"
         if not 9 <= self.cluster_bits <= 21:
             return f"has clusters of 2^{self.cluster_bits} bytes; 2^9 to 2^21 are possible"
         covered = 1 << (2 * self.cluster_bits - 3)  # bytes of disk behind one L1 entry

@@ -5,13 +5,16 @@ from __future__ import annotations
 import struct
 import uuid
 
+from pipeline.image.crc32c import crc32c
 from pipeline.image.refusal import FormatRefused, RefusalReason
 
 _VHD_COOKIE, _VHD_DYNAMIC, _VHD_HEADER_COOKIE = b"conectix", 3, b"cxsparse"
-_VHD_PARENT_UUID, _VHD_PARENT_LOCATORS = slice(40, 56), slice(576, 768)  # in the dynamic disk header
+# In the header of a dynamic disk.
+_VHD_PARENT_UUID, _VHD_PARENT_NAME, _VHD_PARENT_LOCATORS = slice(40, 56), slice(64, 576), slice(576, 768)
 _VDI_KINDS = (1, 2)  # dynamic and fixed; the others are undo and differencing disks
 _VDI_LINKS = slice(0x1A8, 0x1C8)  # the UUIDs of the disk's parent, and of its state when this was made
 
+_VHDX_HEADERS, _VHDX_HEADER_BYTES = (64 << 10, 128 << 10), 4096
 _VHDX_REGIONS = (192 << 10, 256 << 10)
 _VHDX_METADATA = uuid.UUID("8B7CA206-4790-4B9A-B8FE-575F050F886E")
 _VHDX_PARAMETERS = uuid.UUID("CAA16737-FA36-4D43-B3B6-33F0AA44E76B")
@@ -29,7 +32,7 @@ def refuse_vhd(head: bytes, tail: bytes) -> None:
     header = head[at : at + 1024]
     if not header.startswith(_VHD_HEADER_COOKIE) or len(header) < 1024:
         raise FormatRefused(RefusalReason.DAMAGED, "the vhd image has no header of a dynamic disk", detected="vhd")
-    if any(header[_VHD_PARENT_UUID]) or any(header[_VHD_PARENT_LOCATORS]):
+    if any(any(header[part]) for part in (_VHD_PARENT_UUID, _VHD_PARENT_NAME, _VHD_PARENT_LOCATORS)):
         raise _refused("vhd", "it names a parent")
 
 
@@ -42,6 +45,33 @@ def refuse_vdi(head: bytes) -> None:
         raise _refused("vdi", f"its kind is {kind}; 1 is a dynamic disk, 2 a fixed one")
     if any(head[_VDI_LINKS]):
         raise _refused("vdi", "it names a parent")
+
+
+def refuse_vhdx_changes(head: bytes) -> None:
+    """Refuse a VHDX whose log holds changes: they may be anything, a parent too, and the next writer applies them.
+
+    The newer of the two headers counts, and its sum has to be right (MS-VHDX 2.2.2). Raises ``FormatRefused``.
+    """
+    sound = []
+    for at in _VHDX_HEADERS:
+        header = head[at : at + _VHDX_HEADER_BYTES]
+        if header.startswith(b"head") and len(header) == _VHDX_HEADER_BYTES:
+            (said,) = struct.unpack_from("<I", header, 4)
+            if crc32c(header[:4] + bytes(4) + header[8:]) == said:
+                sound.append((struct.unpack_from("<Q", header, 8)[0], header))
+    if not sound:
+        raise FormatRefused(RefusalReason.DAMAGED, "none of the vhdx image's two headers is sound", detected="vhdx")
+    header = max(sound)[1]
+    if any(header[48:64]):
+        raise FormatRefused(
+            RefusalReason.UNSAFE,
+            "the vhdx image was not closed: its log holds changes that nobody has seen",
+            detected="vhdx",
+            hint="open and close it once where it was made, or convert it there: qemu-img convert",
+        )
+    log_version, version = struct.unpack_from("<HH", header, 64)
+    if (log_version, version) != (0, 1):
+        raise _refused("vhdx", f"it is of version {version}, its log of {log_version}; 1 and 0 are known")
 
 
 def vhdx_metadata_offset(head: bytes) -> int:

@@ -30,6 +30,7 @@ class SecondLook:
         self._wanted = range(0)
         self._metadata = bytearray()
         if self._is_vhdx and len(head) >= 512 << 10:
+            parents.refuse_vhdx_changes(head)
             start = parents.vhdx_metadata_offset(head)
             self._wanted = range(start, start + parents.VHDX_METADATA_BYTES)
 

@@ -6,7 +6,7 @@ import struct
 import uuid
 from dataclasses import dataclass
 
-from pipeline.image.integrity.crc32c import crc32c
+from pipeline.image.crc32c import crc32c
 from pipeline.image.integrity.layout import DiskFile, Parts
 
 _MIB = 1 << 20

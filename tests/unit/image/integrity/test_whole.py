@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.image import formats
-from pipeline.image.integrity.crc32c import crc32c
+from pipeline.image.crc32c import crc32c
 from tests.unit.image import vmdk_files
 from tests.unit.image.integrity import images
 

@@ -11,9 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.imageservice.stores.base import Store
-from pipeline.imageservice.stores.errors import BadLocation
+from pipeline.imageservice.stores.errors import BadLocation, WriteRefused
 from pipeline.imageservice.stores.file.options import FileOptions
 from pipeline.imageservice.stores.file.store import FileStore
+from pipeline.imageservice.stores.http.options import HttpOptions
+from pipeline.imageservice.stores.http.store import HttpStore
+from pipeline.imageservice.stores.rbd.options import RbdOptions
 from pipeline.imageservice.stores.s3.endpoint import endpoint
 from pipeline.imageservice.stores.s3.options import S3Options
 from pipeline.imageservice.stores.s3.store import S3Store
@@ -142,6 +145,59 @@ def test_accounts_of_swift() -> None:
     assert first.identities(UUID) == second.identities(UUID)
     assert first.identities(UUID) != swift("AUTH_ffffffffffffffffffffffffffffffff").identities(UUID)
     assert first.identities(UUID) != swift(ACCOUNT, container="x").identities(UUID)
+
+
+FSID = "0f5c6c1e-8d1c-4f0e-9b57-6a2f3f7f7a11"
+
+
+def ceph(pool: str = "images", fsid: str = FSID, **more: Any) -> Store:
+    pytest.importorskip("rbd", reason="python3-rbd is not installed")
+    from pipeline.imageservice.stores.rbd.store import RbdStore
+
+    # The file of settings has to be there; it is not read.
+    store = RbdStore(RbdOptions.model_validate({"id": "a", "pool": pool, "ceph_conf": __file__, **more}))
+    store._cluster.known_fsid = fsid  # as the cluster told when it was asked
+    return store
+
+
+def _encoded(text: str, where: set[int]) -> str:
+    """With some of its characters written as their numbers."""
+    return "".join(f"%{ord(char):02x}" if at in where else char for at, char in enumerate(text))
+
+
+@settings(max_examples=200, deadline=None)
+@given(NAMES, NAMES, st.sampled_from(["snap", "other"]), st.sets(st.integers(0, 40)), st.booleans())
+def test_spellings_of_ceph(one: str, other: str, snapshot: str, encoded: set[int], short: bool) -> None:
+    """Whichever snapshot an address names, and however its parts are written: the image is deleted as a whole."""
+    store = ceph()
+    plain = f"rbd://{FSID}/images/{one}/snap"
+    parts = [other] if short else [FSID, "images", other, snapshot]
+    odd = f"rbd://{'/'.join(_encoded(part, encoded) for part in parts)}"
+    assert _same(store, plain, odd) is (one == other)
+    assert store.identities(one) == (store.identify(plain),)
+
+
+def test_pools_and_clusters_of_ceph() -> None:
+    """Whose users and configured ids differ is one pool all the same; two clusters, or two pools, are two."""
+    assert ceph().identities(UUID) == ceph(id="b", user="other", read_only=True).identities(UUID)
+    assert ceph().identities(UUID) == ceph(fsid=FSID.upper()).identities(UUID)
+    assert ceph().identities(UUID) != ceph("other").identities(UUID)
+    assert ceph().identities(UUID) != ceph(fsid=FSID.replace("0", "1")).identities(UUID)
+    for address in (f"rbd://{FSID}/other/{UUID}/snap", f"rbd://{FSID}/images%2F{UUID}/snap", f"rbd://images%2f{UUID}"):
+        with pytest.raises(BadLocation):
+            ceph().identify(address)
+
+
+@settings(max_examples=100, deadline=None)
+@given(NAMES, st.sampled_from(["http", "https", "HTTP"]))
+def test_the_web_is_nobodys(name: str, scheme: str) -> None:
+    """Nothing of it is ever deleted or written, so that any number of images may stand on one file."""
+    store = HttpStore(HttpOptions.model_validate({"id": "web"}))
+    assert not store.capabilities.deletes and not store.capabilities.writable
+    assert store.identities(name) == ()
+    if store.owns(address := f"{scheme}://store.example/{name}"):
+        with pytest.raises(WriteRefused):
+            store.delete(address)
 
 
 @pytest.mark.parametrize(
