@@ -6,6 +6,7 @@ import falcon
 
 from pipeline.imageservice.api.context import caller_of
 from pipeline.imageservice.api.resource import GetOnly, Resource, answer_json, refuse_body
+from pipeline.imageservice.importing.job import conversion
 from pipeline.imageservice.lifecycle.statistics import limits_of
 
 
@@ -13,13 +14,20 @@ class ImportInfo(Resource):
     """``GET /v2/info/import``: the ways of importing data."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer with the names of the enabled methods."""
+        """Answer with the names of the enabled methods, and with what is done to disks on their way."""
         refuse_body(req)
         caller_of(req)
         methods = list(self.service.import_methods)
         answer_json(
             resp,
-            {"import-methods": {"description": "Import methods available.", "type": "array", "value": methods}},
+            {
+                "import-methods": {"description": "Import methods available.", "type": "array", "value": methods},
+                "import-conversion": {
+                    "description": "The disk format that images get which are imported to these stores only.",
+                    "type": "object",
+                    "value": conversion.by_store(self.service),
+                },
+            },
         )
 
 

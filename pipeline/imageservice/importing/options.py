@@ -93,7 +93,11 @@ class ImportOptions(_ImportModel):
     methods: list[Method] = Field(
         ["glance-direct", "web-download", "copy-image"], description="The ways of importing that are open."
     )
-    plugins: list[Plugin] = Field([], description="What is done with an imported image, in this order.")
+    plugins: list[Plugin] | None = Field(
+        None,
+        description="What is done with an imported image, in this order. Not set: disks whose stores are all RBD "
+        "become raw, others stay as they are; `[]`: all do.",
+    )
     conversion: ConversionOptions = Field(default_factory=ConversionOptions, description="Conversion of disk formats.")
     decompression: DecompressionOptions = Field(default_factory=DecompressionOptions, description="Decompression.")
     injection: InjectionOptions = Field(default_factory=InjectionOptions, description="Properties for all images.")
@@ -106,3 +110,7 @@ class ImportOptions(_ImportModel):
     jobs: int = Field(4, ge=1, le=64, description="Imports a worker process does at once.")
     worker_attempts: int = Field(20, ge=1, description="Workers an import may outlive before it is given up.")
     store_attempts: int = Field(3, ge=1, description="Attempts to write to a store that does not answer.")
+
+    def does(self, plugin: Plugin) -> bool:
+        """Return whether a plugin is named."""
+        return plugin in (self.plugins or ())

@@ -141,7 +141,7 @@ def _stage_source(
     if resumable != job.state.get("partial"):
         job.remember(partial=resumable)
     # What may be compressed is inspected when it has been unpacked.
-    inspect = "image_decompression" not in job.service.settings.imports.plugins
+    inspect = not job.service.settings.imports.does("image_decompression")
     inspector = _inspector(job, verifier, inspect=inspect)
     checksums = [text for text in (job.request.checksum, *demanded) if text]
     begun = taken.begun if taken is not None else None

@@ -14,7 +14,8 @@ from pipeline.image.formats import FormatRefused, FormatVerdict
 from pipeline.imageservice.data.sources import FromStore
 from pipeline.imageservice.data.transfer import Source, transfer
 from pipeline.imageservice.data.verdict import DataFacts, check_signature, unsupported
-from pipeline.imageservice.errors import Invalid, ServiceError, StoreFailed, UnsupportedContent
+from pipeline.imageservice.errors import ServiceError, StoreFailed, UnsupportedContent
+from pipeline.imageservice.importing.job import conversion
 from pipeline.imageservice.importing.job.job import Job
 from pipeline.imageservice.importing.job.product import PreparedData, in_file, in_store
 from pipeline.imageservice.importing.job.staged import (
@@ -28,7 +29,6 @@ from pipeline.imageservice.importing.job.staged import (
 from pipeline.imageservice.importing.sources import nbd
 from pipeline.imageservice.lifecycle.guards import signatures
 from pipeline.imageservice.lifecycle.transfer.staging import Staged
-from pipeline.imageservice.model.images import Image
 from pipeline.imageservice.stores.file.options import FileOptions
 from pipeline.imageservice.stores.file.store import FileStore
 
@@ -47,7 +47,7 @@ def prepared(job: Job) -> Iterator[PreparedData]:
     verdict = inspected(job, image, data)
     if verifier is not None:
         check_signature(verifier, digest_of(job, data, verifier.algorithm))
-    target = _conversion_target(job, image, verdict, signed=signed)
+    target = conversion.target_of(job, image, verdict, signed=signed)
     if target is not None and verdict is not None:
         with _converted(job, data, verdict, target) as product:
             yield product
@@ -89,24 +89,6 @@ def _copied(job: Job) -> PreparedData:
     raise last or StoreFailed("No store that is configured here holds the data of the image")
 
 
-def _conversion_target(job: Job, image: Image, verdict: FormatVerdict | None, *, signed: bool) -> str | None:
-    """The format to convert to; ``None`` when the image stays as it is."""
-    imports = job.service.settings.imports
-    target = imports.conversion.output_format
-    if "image_conversion" not in imports.plugins or verdict is None:
-        return None
-    if verdict.disk_format in (target, "iso") or image.disk_format in ("iso", target, "ami", "ari", "aki"):
-        return None
-    if signed:
-        if imports.conversion.signed == "refuse":
-            raise Invalid(
-                f"The image is signed as {verdict.disk_format}, and this service converts images to {target}; "
-                f"sign and import it as {target}"
-            )
-        return None
-    return target
-
-
 @contextlib.contextmanager
 def _converted(job: Job, staged: Staged, verdict: FormatVerdict, target: str) -> Iterator[PreparedData]:
     """The staged image in another format: raw is read through QEMU as it is needed, others are written once."""
@@ -119,7 +101,7 @@ def _converted(job: Job, staged: Staged, verdict: FormatVerdict, target: str) ->
             ):
                 yield _through(socket, verdict.virtual_size)
             return
-        job.step("convert", state="running")
+        job.step(conversion.STEP, state="running")
         made = path.with_name(f"{job.image_id}.converted")
         try:
             convert.convert(
@@ -128,10 +110,10 @@ def _converted(job: Job, staged: Staged, verdict: FormatVerdict, target: str) ->
                 made,
                 convert.ConvertOptions(target, timeout=seconds),
                 limits=import_limits(job),
-                progress=job.watch("convert", of=verdict.virtual_size),
+                progress=job.watch(conversion.STEP, of=verdict.virtual_size),
                 mode=0o600,
             )
-            job.step("convert", state="done")
+            job.step(conversion.STEP, state="done")
             yield in_file(made, target)
         except FormatRefused as refused:
             raise unsupported(refused) from None

@@ -131,7 +131,7 @@ def _begin(connection: Connection, job: Job, before: Image) -> None:
 
 def _injected(job: Job, image: Image) -> dict[str, str]:
     options = job.service.settings.imports.injection
-    if "inject_image_metadata" not in job.service.settings.imports.plugins or image.status is not ImageStatus.IMPORTING:
+    if not job.service.settings.imports.does("inject_image_metadata") or image.status is not ImageStatus.IMPORTING:
         return {}
     if {role.lower() for role in options.ignore_roles} & set(job.state.get("roles", ())):
         return {}

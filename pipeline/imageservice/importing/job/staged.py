@@ -55,7 +55,7 @@ def staged_uri(job: Job, staged: Staged) -> str:
 def unpacked(job: Job, image: Image, staged: Staged, *, signed: bool) -> Staged:
     """Return the staged data without compression, where the operator wants that and it has one."""
     imports = job.service.settings.imports
-    if "image_decompression" not in imports.plugins or image.container_format == "compressed":
+    if not imports.does("image_decompression") or image.container_format == "compressed":
         return staged
     uri = staged_uri(job, staged)
     with job.service.staging.reader(uri, length=min(HEAD, staged.size)) as reader:
@@ -99,7 +99,7 @@ def import_limits(job: Job) -> FormatLimits:
     """Return what an import's data may be. Where images are converted, nothing but a disk is left as it is for raw."""
     service = job.service
     targets = [service.stores[name] for name in job.stores if name in service.stores]
-    return limits_for(service, targets, raw_must_be_raw="image_conversion" in service.settings.imports.plugins)
+    return limits_for(service, targets, raw_must_be_raw=service.settings.imports.does("image_conversion"))
 
 
 def digest_of(job: Job, staged: Staged, algorithm: str) -> str:

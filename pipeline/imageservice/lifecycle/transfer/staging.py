@@ -65,7 +65,7 @@ def stage(service: Service, caller: Caller, image_id: str, source: Source) -> Up
     with claimed(service, caller, wanted) as claim:
         verifier = signatures.verifier_of(service, caller, claim.image)
         # What may be compressed, or has no format yet, is inspected when it is imported.
-        inspect = claim.image.has_formats and "image_decompression" not in service.settings.imports.plugins
+        inspect = claim.image.has_formats and not service.settings.imports.does("image_decompression")
         inspector = DataInspector(
             claim.image,
             service.settings.data,

@@ -66,6 +66,10 @@ stores:
   colour: blue
 - id: tapes
   type: tape
+- id: sheep
+  type: sheepdog
+- id: files
+  type: filesystem
 """
     with pytest.raises(PipelineError) as caught:
         parse(text)
@@ -85,6 +89,8 @@ stores:
         (25, "redirects"),
         (26, "no such option"),
         (27, "no such kind of store"),
+        (29, "QEMU, Nova and glance_store have dropped it; copy its images into another store"),
+        (31, "filesystem is called file here"),
     ):
         assert any(f":{line}:" in one and what in one for one in caught.value.details), (line, what, told)
     assert HUSH not in told
