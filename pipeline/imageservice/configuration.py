@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.imageservice.access.options import FetchOptions, IdentityOptions, PolicyOptions, QuotaOptions
+from pipeline.imageservice.access.options import (
+    FetchOptions,
+    IdentityOptions,
+    MetadefOptions,
+    PolicyOptions,
+    QuotaOptions,
+)
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.catalog.options import DatabaseOptions
 from pipeline.imageservice.data.options import DataOptions
@@ -61,6 +67,10 @@ class Configuration(Protocol):
     @property
     def quotas(self) -> QuotaOptions:
         """How much each project may have."""
+
+    @property
+    def metadefs(self) -> MetadefOptions:
+        """What metadata definitions do."""
 
     @property
     def api(self) -> ApiOptions:

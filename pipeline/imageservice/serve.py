@@ -26,6 +26,7 @@ from pipeline.imageservice.app import create_app
 from pipeline.imageservice.catalog.database import migrate
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.importing.worker import Worker
+from pipeline.imageservice.lifecycle.metadefs import catalogue
 from pipeline.imageservice.server import background
 from pipeline.imageservice.server.application import ImageApplication
 from pipeline.imageservice.server.supervisor import Supervisor
@@ -70,6 +71,8 @@ def prepare(settings: Settings) -> Service:
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     service = Service.from_settings(settings)
     migrate.prepare(service.database, embedded=settings.is_embedded)
+    if settings.is_embedded:
+        _keep_catalogue(service)
     for store in (service.staging, service.stores.default):
         try:
             store.check()
@@ -85,6 +88,15 @@ def prepare(settings: Settings) -> Service:
     service.database.close()
     service.stores.close()
     return service
+
+
+def _keep_catalogue(service: Service) -> None:
+    """Load the default catalogue of metadata definitions at the first start, and after upgrades."""
+    if catalogue.is_current(service.database):
+        return
+    report = catalogue.load(service.database)
+    if report.changed:
+        log.warning("metadata definitions that were changed here stay as they are: %s", ", ".join(report.changed))
 
 
 def serve_api(service: Service) -> None:

@@ -17,6 +17,7 @@ from pipeline.imageservice.access.protections import Protections
 from pipeline.imageservice.access.ssrf_filter import SsrfFilter
 from pipeline.imageservice.access.static import NoTokens, StaticTokens
 from pipeline.imageservice.catalog.database.connection import Database
+from pipeline.imageservice.catalog.metadefs.judging import BindingDefinitions
 from pipeline.imageservice.configuration import Configuration
 from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.lease_keeper import LeaseKeeper
@@ -58,6 +59,7 @@ class Service:
     buffers: Buffers
     leases: LeaseKeeper
     staging: Store
+    definitions: BindingDefinitions
 
     def identify(self, environ: Any) -> Caller:
         """Return who makes a request, whose WSGI environment this is; marked when the rules call it an administrator.
@@ -156,6 +158,7 @@ class Service:
             buffers=buffers,
             leases=LeaseKeeper(database, settings.data.upload_lease),
             staging=make_store(_staging(settings), context),
+            definitions=BindingDefinitions(),
         )
 
 

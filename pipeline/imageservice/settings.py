@@ -19,6 +19,7 @@ from pipeline.base.yaml_source import YamlPath, YamlSource
 from pipeline.imageservice.access.options import (
     FetchOptions,
     IdentityOptions,
+    MetadefOptions,
     NoIdentity,
     PolicyOptions,
     QuotaOptions,
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     allow_anonymous: bool = Field(False, description="Let callers without a token see and download public images.")
     policy: PolicyOptions = Field(default_factory=PolicyOptions, description="Who may do what.")
     quotas: QuotaOptions = Field(default_factory=QuotaOptions, description="How much each project may have.")
+    metadefs: MetadefOptions = Field(default_factory=MetadefOptions, description="What metadata definitions do.")
     api: ApiOptions = Field(default_factory=ApiOptions, description="How the API presents itself.")
     data: DataOptions = Field(default_factory=DataOptions, description="How image data is moved and judged.")
     imports: ImportOptions = Field(default_factory=ImportOptions, description="How images are imported.")

@@ -86,7 +86,7 @@ def _inner(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _section(title: str, model: type[BaseModel]) -> str:
     rows = [
-        f"| `{name}` | {_kind(field)} | {_default(field)} | {_text(field)} |"
+        f"| `{field.alias or name}` | {_kind(field)} | {_default(field)} | {_text(field)} |"
         for name, field in model.model_fields.items()
     ]
     table = ["| option | value | default | meaning |", "|---|---|---|---|", *rows]

@@ -148,10 +148,10 @@ def service_scrub(context: Context, settings: str = "", restore: str = "") -> No
     _SERVICE,
     positional=["path"],
     help={
-        "path": "a definition file, or a folder of them",
+        "path": "a definition file, or a folder of them (default: the catalogue that comes with the service)",
         "merge": "add to namespaces that exist what they miss; without, they are skipped",
         "prefer-new": "with --merge: what the file says replaces what is there",
-        "overwrite": "with --merge: a namespace becomes what the file says, and nothing else",
+        "overwrite": "with --merge: a namespace becomes what the file (or the catalogue) says, and nothing else",
         "settings": _SETTINGS,
     },
 )

@@ -9,10 +9,12 @@ from pathlib import Path
 from pipeline.base.errors import PipelineError
 from pipeline.base.plain_text import one_line
 from pipeline.base.terminal import SafeConsole
+from pipeline.cli.handlers import metadefs
 from pipeline.imageservice.catalog.database import backup as saving
 from pipeline.imageservice.catalog.database import migrate
 from pipeline.imageservice.catalog.database.connection import Database
 from pipeline.imageservice.lifecycle import adopt as adoption
+from pipeline.imageservice.lifecycle.metadefs import catalogue
 from pipeline.imageservice.server import background
 from pipeline.imageservice.settings import Settings
 
@@ -25,6 +27,8 @@ def upgrade(file: str, *, expand: bool) -> None:
     database = _database(settings)
     before, after = migrate.upgrade(database, until="expand" if expand else "contract")
     print(f"the schema is at {after}" if before == after else f"the schema went from {before or 'nothing'} to {after}")
+    if catalogue.was_loaded(database) and not catalogue.is_current(database):
+        metadefs.report_catalogue(catalogue.load(database))
 
 
 def backup(file: str, target: str) -> None:

@@ -6,17 +6,24 @@ from pathlib import Path
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.plain_text import one_line
-from pipeline.imageservice.lifecycle.metadefs import files
+from pipeline.imageservice.lifecycle.metadefs import catalogue, files
+from pipeline.imageservice.lifecycle.metadefs.catalogue import CatalogueReport, Existing
 from pipeline.imageservice.lifecycle.metadefs.files import Merge
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.settings import Settings
 
 
 def load(file: str, path: str, *, merge: bool, prefer_new: bool, overwrite: bool) -> None:
-    """Load definition files. Raises ``PipelineError`` naming each that cannot be."""
-    if not path:
-        raise PipelineError("no file or folder was named", hint="./inv service.metadefs.load PATH")
+    """Load definition files, or without a path the default catalogue. Raises ``PipelineError`` naming each that cannot
+    be.
+    """
     how = _how(merge, prefer_new, overwrite)
+    if not path:
+        if how not in (Merge.SKIP, Merge.OVERWRITE):
+            raise PipelineError("the default catalogue is brought up to date, or with --merge --overwrite written anew")
+        existing = Existing.OVERWRITE if how is Merge.OVERWRITE else Existing.ADD_DELETED
+        report_catalogue(catalogue.load(_service(file).database, existing))
+        return
     report = files.load(_service(file), Path(path), how)
     print(f"{len(report.created)} namespaces made, {len(report.merged)} merged, {len(report.skipped)} skipped")
     if report.skipped:
@@ -24,6 +31,21 @@ def load(file: str, path: str, *, merge: bool, prefer_new: bool, overwrite: bool
     if report.mistakes:
         several = "s" if len(report.mistakes) > 1 else ""
         raise PipelineError(f"{len(report.mistakes)} file{several} could not be loaded", details=report.mistakes)
+
+
+def report_catalogue(report: CatalogueReport) -> None:
+    """Print what became of the default catalogue."""
+    print(
+        f"default catalogue: {len(report.created)} namespaces made, {len(report.updated)} brought up to date, "
+        f"{len(report.unchanged)} unchanged"
+    )
+    if report.changed:
+        print(
+            "left, because somebody changed them (./inv service.metadefs.load --merge --overwrite): "
+            + ", ".join(report.changed)
+        )
+    if report.deleted:
+        print("left away, because somebody deleted them (./inv service.metadefs.load): " + ", ".join(report.deleted))
 
 
 def export(file: str, folder: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from pipeline.base.urls import host_name
 
@@ -15,6 +16,11 @@ class OptionsModel(BaseModel):
     """A closed, frozen part of the settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _off(value: Any) -> Any:
+    """YAML takes the word for a truth."""
+    return "off" if value is False else value
 
 
 class StaticToken(OptionsModel):
@@ -100,7 +106,7 @@ class QuotaLimits(OptionsModel):
 class QuotaOptions(OptionsModel):
     """How much each project may have."""
 
-    source: Literal["off", "settings", "keystone"] = Field(
+    source: Annotated[Literal["off", "settings", "keystone"], BeforeValidator(_off)] = Field(
         "off",
         description="Where the limits of projects come from: nowhere, `default` and `projects` below, or the unified "
         "limits of the identity service (a limit that is not registered there is 0).",
@@ -137,6 +143,28 @@ class QuotaOptions(OptionsModel):
         """``user_storage`` in bytes."""
         digits = self.user_storage.rstrip("BKMGT ")
         return int(digits) << (10 * " KMGT".index(self.user_storage.removeprefix(digits).strip()[:-1] or " "))
+
+
+class Validation(StrEnum):
+    """What becomes of images whose properties are wrong by the metadata definitions."""
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
+class MetadefOptions(OptionsModel):
+    """What metadata definitions do."""
+
+    validation: Annotated[Validation, BeforeValidator(_off)] = Field(
+        Validation.OFF,
+        alias="validate",
+        description="Whether images' properties are held against the metadata definitions when they are set: `warn` "
+        "says what is wrong or unknown in the log and in the answer, `refuse` takes no wrong one.",
+    )
+    refuse_services: bool = Field(
+        False, description="Whether `refuse` is for other services of the cloud, too (role `service`); they are warned."
+    )
 
 
 class FetchOptions(OptionsModel):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import falcon
 
+from pipeline.base.plain_text import one_line
 from pipeline.imageservice.errors import Invalid, LimitExceeded, MethodNotAllowed, NotFound
 from pipeline.imageservice.service import Service
 
+# Proxies keep a few kilobytes for all headers of an answer.
+_WARNINGS = 5
+_LONGEST_WARNING = 200
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _ESCAPED_TROUBLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -46,6 +51,14 @@ def answer_json(resp: falcon.Response, document: Any, status: int = 200) -> None
     resp.status = status
     resp.content_type = "application/json"
     resp.data = json.dumps(document).encode()
+
+
+def answer_warnings(resp: falcon.Response, warnings: Sequence[str]) -> None:
+    """Say beside an answer what is odd about what it did: in headers that any client shows or drops (RFC 7234, 5.5)."""
+    for text in warnings[:_WARNINGS]:
+        plain = one_line(text).encode("ascii", "backslashreplace").decode()[:_LONGEST_WARNING]
+        quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
+        resp.append_header("Warning", f'299 - "{quoted}"')
 
 
 def answer_accepted(resp: falcon.Response) -> None:

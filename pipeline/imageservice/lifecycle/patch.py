@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.errors import Conflict, Invalid, NotFound
-from pipeline.imageservice.lifecycle.guards import signatures
+from pipeline.imageservice.lifecycle.guards import properties, signatures
 from pipeline.imageservice.lifecycle.guards.signatures import SignatureProof, SignatureUnproven
 from pipeline.imageservice.lifecycle.locations import patch as patch_locations
 from pipeline.imageservice.lifecycle.records.apply_patch import changed, check_operations
@@ -32,11 +32,11 @@ def patch(service: Service, caller: Caller, image_id: str, operations: Sequence[
     """
     check_operations(service, operations)
     if any(operation.name == "locations" for operation in operations):
-        after = patch_locations.patch(service, caller, image_id, operations)
+        after, warnings = patch_locations.patch(service, caller, image_id, operations)
     else:
-        after = _proven(service, caller, image_id, lambda image: operations)
+        after, warnings = _proven(service, caller, image_id, lambda image: operations)
     service.notifier.image("image.update", after, caller)
-    return view(service, caller, after)
+    return view(service, caller, after, warnings)
 
 
 def patch_as(
@@ -52,9 +52,9 @@ def patch_as(
         check_operations(service, operations)
         return operations
 
-    after = _proven(service, caller, image_id, checked)
+    after, warnings = _proven(service, caller, image_id, checked)
     service.notifier.image("image.update", after, caller)
-    return view(service, caller, after)
+    return view(service, caller, after, warnings)
 
 
 def add_tag(service: Service, caller: Caller, image_id: str, tag: str) -> None:
@@ -90,7 +90,9 @@ def remove_tag(service: Service, caller: Caller, image_id: str, tag: str) -> Non
     service.notifier.image("image.update", service.database.write(work), caller)
 
 
-def _proven(service: Service, caller: Caller, image_id: str, choose: Callable[[Image], Sequence[Operation]]) -> Image:
+def _proven(
+    service: Service, caller: Caller, image_id: str, choose: Callable[[Image], Sequence[Operation]]
+) -> tuple[Image, tuple[str, ...]]:
     """Change an image; a signature that it gets is checked before, outside of the transaction."""
     proof: SignatureProof | None = None
     for _ in range(_ATTEMPTS):
@@ -110,11 +112,12 @@ def _change(
     image_id: str,
     choose: Callable[[Image], Sequence[Operation]],
     proof: SignatureProof | None,
-) -> Image:
+) -> tuple[Image, tuple[str, ...]]:
     before = _locked(connection, service, caller, image_id)
     after = changed(service, caller, before, choose(before))
     signatures.require_proof(before, after, proof)
-    return image_records.save(connection, before, after) if after != before else before
+    warnings = properties.check_changed(service, connection, caller, before, after)
+    return (image_records.save(connection, before, after) if after != before else before), warnings
 
 
 def _locked(connection: Connection, service: Service, caller: Caller, image_id: str) -> Image:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# Whom a namespace binds that an administrator wrote.
+EVERYBODY = "*"
+
 
 class NamespaceVisibility(StrEnum):
     """Who a namespace is for."""
@@ -41,7 +44,10 @@ class NamespaceFields:
 
 @dataclass(frozen=True, slots=True)
 class MetadefNamespace:
-    """One namespace, without its contents. Times in microseconds; ``id`` stays when it is renamed."""
+    """One namespace, without its contents. Times in microseconds; ``id`` stays when it is renamed.
+
+    ``binds``: the project whose images its definitions are held against, ``EVERYBODY``, or nobody.
+    """
 
     id: str
     namespace: str
@@ -52,6 +58,7 @@ class MetadefNamespace:
     owner: str | None
     created_at: int
     updated_at: int
+    binds: str | None = None
 
     @property
     def target(self) -> dict[str, Any]:

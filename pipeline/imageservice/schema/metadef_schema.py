@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.image.definitions.patterns import PatternRefused, compiled
 from pipeline.imageservice.errors import Forbidden, Invalid
 from pipeline.imageservice.schema import schema_check
 
@@ -165,15 +166,28 @@ def _check_names(body: Mapping[str, Any]) -> None:
     for key in ("namespace", "name"):
         if key in body:
             check_name(body[key], key)
+    _check_pattern(body)
     for name, one in body.get("properties", {}).items():
         check_name(name, "properties")
-        _check_names(one)
+        try:
+            _check_names(one)
+        except Invalid as error:
+            raise Invalid(f"properties.{name}: {error.message}") from None
     for key in ("objects", "tags", "resource_type_associations"):
         for number, one in enumerate(body.get(key, ())):
             try:
                 _check_names(one)
             except Invalid as error:
                 raise Invalid(f"{key}[{number}].{error.message}") from None
+
+
+def _check_pattern(body: Mapping[str, Any]) -> None:
+    """Refuse a pattern that no value could be held against in linear time."""
+    if "pattern" in body:
+        try:
+            compiled(body["pattern"])
+        except PatternRefused as error:
+            raise Invalid(f"pattern: {body['pattern'][:_LONGEST_NAME]!r} cannot be used: {error}") from None
 
 
 def _check_values(value: Any, depth: int = 0) -> None:

@@ -10,7 +10,7 @@ from pipeline.imageservice.api.context import caller_of, context_of
 from pipeline.imageservice.api.documents import image_document
 from pipeline.imageservice.api.images.query import read_query
 from pipeline.imageservice.api.parameters import parameters_of
-from pipeline.imageservice.api.resource import Resource, answer_json, read_json, refuse_body
+from pipeline.imageservice.api.resource import Resource, answer_json, answer_warnings, read_json, refuse_body
 from pipeline.imageservice.api.versions import public_url
 from pipeline.imageservice.errors import UnsupportedContent
 from pipeline.imageservice.lifecycle import deletion
@@ -51,6 +51,7 @@ class Images(Resource):
         view = create(service, caller, read_json(req, service.settings.api.max_body))
         context_of(req).image_id = view.image.id
         answer_json(resp, image_document(service, view), 201)
+        answer_warnings(resp, view.warnings)
         resp.set_header("Location", f"{public_url(service, req)}/v2/images/{view.image.id}")
         if service.import_methods:
             resp.set_header("OpenStack-image-import-methods", ",".join(service.import_methods))
@@ -70,7 +71,9 @@ class OneImage(Resource):
         """Change fields, properties, tags and (where they are shown) locations."""
         operations = self._operations(req, resp)
         context_of(req).image_id = image_id
-        answer_json(resp, image_document(self.service, patch(self.service, caller_of(req), image_id, operations)))
+        view = patch(self.service, caller_of(req), image_id, operations)
+        answer_json(resp, image_document(self.service, view))
+        answer_warnings(resp, view.warnings)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
         """Delete the image and its data."""

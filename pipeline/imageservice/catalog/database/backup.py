@@ -62,13 +62,33 @@ def restore(database: Database, file: Path) -> dict[str, int]:
     return counts
 
 
+def _has_own_definitions(connection: Connection) -> bool:
+    """Return whether there are definitions of others than the catalogue that a service loads at its first start."""
+    names = set(connection.execute(select(tables.metadef_namespaces.c.namespace)).scalars())
+    sequence = tables.sequences
+    changes = connection.execute(select(sequence.c.value).where(sequence.c.name == "metadefs")).scalar()
+    loaded = connection.execute(select(tables.metadef_defaults.c.namespace, tables.metadef_defaults.c.version)).all()
+    untouched = {name for name, version in loaded if version == changes}
+    return not names <= untouched
+
+
 def _fill(connection: Connection, file: Path) -> dict[str, int]:
-    for table in (tables.images, tables.used_ids, tables.tasks, tables.metadef_namespaces):
+    if _has_own_definitions(connection):
+        raise PipelineError(
+            "the database is not empty: it has metadata definitions of its own",
+            hint="restore into a new, empty database",
+        )
+    for table in (tables.images, tables.used_ids, tables.tasks):
         if connection.execute(select(func.count()).select_from(table)).scalar():
             raise PipelineError(
                 f"the database is not empty: {table.name} has rows", hint="restore into a new, empty database"
             )
-    for filled_at_first in (tables.sequences, tables.metadef_resource_types):
+    for filled_at_first in (
+        tables.metadef_namespaces,
+        tables.metadef_resource_types,
+        tables.metadef_defaults,
+        tables.sequences,
+    ):
         connection.execute(filled_at_first.delete())
     counts = {table.name: 0 for table in tables.metadata.sorted_tables}
     batch: list[dict[str, Any]] = []

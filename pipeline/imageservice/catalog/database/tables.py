@@ -250,6 +250,7 @@ quota_reservations = Table(
 )
 
 # Metadata definitions: what properties there are, for people and programs that set them.
+# ``binds``: the project whose images the definitions are held against, ``*`` for everybody's, null for nobody's.
 metadef_namespaces = Table(
     "catalog_metadef_namespaces",
     metadata,
@@ -262,6 +263,7 @@ metadef_namespaces = Table(
     Column("owner", _text(255)),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("binds", _text(255)),
     Index("ix_metadef_namespaces_created", "created_at", "namespace"),
     Index("ix_metadef_namespaces_owner", "owner", "visibility"),
     **_MARIADB,
@@ -306,5 +308,15 @@ metadef_associations = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("ix_metadef_associations_type", "resource_type"),
+    **_MARIADB,
+)
+
+# What was loaded of the default catalogue: a digest of each namespace as it was then, and the count of changes.
+metadef_defaults = Table(
+    "catalog_metadef_defaults",
+    metadata,
+    Column("namespace", _text(80), primary_key=True),
+    Column("digest", _text(64), nullable=False),
+    Column("version", BigInteger, nullable=False),
     **_MARIADB,
 )

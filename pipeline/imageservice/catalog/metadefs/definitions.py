@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.base import json_text
 from pipeline.imageservice.catalog.database import tables
+from pipeline.imageservice.catalog.metadefs import versions
 from pipeline.imageservice.errors import Duplicate, NotFound
 from pipeline.imageservice.model.images import now
 from pipeline.imageservice.model.metadefs import Definition, DefinitionKind, DefinitionQuery
@@ -81,6 +82,7 @@ def add(connection: Connection, namespace_id: str, wanted: Sequence[Definition])
     """Write definitions into a (locked) namespace. Raises ``Duplicate`` when one is there already, or given twice."""
     if not wanted:
         return []
+    versions.bump(connection)
     moment = now()
     rows = [{"namespace_id": namespace_id, "created_at": moment, **_row_of(one, moment)} for one in wanted]
     try:
@@ -93,6 +95,7 @@ def add(connection: Connection, namespace_id: str, wanted: Sequence[Definition])
 
 def change(connection: Connection, namespace_id: str, before: Definition, after: Definition) -> Definition:
     """Replace a definition of a (locked) namespace. Raises ``Duplicate`` when its new name is taken."""
+    versions.bump(connection)
     moment = now()
     try:
         mine = _one(namespace_id, before.kind, before.name)
@@ -104,11 +107,13 @@ def change(connection: Connection, namespace_id: str, before: Definition, after:
 
 def remove(connection: Connection, namespace_id: str, definition: Definition) -> None:
     """Delete one definition."""
+    versions.bump(connection)
     connection.execute(delete(_T).where(*_one(namespace_id, definition.kind, definition.name)))
 
 
 def clear(connection: Connection, namespace_id: str, kind: DefinitionKind) -> int:
     """Delete all definitions of one kind; how many there were."""
+    versions.bump(connection)
     mine = (_T.c.namespace_id == namespace_id) & (_T.c.kind == str(kind))
     return connection.execute(delete(_T).where(mine)).rowcount
 

@@ -25,6 +25,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.catalog.database.tables import AnyRow
+from pipeline.imageservice.catalog.metadefs import versions
 from pipeline.imageservice.catalog.metadefs.resource_types import association_of
 from pipeline.imageservice.errors import Duplicate
 from pipeline.imageservice.model.images import now
@@ -51,10 +52,11 @@ def find(connection: Connection, name: str, *, lock: bool = False) -> MetadefNam
     return _from_row(row) if row else None
 
 
-def add(connection: Connection, fields: NamespaceFields, owner: str | None) -> MetadefNamespace:
+def add(connection: Connection, fields: NamespaceFields, owner: str | None, binds: str | None) -> MetadefNamespace:
     """Write down a new namespace. Raises ``Duplicate``."""
+    versions.bump(connection)
     moment = now()
-    namespace = _filled(str(uuid.uuid4()), fields, owner, moment, moment)
+    namespace = _filled(str(uuid.uuid4()), fields, owner, moment, moment, binds)
     try:
         connection.execute(insert(_T), _row_of(namespace))
     except IntegrityError:
@@ -63,10 +65,11 @@ def add(connection: Connection, fields: NamespaceFields, owner: str | None) -> M
 
 
 def change(
-    connection: Connection, before: MetadefNamespace, fields: NamespaceFields, owner: str | None
+    connection: Connection, before: MetadefNamespace, fields: NamespaceFields, owner: str | None, binds: str | None
 ) -> MetadefNamespace:
     """Replace the fields of the namespace ``before`` (locked). Raises ``Duplicate`` when its new name is taken."""
-    after = _filled(before.id, fields, owner, before.created_at, now())
+    versions.bump(connection)
+    after = _filled(before.id, fields, owner, before.created_at, now(), binds)
     try:
         connection.execute(update(_T).where(_T.c.id == before.id).values(**_row_of(after)))
     except IntegrityError:
@@ -74,13 +77,21 @@ def change(
     return after
 
 
+def bind(connection: Connection, namespace: MetadefNamespace, binds: str | None) -> None:
+    """Say anew whom a (locked) namespace binds."""
+    versions.bump(connection)
+    connection.execute(update(_T).where(_T.c.id == namespace.id).values(binds=binds))
+
+
 def remove(connection: Connection, namespace: MetadefNamespace) -> None:
     """Delete a namespace with everything in it."""
+    versions.bump(connection)
     connection.execute(delete(_T).where(_T.c.id == namespace.id))
 
 
 def remove_all(connection: Connection) -> int:
     """Delete every namespace with everything in it; how many there were."""
+    versions.bump(connection)
     return connection.execute(delete(_T)).rowcount
 
 
@@ -144,7 +155,7 @@ def _sort_column(columns: Any, key: str) -> Any:
 
 
 def _filled(
-    identifier: str, fields: NamespaceFields, owner: str | None, created_at: int, updated_at: int
+    identifier: str, fields: NamespaceFields, owner: str | None, created_at: int, updated_at: int, binds: str | None
 ) -> MetadefNamespace:
     return MetadefNamespace(
         identifier,
@@ -156,6 +167,7 @@ def _filled(
         owner,
         created_at,
         updated_at,
+        binds,
     )
 
 

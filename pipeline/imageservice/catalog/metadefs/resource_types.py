@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.imageservice.catalog.database import tables
+from pipeline.imageservice.catalog.metadefs import versions
 from pipeline.imageservice.errors import Duplicate
 from pipeline.imageservice.model.images import now
 from pipeline.imageservice.model.metadefs import Association, ResourceType
@@ -39,6 +40,7 @@ def associate(connection: Connection, namespace_id: str, wanted: Sequence[Associ
     """Say that a (locked) namespace is for these types, known or not. Raises ``Duplicate``."""
     if not wanted:
         return []
+    versions.bump(connection)
     moment = now()
     _make_known(connection, sorted({one.name for one in wanted}), moment)
     rows = [
@@ -62,6 +64,7 @@ def associate(connection: Connection, namespace_id: str, wanted: Sequence[Associ
 
 def dissociate(connection: Connection, namespace_id: str, resource_type: str) -> Association | None:
     """Take back that a (locked) namespace is for a type; what was said, ``None`` when nothing was."""
+    versions.bump(connection)
     known = [one for one in associations_of(connection, namespace_id) if one.name == resource_type]
     mine = (_A.c.namespace_id == namespace_id) & (_A.c.resource_type == resource_type)
     connection.execute(delete(_A).where(mine))

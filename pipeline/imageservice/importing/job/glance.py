@@ -8,6 +8,7 @@ the identity service's catalog; a redirect elsewhere passes the filter as any ot
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from pipeline.imageservice.fetching.errors import FetchRefused
 from pipeline.imageservice.importing.job.job import Job
 from pipeline.imageservice.importing.job.request import DIGITS, ImportRequest
 from pipeline.imageservice.importing.sources.web import WebSource
+from pipeline.imageservice.lifecycle.guards.properties import check_changed
 from pipeline.imageservice.model.images import Image
 from pipeline.imageservice.service import Service
 
@@ -148,9 +150,19 @@ def _take_over(job: Job, document: Mapping[str, Any]) -> None:
         job.remember(before={**before, "taken": sorted(properties), "properties": kept})
 
     def change(connection: Connection, before: Image) -> None:
-        image_records.change(connection, before, **formats, properties={**before.properties, **properties})
+        after = dataclasses.replace(before, properties={**before.properties, **properties})
+        try:
+            check_changed(job.service, connection, _caller(job), before, after)
+        except Invalid as error:
+            raise FetchRefused(f"The source's properties are not taken here: {error.message}") from None
+        image_records.change(connection, before, **formats, properties=after.properties)
 
     job.write(change)
+
+
+def _caller(job: Job) -> Caller:
+    """Whoever asked for the import, as far as the job remembers."""
+    return Caller(project=job.state.get("project"), roles=frozenset(job.state.get("roles", ())))
 
 
 def _properties(job: Job, document: Mapping[str, Any]) -> dict[str, str]:

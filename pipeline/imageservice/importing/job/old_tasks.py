@@ -20,6 +20,7 @@ from pipeline.imageservice.catalog.tasks import queue as task_queue
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import Conflict, Invalid, ServiceError
 from pipeline.imageservice.importing.job.run import run_import
+from pipeline.imageservice.lifecycle.guards.properties import check_new
 from pipeline.imageservice.lifecycle.records.create import new_image
 from pipeline.imageservice.lifecycle.tasks import require_access
 from pipeline.imageservice.model.images import ImageStatus
@@ -93,6 +94,7 @@ def _with_image(service: Service, task: Task) -> Task:
         task_queue.check(connection, task)
         limits = service.limits.of(image.owner)
         quotas.check(connection, image.owner, limits, {QuotaResource.COUNT: 1, QuotaResource.UPLOADING: 1})
+        check_new(service, connection, caller, image)
         image_records.insert_image(connection, image)
         service_notes.put_if_absent(connection, image.id, service_notes.IMPORT_TASK, task.id)
         return task_queue.renew(connection, task, service.leases.seconds, image_id=image.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from pipeline.imageservice.importing.job.fetch import left_behind
 from pipeline.imageservice.importing.job.job import Cancelled, ImageGone, Job, LeaseLost
 from pipeline.imageservice.importing.job.prepare import prepared, staged
 from pipeline.imageservice.importing.job.write_stores import StoresFailed, fill
+from pipeline.imageservice.lifecycle.guards.properties import warn_of_changed
 from pipeline.imageservice.model.images import Image, ImageStatus
 from pipeline.imageservice.model.tasks import Task
 from pipeline.imageservice.service import Service
@@ -126,7 +128,9 @@ def _begin(connection: Connection, job: Job, before: Image) -> None:
     quotas.reserve(connection, before.owner, before.id, stored=wanted)
     injected = _injected(job, before)
     if injected:
-        image_records.change(connection, before, properties={**before.properties, **injected})
+        after = dataclasses.replace(before, properties={**before.properties, **injected})
+        warn_of_changed(service, connection, before, after)
+        image_records.change(connection, before, properties=after.properties)
 
 
 def _injected(job: Job, image: Image) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.data.verdict import check_signature
 from pipeline.imageservice.errors import Conflict, Forbidden, Invalid
 from pipeline.imageservice.lifecycle import deletion
-from pipeline.imageservice.lifecycle.guards import objects, signatures
+from pipeline.imageservice.lifecycle.guards import objects, properties, signatures
 from pipeline.imageservice.lifecycle.guards.signatures import SignatureProof, SignatureUnproven
 from pipeline.imageservice.lifecycle.locations.copies import check_validation, size_of, store_for
 from pipeline.imageservice.lifecycle.locations.inspect import inspect_location
@@ -51,8 +51,12 @@ class _Plan:
     renamed: list[tuple[Location, Mapping[str, Any]]]
 
 
-def patch(service: Service, caller: Caller, image_id: str, operations: Sequence[Operation]) -> Image:
-    """Apply a patch with operations on locations. The data of removed ones goes at once."""
+def patch(
+    service: Service, caller: Caller, image_id: str, operations: Sequence[Operation]
+) -> tuple[Image, tuple[str, ...]]:
+    """Apply a patch with operations on locations; returns the image, and warnings. The data of removed ones goes at
+    once.
+    """
     if not service.settings.api.show_locations:
         raise Forbidden("It's not allowed to add, replace or remove locations: they are invisible here.")
     with service.database.read() as connection:
@@ -63,21 +67,22 @@ def patch(service: Service, caller: Caller, image_id: str, operations: Sequence[
     plan = _plan(service, caller, wanted, [one for one in operations if one.name == "locations"])
     proof = _proof(service, caller, seen, wanted)
 
-    def work(connection: Connection) -> Image:
+    def work(connection: Connection) -> tuple[Image, tuple[str, ...]]:
         before = find_image(connection, service.policy, caller, image_id, lock=True)
         service.policy.require(caller, "modify_image", before)
         if before.version != seen.version:
             raise Conflict(f"Image {image_id} was changed by somebody else; try again")
         after = changed(service, caller, before, operations)
         signatures.require_proof(before, after, proof)
-        return _store(service, caller, connection, before, after, plan)
+        warnings = properties.check_changed(service, connection, caller, before, after)
+        return _store(service, caller, connection, before, after, plan), warnings
 
-    after = service.database.write(work)
+    after, warnings = service.database.write(work)
     if after.status is not seen.status:
         service.notifier.image("image.activate", after, caller)
     for location in plan.removed:
         deletion.remove_data(service, location)
-    return after
+    return after, warnings
 
 
 def _proof(service: Service, caller: Caller, before: Image, after: Image) -> SignatureProof | None:

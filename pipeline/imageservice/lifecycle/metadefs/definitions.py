@@ -11,6 +11,7 @@ from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog.metadefs import definitions, resource_types
 from pipeline.imageservice.errors import NotFound
 from pipeline.imageservice.lifecycle.metadefs import room
+from pipeline.imageservice.lifecycle.metadefs.binding import note_writer
 from pipeline.imageservice.lifecycle.metadefs.visibility import find_namespace, refuse_if_protected
 from pipeline.imageservice.model.metadefs import Definition, DefinitionKind, DefinitionQuery, MetadefNamespace
 from pipeline.imageservice.notifications import metadef_payloads as payloads
@@ -93,6 +94,7 @@ def add_definition(
         namespace = find_namespace(connection, service, caller, name, lock=True)
         service.policy.require(caller, _ACTIONS[definition.kind].add, namespace.target)
         room.check_definitions(service, connection, namespace.id, [definition])
+        note_writer(connection, caller, namespace)
         return namespace, definitions.add(connection, namespace.id, [definition])[0]
 
     namespace, written = service.database.write(work)
@@ -110,6 +112,7 @@ def change_definition(
         service.policy.require(caller, _ACTIONS[after.kind].modify, namespace.target)
         before = definitions.get(connection, namespace.id, after.kind, old_name)
         room.check_definitions(service, connection, namespace.id, [after], [before])
+        note_writer(connection, caller, namespace)
         return namespace, definitions.change(connection, namespace.id, before, after)
 
     namespace, written = service.database.write(work)
@@ -125,6 +128,7 @@ def remove_definition(service: Service, caller: Caller, name: str, kind: Definit
         service.policy.require(caller, _ACTIONS[kind].remove, namespace.target)
         known = definitions.get(connection, namespace.id, kind, definition)
         refuse_if_protected(namespace)
+        note_writer(connection, caller, namespace)
         definitions.remove(connection, namespace.id, known)
         return namespace, known
 

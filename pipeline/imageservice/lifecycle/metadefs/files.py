@@ -22,6 +22,7 @@ from pipeline.base import atomic, json_text
 from pipeline.base.errors import PipelineError
 from pipeline.imageservice.catalog.metadefs import definitions, namespaces, resource_types
 from pipeline.imageservice.lifecycle.metadefs import room
+from pipeline.imageservice.lifecycle.metadefs.binding import operators_binding
 from pipeline.imageservice.model.metadefs import (
     Association,
     Definition,
@@ -99,7 +100,12 @@ def export(service: Service, folder: Path) -> list[Path]:
             )
             file = folder / f"{_file_name(namespace.namespace)}.json"
             with atomic.new_file(file) as temporary:
-                text = json.dumps(_document(view), ensure_ascii=False, indent=4, sort_keys=True)
+                text = json.dumps(
+                    document_of(view.namespace, view.associations, view.definitions),
+                    ensure_ascii=False,
+                    indent=4,
+                    sort_keys=True,
+                )
                 temporary.write_text(f"{text}\n", encoding="utf-8")
             written.append(file)
     return written
@@ -144,17 +150,18 @@ def _read(file: Path, longest: int) -> _Contents:
 
 def _write(service: Service, given: _Contents, merge: Merge, connection: Connection) -> str:
     fields, associations, contents = given
+    binding = operators_binding(fields.owner)
     before = namespaces.find(connection, fields.namespace, lock=True)
     if before is None:
         room.check_namespaces(service, connection, fields.owner)
-        _fill(service, connection, namespaces.add(connection, fields, fields.owner), associations, contents)
+        _fill(service, connection, namespaces.add(connection, fields, fields.owner, binding), associations, contents)
         return "created"
     if merge is Merge.SKIP:
         return "skipped"
     known = definitions.of_namespace(connection, before.id)
     said = resource_types.associations_of(connection, before.id)
     if merge is not Merge.ADD_MISSING:
-        namespaces.change(connection, before, fields, fields.owner)
+        namespaces.change(connection, before, fields, fields.owner, binding)
     if merge is Merge.ADD_MISSING:
         there, types_there = {_key(one) for one in known}, {one.name for one in said}
         contents = [one for one in contents if _key(one) not in there]
@@ -189,11 +196,14 @@ def _key(definition: Definition) -> tuple[DefinitionKind, str]:
     return definition.kind, definition.kind.key(definition.name)
 
 
-def _document(view: NamespaceView) -> dict[str, Any]:
-    namespace = view.namespace
+def document_of(
+    namespace: MetadefNamespace | NamespaceFields,
+    associations: Sequence[Association],
+    contents: Sequence[Definition],
+) -> dict[str, Any]:
+    """Return a namespace with all that is in it, as a file has it."""
     by_kind = {
-        kind: sorted((one for one in view.definitions if one.kind is kind), key=lambda one: one.name)
-        for kind in DefinitionKind
+        kind: sorted((one for one in contents if one.kind is kind), key=lambda one: one.name) for kind in DefinitionKind
     }
     document = {
         "namespace": namespace.namespace,
@@ -202,7 +212,7 @@ def _document(view: NamespaceView) -> dict[str, Any]:
         "visibility": str(namespace.visibility),
         "protected": namespace.protected,
         "owner": namespace.owner,
-        "resource_type_associations": [_said(one) for one in view.associations] or None,
+        "resource_type_associations": [_said(one) for one in sorted(associations, key=lambda one: one.name)] or None,
         "properties": {one.name: dict(one.document) for one in by_kind[DefinitionKind.PROPERTY]} or None,
         "objects": [{**one.document, "name": one.name} for one in by_kind[DefinitionKind.OBJECT]] or None,
         "tags": [{"name": one.name} for one in by_kind[DefinitionKind.TAG]] or None,

@@ -11,6 +11,7 @@ from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog.metadefs import definitions, namespaces, resource_types
 from pipeline.imageservice.errors import Forbidden
 from pipeline.imageservice.lifecycle.metadefs import room
+from pipeline.imageservice.lifecycle.metadefs.binding import binding_of, note_writer
 from pipeline.imageservice.lifecycle.metadefs.visibility import find_namespace, may_see, refuse_if_protected
 from pipeline.imageservice.model.metadefs import (
     Association,
@@ -52,7 +53,7 @@ def create_namespace(
 
     def work(connection: Connection) -> NamespaceView:
         room.check_namespaces(service, connection, owner)
-        namespace = namespaces.add(connection, fields, owner)
+        namespace = namespaces.add(connection, fields, owner, binding_of(caller, fields, owner))
         room.check_associations(service, connection, namespace.id, associations)
         room.check_definitions(service, connection, namespace.id, contents)
         resource_types.associate(connection, namespace.id, associations)
@@ -131,7 +132,7 @@ def change_namespace(service: Service, caller: Caller, name: str, fields: Namesp
         owner = _owner(caller, fields, caller.project if caller.is_admin else before.owner, before.owner)
         if owner != before.owner:
             room.check_namespaces(service, connection, owner)
-        return namespaces.change(connection, before, fields, owner)
+        return namespaces.change(connection, before, fields, owner, binding_of(caller, fields, owner))
 
     after = service.database.write(work)
     payload = payloads.namespace_payload(after) | {"namespace_old": name}
@@ -163,6 +164,7 @@ def clear_namespace(service: Service, caller: Caller, name: str, kind: Definitio
         if kind is DefinitionKind.TAG:
             service.policy.require(caller, "delete_metadef_tags", namespace.target)
         refuse_if_protected(namespace)
+        note_writer(connection, caller, namespace)
         definitions.clear(connection, namespace.id, kind)
         return namespace
 

@@ -8,6 +8,7 @@ from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog.metadefs import resource_types
 from pipeline.imageservice.errors import NotFound
 from pipeline.imageservice.lifecycle.metadefs import room
+from pipeline.imageservice.lifecycle.metadefs.binding import note_writer
 from pipeline.imageservice.lifecycle.metadefs.visibility import find_namespace, refuse_if_protected
 from pipeline.imageservice.model.metadefs import Association, MetadefNamespace, ResourceType
 from pipeline.imageservice.notifications import metadef_payloads as payloads
@@ -40,6 +41,7 @@ def add_association(service: Service, caller: Caller, name: str, association: As
         namespace = find_namespace(connection, service, caller, name, lock=True)
         service.policy.require(caller, "add_metadef_resource_type_association", namespace.target)
         room.check_associations(service, connection, namespace.id, [association])
+        note_writer(connection, caller, namespace)
         return namespace, resource_types.associate(connection, namespace.id, [association])[0]
 
     namespace, written = service.database.write(work)
@@ -54,6 +56,7 @@ def remove_association(service: Service, caller: Caller, name: str, resource_typ
     def work(connection: Connection) -> tuple[MetadefNamespace, Association]:
         namespace = find_namespace(connection, service, caller, name, lock=True)
         service.policy.require(caller, "remove_metadef_resource_type_association", namespace.target)
+        note_writer(connection, caller, namespace)
         known = resource_types.dissociate(connection, namespace.id, resource_type)
         if known is None:
             raise NotFound(f"Failed to find resource type {resource_type[:80]} to delete")

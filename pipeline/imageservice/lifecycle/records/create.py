@@ -11,6 +11,7 @@ from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.errors import Forbidden, Invalid
+from pipeline.imageservice.lifecycle.guards.properties import check_new
 from pipeline.imageservice.lifecycle.records.names import check_count, check_name, check_text, check_value, check_weight
 from pipeline.imageservice.lifecycle.records.view import ImageView, view
 from pipeline.imageservice.model.images import Image, ImageVisibility, now
@@ -47,13 +48,14 @@ def create(service: Service, caller: Caller, body: Any, *, with_data: bool = Fal
         raise Invalid("Give disk_format and container_format along with the data")
     limits = service.limits.of(caller.project) if service.limits.on else {}
 
-    def insert(connection: Connection) -> Image:
+    def insert(connection: Connection) -> tuple[Image, tuple[str, ...]]:
+        warnings = check_new(service, connection, caller, image)
         quotas.check(connection, caller.project, limits, {quotas.QuotaResource.COUNT: 1})
-        return image_records.insert_image(connection, image)
+        return image_records.insert_image(connection, image), warnings
 
-    kept = service.database.write(insert)
+    kept, warnings = service.database.write(insert)
     service.notifier.image("image.create", kept, caller)
-    return view(service, caller, kept)
+    return view(service, caller, kept, warnings)
 
 
 def new_image(service: Service, caller: Caller, body: Any) -> Image:

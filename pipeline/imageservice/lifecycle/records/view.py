@@ -17,13 +17,15 @@ class ImageView:
     """An image as one caller may see it.
 
     ``properties``, ``notes`` (of the service, names without the prefix ``os_glance_``) and ``locations`` (those to try
-    first come first) stand for those of ``image``, whose other fields are for everybody who sees it.
+    first come first) stand for those of ``image``, whose other fields are for everybody who sees it. ``warnings`` are
+    for whoever just changed the image.
     """
 
     image: Image
     properties: Mapping[str, str | None]
     notes: Mapping[str, str]
     locations: Sequence[Location]
+    warnings: tuple[str, ...] = ()
 
 
 def show(service: Service, caller: Caller, image_id: str) -> ImageView:
@@ -33,13 +35,14 @@ def show(service: Service, caller: Caller, image_id: str) -> ImageView:
     return view(service, caller, image)
 
 
-def view(service: Service, caller: Caller, image: Image) -> ImageView:
+def view(service: Service, caller: Caller, image: Image, warnings: tuple[str, ...] = ()) -> ImageView:
     """Leave out what this caller may not see of ``image``."""
     return ImageView(
         image,
         service.protections.readable(caller, dict(image.properties)),
         {name: value for name, value in image.service.items() if name not in service_notes.HIDDEN},
         _locations(service, caller, image),
+        warnings,
     )
 
 

@@ -27,6 +27,7 @@ MIB = 1 << 20
 DATA = pattern(3 * MIB + 11)
 SECOND = "RegionTwo"
 FORMATS = {"disk_format": "raw", "container_format": "bare"}
+REFUSE = {"validate": "refuse"}  # by the default catalogue
 TAKEN: dict[str, Any] = {"hw_disk_bus": "scsi", "os_distro": "debian", "trait:HW_CPU": "required"}
 
 
@@ -110,7 +111,9 @@ def cloud(keystone: Keystone, glance: Glance) -> Iterator[Cloud]:
         folder = stack.enter_context(scratch("regions"))
         mine = settings(folder, methods=["glance-download", "web-download"], download={"rate": 2 * MIB})
         # The regions' services lie on an inner network, which users may not have the service fetch from.
-        target = stack.enter_context(image_service(folder, **{**mine, "fetch": {}, "identity": identity}))
+        target = stack.enter_context(
+            image_service(folder, **{**mine, "fetch": {}, "metadefs": REFUSE, "identity": identity})
+        )
         yield Cloud(keystone, target, {REGION: glance.url, SECOND: second.url})
         assert "Traceback" not in target.log.read_text()
 
@@ -127,7 +130,7 @@ def assert_fetched(cloud: Cloud, image_id: str, data: bytes = DATA) -> None:
 @pytest.mark.parametrize("region", [REGION, SECOND])
 def test_an_image_of_another_region(cloud: Cloud, region: str) -> None:
     source = cloud.source(region, **TAKEN, description="not taken over")
-    image_id = cloud.create(container_format="bare", os_distro="none", own="stays")
+    image_id = cloud.create(container_format="bare", os_distro="gentoo", own="stays")
     token = cloud.keystone.token()
     # Any way of writing a UUID names the image, and none of them gets into the URL as it is.
     assert cloud.ask(image_id, region, f"urn:uuid:{source}", token, all_stores=True).status_code == 202
@@ -146,13 +149,15 @@ def test_an_image_of_another_region(cloud: Cloud, region: str) -> None:
 
 
 def test_what_cannot_be_fetched_leaves_the_image_as_it_was(cloud: Cloud) -> None:
-    image_id = cloud.create(container_format="bare", os_distro="mine")
+    image_id = cloud.create(container_format="bare", os_distro="gentoo")
     refused = cloud.ask(image_id, SECOND, "no-uuid")
     assert (refused.status_code, "does not look like a UUID" in refused.text) == (400, True)
     assert cloud.ask(image_id, "", "11111111-2222-3333-4444-555555555555").status_code == 400
     waiting = cloud.source(SECOND, None, **TAKEN)
     qcow = cloud.source(SECOND, b"not what its format says" * 10, **TAKEN)
+    odd = cloud.source(SECOND, hw_disk_bus="bogus")
     for region, source, message in [
+        (SECOND, odd, "Property hw_disk_bus: 'bogus' is not one of scsi, virtio"),
         ("RegionThree", waiting, "no image service in region 'RegionThree'"),
         (SECOND, "11111111-2222-3333-4444-555555555555", "status 404"),
         (SECOND, waiting, "it is queued, not active"),
@@ -171,7 +176,7 @@ def test_what_cannot_be_fetched_leaves_the_image_as_it_was(cloud: Cloud) -> None
     assert cloud.call("POST", f"/v2/images/{image_id}/import", json={"method": method}).status_code == 202
     assert "as demanded" in cloud.ended(image_id)["message"]
     shown = cloud.show(image_id)
-    assert (shown["status"], shown["disk_format"], shown["os_distro"]) == ("queued", "qcow2", "mine")
+    assert (shown["status"], shown["disk_format"], shown["os_distro"]) == ("queued", "qcow2", "gentoo")
     assert "hw_disk_bus" not in shown
     assert leftovers(cloud.target, image_id) == []
     assert cloud.trusts() == []
@@ -216,7 +221,7 @@ def test_a_token_that_gives_no_trust_is_used_by_its_own_process(cloud: Cloud) ->
 
 def test_without_a_trust_the_end_of_the_process_is_told(cloud: Cloud) -> None:
     source = cloud.source(SECOND)
-    image_id = cloud.create(container_format="bare", os_distro="mine")
+    image_id = cloud.create(container_format="bare", os_distro="gentoo")
     assert cloud.ask(image_id, SECOND, source, limited_token(cloud.keystone)).status_code == 202
     wait_until(lambda: leftovers(cloud.target, image_id) != [], "the first bytes", seconds=30)
     kill_all(cloud.target)
@@ -224,7 +229,7 @@ def test_without_a_trust_the_end_of_the_process_is_told(cloud: Cloud) -> None:
     assert task["status"] == "failure"
     assert "the token it had; ask for the import again" in task["message"]
     shown = cloud.show(image_id)
-    assert (shown["status"], shown["disk_format"], shown["os_distro"]) == ("queued", "qcow2", "mine")
+    assert (shown["status"], shown["disk_format"], shown["os_distro"]) == ("queued", "qcow2", "gentoo")
     wait_until(lambda: leftovers(cloud.target, image_id) == [], "nothing is left")
 
 

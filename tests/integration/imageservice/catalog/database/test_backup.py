@@ -45,7 +45,7 @@ def filled(database: Database, make: Callable[..., Image]) -> Database:
         task_queue.create(connection, "import", owner="ours", input_={"a": [1]}, image_id=image.id)
         leases.acquire(connection, "upload:x", "somebody", 60, {"store": "main"})
         quotas.reserve(connection, "ours", image.id, stored=7)
-        namespace = namespaces.add(connection, NamespaceFields("Our::Names", description="ü"), "ours")
+        namespace = namespaces.add(connection, NamespaceFields("Our::Names", description="ü"), "ours", "ours")
         resource_types.associate(connection, namespace.id, [Association("OS::New::Type", "p:")])
         required = {"required": ["a"], "description": "ü"}
         definitions.add(connection, namespace.id, [Definition(DefinitionKind.OBJECT, "o", required)])

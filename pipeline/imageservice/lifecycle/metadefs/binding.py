@@ -1,0 +1,36 @@
+"""Decide whose images a namespace's definitions are held against: everybody's only where administrators wrote them.
+
+Where policy lets members write, a stranger's public definition would otherwise stop everybody's images.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.catalog.metadefs import namespaces
+from pipeline.imageservice.model.metadefs import EVERYBODY, MetadefNamespace, NamespaceFields
+
+
+def binding_of(caller: Caller, fields: NamespaceFields, owner: str | None) -> str | None:
+    """Return whom a namespace binds that ``caller`` writes down: everybody where an administrator gives it to the
+    administrator's own project, to nobody, or protects it; else its owner; nobody where a stranger wrote it.
+    """
+    if caller.is_admin:
+        return EVERYBODY if fields.protected or owner in (None, caller.project) else owner
+    return owner if owner == caller.project else None
+
+
+def operators_binding(owner: str | None) -> str | None:
+    """Return whom a namespace binds that the operator loads: a file may be an export of a member's own."""
+    return EVERYBODY if owner is None else owner
+
+
+def note_writer(connection: Connection, caller: Caller, namespace: MetadefNamespace) -> None:
+    """Bind fewer, from now on, when somebody else than an administrator changes what a (locked) namespace defines."""
+    if caller.is_admin:
+        return
+    is_own = namespace.owner is not None and namespace.owner == caller.project
+    binds = namespace.owner if is_own and namespace.binds is not None else None
+    if binds != namespace.binds:
+        namespaces.bind(connection, namespace, binds)
