@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.base.errors import PipelineError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -22,9 +25,12 @@ class Home:
 
     @classmethod
     def default(cls) -> Home:
-        """Return the home that the environment names, else the one next to the checkout's code."""
-        root = Path(os.environ.get("PIPELINE_HOME") or CHECKOUT / ".pipeline").absolute()
-        return cls(root, Path(os.environ.get("PIPELINE_CACHE") or root / "cache").absolute())
+        """Return the home that the environment names, else the one next to the checkout's code.
+
+        Raises ``PipelineError`` for a folder whose name the programs that work in it cannot be told.
+        """
+        root = _folder("PIPELINE_HOME", CHECKOUT / ".pipeline")
+        return cls(root, _folder("PIPELINE_CACHE", root / "cache"))
 
     @property
     def runs(self) -> Path:
@@ -50,3 +56,16 @@ class Home:
     def service(self) -> Path:
         """State of the bundled image service: settings, database, stores, token, logs."""
         return self.root / "service"
+
+
+def _folder(variable: str, otherwise: Path) -> Path:
+    found = Path(os.environ.get(variable) or otherwise).absolute()
+    # QEMU, virt-install and libguestfs take paths within lists that commas divide.
+    wrong = re.search(r"[,\x00-\x1f\x7f]", str(found))
+    if wrong is None:
+        return found
+    what = "a comma" if wrong[0] == "," else "a control character"
+    raise PipelineError(
+        f"{variable}: {str(found)!r} has {what}, which programs for disks and guests take for the end of a name",
+        hint=f"set {variable} to another folder, or rename that one",
+    )

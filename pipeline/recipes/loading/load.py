@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,7 @@ class RecipeFolder:
 
     def _read(self, name: str, overrides: Mapping[str, str]) -> tuple[list[Recipe], list[RecipeProblem]]:
         if not (_NAME.fullmatch(name) and (self.root / f"{name}.yaml").is_file()):
-            known = ", ".join(self.names()) or "none"
-            raise PipelineError(f"there is no recipe {name[:80]!r} in {self.root}", hint=f"recipes: {known}")
+            raise self._missing(name)
         files = _RecipeFiles(self.root)
         merged = files.merged(name)
         cells, problems = _cells(merged)
@@ -90,6 +90,22 @@ class RecipeFolder:
         if self.home is not None and not problems:
             problems += _denied(name, merged, recipes, files.read, self.home)
         return recipes, problems
+
+    def _missing(self, name: str) -> PipelineError:
+        """What to say of a name without a recipe: how a file that is meant has to be called, or what there is."""
+        plain_name = re.sub(r"\.ya?ml$", "", name)
+        right = plain_name.lower()
+        if _NAME.fullmatch(right):
+            if right != name and (self.root / f"{right}.yaml").is_file():
+                return PipelineError(f"there is no recipe {name[:80]!r}", hint=f"its name is {right}")
+            for file in (self.root / f"{plain_name}.yaml", self.root / f"{plain_name}.yml", self.root / f"{right}.yml"):
+                if file.is_file():
+                    return PipelineError(
+                        f"{shown(file)} is no recipe by its name: small letters, and .yaml at its end",
+                        hint=f"rename it: mv {shlex.quote(shown(file))} {shown(self.root / f'{right}.yaml')}",
+                    )
+        known = ", ".join(self.names()) or "none"
+        return PipelineError(f"there is no recipe {name[:80]!r} in {self.root}", hint=f"recipes: {known}")
 
     def _build(
         self, name: str, merged: YamlNode, cell: Mapping[str, Scalar], overrides: Mapping[str, str]
@@ -170,7 +186,9 @@ class _RecipeFiles:
         for item in node.value if node.is_list else [node]:
             location, parent = item.location, item.value
             if not isinstance(parent, str) or not _NAME.fullmatch(parent):
-                raise PipelineError(f"{location}: extends: name a recipe of this folder, without '.yaml'")
+                raise PipelineError(
+                    f"{location}: extends: name a recipe of this folder, in small letters and without '.yaml'"
+                )
             if parent in chain:
                 raise PipelineError(f"{location}: extends: a circle: {' → '.join([*chain, parent])}")
             if not (self.root / f"{parent}.yaml").is_file():
@@ -184,6 +202,8 @@ class _RecipeFiles:
         return names
 
     def _meant(self, name: str) -> str | None:
+        if (self.root / f"{name}.yml").is_file():
+            return f"recipes end in .yaml: rename {name}.yml"
         files = itertools.islice(self.root.rglob("*.yaml"), MAX_MATRIX * MAX_FILES)
         close = difflib.get_close_matches(name, [str(file.relative_to(self.root))[:-5] for file in files], 3, 0.5)
         return f"did you mean {' or '.join(close)}?" if close else None

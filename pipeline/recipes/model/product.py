@@ -38,6 +38,12 @@ class ProductFormat(StrEnum):
         return self is ProductFormat.QCOW2
 
     @property
+    def largest_disk(self) -> int | None:
+        """The largest disk that it can hold, in bytes; ``None``: any that a recipe may have."""
+        # QEMU's VHD_MAX_SECTORS (block/vpc.c), which Hyper-V's limit is.
+        return 2040 << 30 if self is ProductFormat.VHD else None
+
+    @property
     def is_disk(self) -> bool:
         """Whether a guest can be started from it, with or without a boot loader of its own."""
         return self not in (ProductFormat.AKI, ProductFormat.ARI)

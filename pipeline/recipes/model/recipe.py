@@ -124,8 +124,13 @@ class Recipe(Model):
 
     @field_validator("products")
     @classmethod
-    def _formats_differ(cls, products: tuple[Product, ...]) -> tuple[Product, ...]:
+    def _formats_differ(cls, products: tuple[Product, ...], info: ValidationInfo) -> tuple[Product, ...]:
         formats = [product.format for product in products]
+        size = info.data["disk"].size if "disk" in info.data else 0
+        for each in formats:
+            if each.largest_disk is not None and size > each.largest_disk:
+                gib = each.largest_disk >> 30
+                raise ValueError(f"a {each} holds disks of {gib} GiB at most, disk.size is {size >> 30} GiB; take vhdx")
         if len(set(formats)) != len(formats):
             raise ValueError("each format can be made once only")
         if not any(product.is_whole_disk or product is ProductFormat.AMI for product in formats):

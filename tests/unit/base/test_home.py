@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT, Home
 
 
@@ -24,3 +25,13 @@ def test_a_relative_home_does_not_move_with_the_working_folder(monkeypatch: pyte
     home = Home.default()
     monkeypatch.chdir("/")
     assert home.root == tmp_path / "state"
+
+
+@pytest.mark.parametrize("variable", ["PIPELINE_HOME", "PIPELINE_CACHE"])
+@pytest.mark.parametrize(("name", "said"), [("/one,two", "a comma"), ("/one\ntwo", "a control character")])
+def test_a_name_that_programs_would_cut_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, name: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, name)
+    with pytest.raises(PipelineError, match=f"{variable}: .* has {said}"):
+        Home.default()

@@ -39,6 +39,18 @@ def test_what_a_list_cannot_prove(text: str, said: str) -> None:
         checksums.find(text, "x.img", of="LIST")
 
 
+@pytest.mark.parametrize("text", [A, f"{A}\n", f"  {A.upper()}\r\n"])
+def test_a_bare_digest_is_of_the_file_that_the_lists_name_says(text: str) -> None:
+    assert checksums.find(text, "x.img", of="x.img.sha256") == ("sha256", A)
+    with pytest.raises(PipelineError, match=r"SHA256SUMS is one digest without a name: it does not say .* of x\.img"):
+        checksums.find(text, "x.img", of="SHA256SUMS")
+
+
+def test_a_bare_weak_digest_proves_nothing() -> None:
+    with pytest.raises(PipelineError, match=r"no strong checksum of x\.img, only weak"):
+        checksums.find("a" * 32, "x.img", of="x.img.md5")
+
+
 @given(st.text(max_size=400))
 def test_any_text_is_a_list_without_the_file_or_an_error(text: str) -> None:
     with pytest.raises(PipelineError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,10 @@ def test_mistakes_of_several_recipes_come_together(folder: Folder) -> None:
             "products[0]: raw cannot be compressed; leave compression out",
         ),
         ("products: [{format: raw}, {format: raw}]", "products: each format can be made once only"),
+        (
+            "disk: {size: 3TiB}\nproducts: [{format: vhd}]",
+            "products: a vhd holds disks of 2040 GiB at most",
+        ),
         ("publish: {format: raw}", "publish: format: raw is not among the products (qcow2)"),
         (
             "properties: {os_type: linux}",
@@ -258,6 +263,34 @@ def test_names_cannot_lead_out(folder: Folder, name: str) -> None:
     with pytest.raises(PipelineError, match="there is no recipe"):
         RecipeFolder(folder.root).load(name)
     assert folder.mistakes(f"extends: {name!r}")
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "hint"),
+    [
+        ("mine", "Mine", "its name is mine"),
+        ("mine", "mine.yaml", "its name is mine"),
+        ("mine", "MINE.yml", "its name is mine"),
+        ("Mine", "Mine", "rename it: mv .*/Mine.yaml .*/mine.yaml"),
+        ("Mine", "Mine.yaml", "rename it: mv .*/Mine.yaml .*/mine.yaml"),
+        ("mine.yml", "mine", "rename it: mv .*/mine.yml .*/mine.yaml"),
+        ("mine.yml", "mine.yml", "rename it: mv .*/mine.yml .*/mine.yaml"),
+        ("Mine.yml", "Mine", "rename it: mv .*/Mine.yml .*/mine.yaml"),
+    ],
+)
+def test_a_name_that_was_meant_otherwise_is_told(folder: Folder, file: str, name: str, hint: str) -> None:
+    (folder.root / (file if "." in file else f"{file}.yaml")).write_text("extends: base/linux\n")
+    with pytest.raises(PipelineError) as caught:
+        RecipeFolder(folder.root).load(name)
+    assert re.fullmatch(hint, str(caught.value.hint)), caught.value.hint
+
+
+def test_a_parent_of_another_ending_is_told(folder: Folder) -> None:
+    (folder.root / "mine.yml").write_text(BASE)
+    folder.write("r", "extends: mine")
+    with pytest.raises(PipelineError) as caught:
+        RecipeFolder(folder.root).load("r")
+    assert caught.value.hint == "recipes end in .yaml: rename mine.yml"
 
 
 def test_a_recipe_behind_a_link_out_of_the_folder_is_refused(folder: Folder, tmp_path: Path) -> None:
