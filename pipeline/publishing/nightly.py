@@ -23,9 +23,10 @@ from pipeline.publishing.cloud import connect, ownership_marker
 from pipeline.publishing.cloud.retry import CloudRetryPolicy
 from pipeline.publishing.history import NightEntry, NightHistory
 from pipeline.publishing.plan.clock import Clock
-from pipeline.publishing.publish_one import PublishResult, Sender
+from pipeline.publishing.publish_one import PublishResult
 from pipeline.publishing.retention.rotation import deletes
 from pipeline.publishing.rotate import RecipeRotation, rotate_all
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.transaction.transaction import PublishOutcome
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.recipes.nightly import Nightly, Target

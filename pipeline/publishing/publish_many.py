@@ -11,7 +11,8 @@ from pipeline.engine.record.events import Monitor
 from pipeline.engine.record.result import BuildResult
 from pipeline.publishing.monitoring import Shown, Watch
 from pipeline.publishing.plan.plan import PublishOptions
-from pipeline.publishing.publish_one import PublishResult, Sender, publish_one
+from pipeline.publishing.publish_one import PublishResult, publish_one
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.sources import build as build_source
 from pipeline.publishing.sources.build import Offer
 from pipeline.publishing.transaction.transaction import PublishOutcome

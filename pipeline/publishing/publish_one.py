@@ -2,102 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from cryptography import x509
 
-from pipeline.base import atomic, locks
 from pipeline.base.errors import PipelineError
-from pipeline.base.home import Home
 from pipeline.base.progress import Progress, nothing
-from pipeline.publishing.cloud import connect as cloud_connect
 from pipeline.publishing.cloud import ownership_marker, stores
-from pipeline.publishing.cloud.errors import Contended
 from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.record import ImageRecord
-from pipeline.publishing.cloud.retry import CloudRetryPolicy
 from pipeline.publishing.contents.diff import ContentsDiff
 from pipeline.publishing.plan import name_conflicts
-from pipeline.publishing.plan.chain_state import Viewpoint
-from pipeline.publishing.plan.clock import Clock
 from pipeline.publishing.plan.desired import DesiredImage
 from pipeline.publishing.plan.observe import ObservedImage, observe_image
 from pipeline.publishing.plan.plan import PublishOptions, PublishPlan, plan
 from pipeline.publishing.plan.steps import PlannedAct, differences
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.sources.build import Offer
-from pipeline.publishing.transaction import cloud_lock, known_project, shown_plan
-from pipeline.publishing.transaction.cloud_lock import LockScope
-from pipeline.publishing.transaction.journal import PublishJournal, journal_file, lock_file
+from pipeline.publishing.transaction import known_project, shown_plan
+from pipeline.publishing.transaction.journal import PublishJournal, journal_file
 from pipeline.publishing.transaction.transaction import PartResult, PublishOutcome, Transaction
 from pipeline.recipes.nightly import Target
 from pipeline.signing.trust.certificates import CertificateSource, LocalCertificates
-
-
-@dataclass(frozen=True)
-class Sender:
-    """Who publishes, from where, in which run, by which clock; ``former``: projects whose images are ours, by cloud."""
-
-    home: Home
-    run: str
-    clock: Clock = field(default_factory=Clock)
-    publisher: str = ownership_marker.DEFAULT_PUBLISHER
-    retry_policy: CloudRetryPolicy = field(default_factory=CloudRetryPolicy)
-    former: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    @property
-    def now(self) -> datetime:
-        """When the run began."""
-        return self.clock.start
-
-    @property
-    def runner(self) -> str:
-        """This installation's name on records in clouds: random, so that it tells nothing of the host."""
-        file = self.home.root / "publishing" / "runner"
-        if not file.is_file():
-            atomic.write_text(file, f"{uuid.uuid4()}\n")
-        return file.read_text().strip()
-
-    def connect(self, cloud: str, former: Sequence[str] = ()) -> ImageApi:
-        """Return a connection to ``cloud``; images of the projects ``former`` are ours, too."""
-        owners = former or self.former.get(cloud, ())
-        return cloud_connect.connect(self.home, cloud, retry_policy=self.retry_policy, former=owners)
-
-    def looking(self, cloud: str, former: Sequence[str] = ()) -> ImageApi:
-        """As ``connect``, to look only: whose images are ours may be remembered from earlier runs."""
-        return known_project.recalled(self.home, self.connect(cloud, former))
-
-    def viewpoint(self, *, alone: bool = False) -> Viewpoint:
-        """Return how this sender looks at a chain; ``alone``, since it has locked it or nobody has."""
-        return Viewpoint(self.runner, self.clock, alone)
-
-    def scope(self, api: ImageApi, recipe: str) -> LockScope:
-        """Return what this sender locks to work on ``recipe``."""
-        return LockScope(api, self.publisher, recipe, self.runner, self.run)
-
-    @contextlib.contextmanager
-    def locked(self, api: ImageApi, recipe: str, what: str, progress: Progress = nothing) -> Iterator[ImageApi]:
-        """Hold ``recipe`` on a cloud against other runs, here and elsewhere; work on it with the API this yields.
-
-        Raises ``Contended`` when another run is at work on it.
-        """
-        with (
-            locks.held(
-                lock_file(self.home, api.cloud, recipe),
-                f"{what} {recipe} on cloud {api.cloud}",
-                wait=self.retry_policy.settle,
-                progress=progress,
-                refusal=_contended,
-            ),
-            cloud_lock.held(self.scope(api, recipe), progress) as guarded,
-        ):
-            if not api.owners.are_known:
-                known_project.remember(self.home, guarded)
-            yield guarded
 
 
 @dataclass(frozen=True)
@@ -106,7 +34,7 @@ class PublishResult:
 
     ``difference`` is what changed inside since the image published before, when both are known; ``deviations`` what was
     planned otherwise than ``--plan`` had shown last; ``strangers`` are images of other projects with our marks or name,
-    which were left alone.
+    which were left alone; ``remarks`` what the cloud's definitions of properties say of ours.
     """
 
     recipe: str
@@ -120,6 +48,7 @@ class PublishResult:
     difference: ContentsDiff | None = None
     deviations: tuple[str, ...] = ()
     strangers: tuple[ImageRecord, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def disk(self) -> PartResult | None:
@@ -137,7 +66,7 @@ def publish_one(
         parts = attempt.run()
     except PipelineError as error:
         failed = PublishResult(offer.recipe, target.cloud, PublishOutcome.FAILED, seconds=time.monotonic() - began)
-        found = replace(failed, deviations=attempt.deviations, strangers=attempt.strangers)
+        found = replace(failed, deviations=attempt.deviations, strangers=attempt.strangers, remarks=attempt.remarks)
         return replace(found, error=_with_notes(error), timings=attempt.timings)
     return PublishResult(
         recipe=offer.recipe,
@@ -150,6 +79,7 @@ def publish_one(
         difference=attempt.difference,
         deviations=attempt.deviations,
         strangers=attempt.strangers,
+        remarks=attempt.remarks,
     )
 
 
@@ -158,7 +88,8 @@ class Preview:
     """What publishing one recipe to one cloud would do. ``error`` is set when that cannot be said.
 
     ``strangers`` are images of other projects with our marks or name, which are left alone; ``project`` is the one
-    whose images were taken for ours, where the token does not tell that.
+    whose images were taken for ours, where the token does not tell that; ``remarks`` are what the cloud's definitions
+    of properties say of ours.
     """
 
     recipe: str
@@ -167,6 +98,7 @@ class Preview:
     error: PipelineError | None = None
     strangers: tuple[ImageRecord, ...] = ()
     project: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def preview(offer: Offer, target: Target, sender: Sender, options: PublishOptions | None = None) -> Preview:
@@ -179,7 +111,8 @@ def preview(offer: Offer, target: Target, sender: Sender, options: PublishOption
     except PipelineError as error:
         return Preview(offer.recipe, target.cloud, error=error, strangers=attempt.strangers)
     shown_plan.keep(sender.home, target.cloud, offer.recipe, steps)
-    return Preview(offer.recipe, target.cloud, steps, strangers=attempt.strangers, project=attempt.project)
+    found = Preview(offer.recipe, target.cloud, steps, strangers=attempt.strangers, project=attempt.project)
+    return replace(found, remarks=attempt.remarks)
 
 
 class _Attempt:
@@ -198,6 +131,7 @@ class _Attempt:
         self.deviations: tuple[str, ...] = ()
         self.strangers: tuple[ImageRecord, ...] = ()
         self.project = ""
+        self.remarks: tuple[str, ...] = ()
         self.timings: Mapping[str, float] = {}
 
     def run(self) -> list[PartResult]:
@@ -206,6 +140,9 @@ class _Attempt:
         with self.sender.locked(api, self.offer.recipe, "publishing", self.progress) as locked:
             desired, stores_chosen = self._desired(locked)
             self._find_strangers(locked, desired)
+            self._ask_definitions(locked, desired)
+            for remark in self.remarks:
+                self.progress.say(remark)
             transaction = Transaction(
                 api=locked,
                 journal=self._journal(),
@@ -225,6 +162,7 @@ class _Attempt:
         api = self.sender.looking(self.target.cloud, self.target.owners)
         desired, stores_chosen = self._desired(api)
         self._find_strangers(api, desired)
+        self._ask_definitions(api, desired)
         if api.owners.is_remembered:
             self.project = api.owners.project or ""
         api = known_project.as_nobody(api, self.strangers)
@@ -239,6 +177,11 @@ class _Attempt:
 
     def _find_strangers(self, api: ImageApi, desired: list[DesiredImage]) -> None:
         self.strangers = tuple(name_conflicts.strangers(api, desired))
+
+    def _ask_definitions(self, api: ImageApi, desired: list[DesiredImage]) -> None:
+        said = [each for each in desired if each.chain.part is not ownership_marker.ImagePart.PROOF]
+        named = {name: value for each in said for name, value in each.properties.items()}
+        self.remarks = self.sender.known.remarks(api, named)
 
     def _look(
         self, api: ImageApi, desired: list[DesiredImage], chosen: tuple[str, ...], *, alone: bool
@@ -294,13 +237,6 @@ class _Renamed:
 
     def get(self, identity: str) -> x509.Certificate:
         return self.local.get(self.ids.get(identity, identity))
-
-
-def _contended(who: str) -> Contended:
-    return Contended(
-        f"another run on this machine is at work on it: {who}",
-        hint="let it finish; it ends by itself or shows where it waits",
-    )
 
 
 def _with_notes(error: PipelineError) -> PipelineError:

@@ -9,8 +9,8 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
 from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.plan import name_conflicts
-from pipeline.publishing.publish_one import Sender
 from pipeline.publishing.retention.rotation import Rotated, Rotation
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.transaction import known_project
 from pipeline.publishing.transaction.journal import PublishJournal, journal_file
 from pipeline.recipes.model.recipe import Recipe

@@ -15,7 +15,7 @@ from pipeline.publishing.cloud.ownership_marker import ImagePart
 from pipeline.publishing.cloud.patch import RecordPatch
 from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.plan.steps import Act, PlannedAct
-from pipeline.publishing.publish_one import Sender
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.transaction.journal import PublishJournal, journal_file
 from pipeline.publishing.transaction.ledger import Ledger
 

@@ -71,6 +71,7 @@ def build(
         "recipes": "names of recipes (default: those of the nightly run)",
         "set": _SET,
         "source": _SOURCE,
+        "cloud": "also say which of their properties this cloud does not know, or defines otherwise",
         "json": _JSON,
         "graph": "also draw it, into this SVG file",
     },
@@ -81,13 +82,14 @@ def plan(
     recipes: list[str] | None = None,
     set: list[str] | None = None,
     source: str = "",
+    cloud: str = "",
     json: bool = False,
     graph: str = "",
 ) -> None:
     """Show what a build would do, why, and how long it would take."""
     from pipeline.cli.handlers import build as build_handler
 
-    build_handler.plan(recipes or (), set or (), source=source, as_json=json, graph=graph)
+    build_handler.plan(recipes or (), set or (), source=source, cloud=cloud, as_json=json, graph=graph)
 
 
 @task(

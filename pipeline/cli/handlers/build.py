@@ -119,10 +119,12 @@ def plan(
     settings: Sequence[str] = (),
     *,
     source: str = "",
+    cloud: str = "",
     as_json: bool = False,
     graph: str = "",
 ) -> None:
-    """Show what a build would do, as a table, as JSON, or as a picture in the file ``graph``.
+    """Show what a build would do, as a table, as JSON, or as a picture in the file ``graph``; and what is odd about the
+    recipes' properties by what ``cloud`` defines.
 
     Ends with status 1 when a build would fail for something that is missing.
     """
@@ -133,16 +135,29 @@ def plan(
         plans = [plan_one(recipe, registry.STEPS, store, history, LockFile(RECIPES, recipe.name)) for recipe in recipes]
     if graph:
         graph_svg.write(graph, plans)
+    remarks = _remarks(home, cloud, recipes) if cloud else {}
     if as_json:
-        print(json.dumps([each.as_dict() for each in plans], indent=2))
+        documents = [each.as_dict() for each in plans]
+        if cloud:
+            documents = [{**each, "cloud": cloud, "remarks": remarks[each["recipe"]]} for each in documents]
+        print(json.dumps(documents, indent=2))
     else:
         for each in plans:
-            _show_plan(each)
+            _show_plan(each, remarks.get(each.recipe, ()), cloud)
     if any(each.is_blocked for each in plans):
         raise SystemExit(Exit.FAILED)
 
 
-def _show_plan(plan: Plan) -> None:
+def _remarks(home: Home, cloud: str, recipes: Sequence[Recipe]) -> dict[str, tuple[str, ...]]:
+    """Return what a cloud's definitions say of each recipe's properties."""
+    from pipeline.publishing.cloud import connect  # brings openstacksdk with it
+    from pipeline.publishing.plan.definitions import CloudDefinitions
+
+    api, known = connect.connect(home, cloud), CloudDefinitions()
+    return {recipe.name: known.remarks(api, recipe.image_properties) for recipe in recipes}
+
+
+def _show_plan(plan: Plan, remarks: Sequence[str] = (), cloud: str = "") -> None:
     console = SafeConsole()
     if plan.error:
         console.print(Text.assemble((plan.recipe, "bold"), "  ", (plan.error, "bold red")), soft_wrap=True)
@@ -153,6 +168,8 @@ def _show_plan(plan: Plan) -> None:
         took = duration(step.seconds) if step.seconds is not None else "?"
         table.add_row("", step.name, Text(str(step.verdict), style=_STYLES[step.verdict]), took, _why(step))
     console.print(table)
+    for remark in remarks:
+        console.print(Text(f"  {cloud}: {remark}", style="yellow"), soft_wrap=True)
 
 
 def _headline(plan: Plan) -> str:

@@ -25,12 +25,12 @@ from pipeline.publishing import takeover as takeovers
 from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.ownership_marker import ImageState
 from pipeline.publishing.cloud.record import ImageRecord
-from pipeline.publishing.publish_one import Sender
 from pipeline.publishing.report import images as report_images
 from pipeline.publishing.report import terminal
 from pipeline.publishing.report.units import age_text, bytes_text, stranger_text
 from pipeline.publishing.retention.rotation import Fate
 from pipeline.publishing.rotate import rotate_all
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.transaction import known_project, withdrawal
 from pipeline.publishing.transaction.journal import PublishJournal, journal_file
 from pipeline.recipes.loading.load import RecipeFolder

@@ -26,11 +26,12 @@ from pipeline.publishing.cloud.stores import ALL
 from pipeline.publishing.plan import name_conflicts
 from pipeline.publishing.plan.clock import Clock
 from pipeline.publishing.plan.plan import METHODS, PublishOptions
-from pipeline.publishing.publish_one import Preview, PublishResult, Sender
+from pipeline.publishing.publish_one import Preview, PublishResult
 from pipeline.publishing.report import files as reports
 from pipeline.publishing.report import messages, terminal
 from pipeline.publishing.retention.rotation import deletes
 from pipeline.publishing.rotate import rotate_all
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.sources import build as build_source
 from pipeline.publishing.sources.files import ReadyFiles
 from pipeline.publishing.sources.unpacked import unpacked

@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from pipeline.base.progress import Progress, nothing
+from pipeline.image.definitions.judge import DefinedProperties
+from pipeline.publishing.cloud import definitions
 from pipeline.publishing.cloud.errors import ChecksumMismatch, CloudConflict, CloudUnreachable, RequestRefused, Stuck
 from pipeline.publishing.cloud.file_body import FileBody
 from pipeline.publishing.cloud.http import UPLOAD_TIMEOUT
@@ -28,6 +30,10 @@ class ImageApi(ImageRecords):
     def url(self) -> str:
         """Where the service is. Raises ``CloudError`` when the cloud has none."""
         return self._http.url
+
+    def definitions(self) -> DefinedProperties:
+        """Return what the cloud defines of images' properties. Raises ``CloudError`` when it cannot be read whole."""
+        return definitions.read(self._http)
 
     def guarded(self, guard: Callable[[], None]) -> ImageApi:
         """Return the same cloud, with ``guard`` asked, too, before each request that changes anything; it may raise."""

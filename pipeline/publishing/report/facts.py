@@ -130,6 +130,7 @@ def _cloud(publish_result: PublishResult) -> dict[str, Any]:
             {"id": each.id, "name": each.name, "owner": each.owner or "", "visibility": each.visibility}
             for each in publish_result.strangers
         ],
+        "remarks": list(publish_result.remarks),
         "error": _error(publish_result.error),
     }
 

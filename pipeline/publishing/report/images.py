@@ -13,8 +13,8 @@ from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.ownership_marker import Chain, ImageState
 from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.plan.chain_state import ObservedChain, observe
-from pipeline.publishing.publish_one import Sender
 from pipeline.publishing.retention import policy as retention_policy
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.transaction.journal import JournalEvent, PublishJournal, journal_file
 from pipeline.recipes.model.recipe import Recipe
 

@@ -102,6 +102,8 @@ def _next(publish_result: PublishResult) -> Iterator[str]:
         yield f"{where}: other than in the plan shown before: {deviation}"
     for stranger in publish_result.strangers:
         yield f"{where}: {stranger_text(stranger.name, stranger.id, stranger.owner)}"
+    for remark in publish_result.remarks:
+        yield f"{where}: {remark}"
     if publish_result.outcome is PublishOutcome.HELD:
         yield f"{where} is held back: {'; '.join(publish_result.held)}"
         yield f"  to show it all the same: {command} --let-through"
@@ -125,6 +127,8 @@ def show_previews(previews: Iterable[Preview], console: SafeConsole | None = Non
         for stranger in preview.strangers if preview.error is None else ():
             words = stranger_text(stranger.name, stranger.id, stranger.owner)
             terminal.print(Text(f"{preview.recipe} → {preview.cloud}: {words}", style="yellow"), soft_wrap=True)
+        for remark in preview.remarks:
+            terminal.print(Text(f"{preview.recipe} → {preview.cloud}: {remark}", style="yellow"), soft_wrap=True)
         if preview.project:
             words = f"the token does not tell whose images are ours; this is the plan for project {preview.project}"
             terminal.print(Text(f"{preview.cloud}: {words}", style="dim"), soft_wrap=True)

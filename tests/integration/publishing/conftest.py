@@ -22,7 +22,8 @@ from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.cloud.retry import CloudRetryPolicy
 from pipeline.publishing.plan.clock import Clock
 from pipeline.publishing.plan.plan import PublishOptions
-from pipeline.publishing.publish_one import PublishResult, Sender, publish_one
+from pipeline.publishing.publish_one import PublishResult, publish_one
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.sources import build as build_source
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.recipes.nightly import Target

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from pipeline.base.errors import PipelineError
+from pipeline.cli.handlers import build as build_handler
 from pipeline.cli.handlers import images
 from pipeline.cli.handlers import publish as publish_handler
 from pipeline.publishing.cloud.ownership_marker import ImagePart, ImageState
@@ -111,3 +112,25 @@ def test_an_upload_that_was_taken_back_comes_again_only_when_asked_for(
     publish_handler.upload(name, {ImagePart.DISK: files["second"]}, cloud="here", unsigned=True, again=True)
     (shown,) = two_clouds.api().visible(name=name)
     assert shown.sha512 == hashlib.sha512(files["second"].read_bytes()).hexdigest()
+
+
+def test_a_plan_says_what_a_cloud_does_not_know(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_HOME", str(desk.home.root))
+    build_handler.plan(["tiny"], cloud="here", as_json=True)
+    (planned,) = json.loads(capsys.readouterr().out)
+    assert (planned["cloud"], planned["remarks"]) == ("here", [])
+    service, namespace = desk.services["here"], "/v2/metadefs/namespaces/OS::Glance::CommonImageProperties"
+    whole = service.request("GET", namespace, "admin").json()
+    fields = {name: whole[name] for name in ("namespace", "display_name", "description", "visibility")}
+    assert service.request("PUT", namespace, "admin", json={**fields, "protected": False}).status_code == 200
+    known = service.request("GET", f"{namespace}/properties/architecture", "admin").json()
+    assert service.request("DELETE", f"{namespace}/properties/architecture", "admin").status_code == 204
+    try:
+        build_handler.plan(["tiny"], cloud="here")
+        assert "here: the cloud's definitions do not know architecture" in capsys.readouterr().out
+        assert desk.images() == []
+    finally:
+        service.request("POST", f"{namespace}/properties", "admin", json=known)
+        service.request("PUT", namespace, "admin", json={**fields, "protected": True})

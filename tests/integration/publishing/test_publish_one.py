@@ -292,3 +292,35 @@ def test_the_operators_own_entry_goes_before_ours_and_tokens_are_not_shown(desk:
     assert refused.error is not None and "401" in str(refused.error) and secret not in str(refused.error)
     unknown = desk.publish(desk.build("a"), "nowhere")
     assert unknown.error is not None and "there is no cloud named nowhere (known: bundled)" in unknown.error.message
+
+
+def test_what_a_cloud_defines_otherwise_is_said_before_anything_is_sent(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bundled service knows the default catalogue, and this one a definition of its operator's."""
+    service = desk.services["here"]
+    ours = {
+        "namespace": "Our::Clouds",
+        "visibility": "public",
+        "properties": {"team": {"title": "Team", "type": "string", "enum": ["core", "edge"]}},
+        "resource_type_associations": [{"name": "OS::Glance::Image"}],
+    }
+    assert service.request("POST", "/v2/metadefs/namespaces", "admin", json=ours).status_code == 201
+    try:
+        properties = {"team": "cor", "our_build": "7", "hw_disk_bus": "virtio"}
+        desk.recipe = made.recipe("defined").model_copy(update={"properties": properties})
+        build = desk.build("defined", signed=False)
+        said = (
+            "the cloud defines team otherwise: 'cor' is not one of core, edge (Our::Clouds)",
+            "the cloud's definitions do not know our_build",
+        )
+        offer = of_build(build, desk.home, desk.sender.publisher, desk.now)
+        before = preview(offer, Target(cloud="here", stores=STORES), desk.sender)
+        assert before.remarks == said
+        assert desk.images() == []
+        terminal.show_previews([before])
+        assert "defined → here: the cloud defines team otherwise" in capsys.readouterr().out.replace("\n", " ")
+        publish_result = desk.publish(build)
+        assert (publish_result.outcome, publish_result.remarks) == (PublishOutcome.PUBLISHED, said)
+    finally:
+        assert service.request("DELETE", "/v2/metadefs/namespaces/Our::Clouds", "admin").status_code == 204

@@ -21,7 +21,8 @@ from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.data.certificates import Certificates
 from pipeline.publishing.cloud import connect as cloud_connect
 from pipeline.publishing.cloud.ownership_marker import ImagePart
-from pipeline.publishing.publish_one import Sender, publish_one
+from pipeline.publishing.publish_one import publish_one
+from pipeline.publishing.sender import Sender
 from pipeline.publishing.sources.files import ReadyFiles
 from pipeline.publishing.transaction.transaction import PublishOutcome
 from pipeline.recipes.nightly import Target

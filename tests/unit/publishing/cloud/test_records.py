@@ -19,6 +19,8 @@ ID = "11111111-2222-3333-4444-555555555555"
 BODIES = [
     *(b"", b"<html>", b"[" * 100_000, b'{"a":' * 100_000, b"null", b"[]", b"7", b'"x"', b"{}", b"\xff", b"NaN"),
     *(b'{"images": 7}', b'{"images": [7]}', b'{"stores": 7}', b'{"stores": [7]}', b'{"members": 7}'),
+    *(b'{"namespaces": 7}', b'{"namespaces": [7, {}, {"namespace": 7}], "next": 7}', b'{"objects": [7]}'),
+    *(b'{"namespaces": [{"namespace": "a", "resource_type_associations": 7}], "properties": {"a": 7}}',),
     *(b'{"members": [7]}', b'{"members": [{}]}', b'{"tasks": 7}', b'{"import-methods": {"value": [{}]}}'),
 ]
 CALLS: dict[str, Callable[[ImageApi], Any]] = {
@@ -27,6 +29,7 @@ CALLS: dict[str, Callable[[ImageApi], Any]] = {
     "stores": lambda api: api.stores(),
     "import methods": lambda api: api.import_methods(),
     "members": lambda api: api.members(ID),
+    "definitions": lambda api: api.definitions(),
     "create": lambda api: api.create({"id": ID}),
 }
 
@@ -40,6 +43,7 @@ class Adapter:
     def request(self, url: str, method: str, **options: Any) -> requests.Response:
         answer = requests.Response()
         answer.status_code, answer._content = self.status, self.body
+        answer._content_consumed = True
         answer.headers["Content-Type"] = "application/json"
         return answer
 
