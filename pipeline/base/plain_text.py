@@ -16,8 +16,9 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # undecodable bytes became.
 _CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
 # Marks, embeddings, overrides and isolates of direction (Unicode UAX #9), separators of lines and paragraphs, and the
-# deprecated format characters next to them; tags, which hide text in text.
-_FORMAT = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+# deprecated format characters next to them; what has no width and joins no letters, by which two names look alike;
+# tags, which hide text in text.
+_FORMAT = "\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 _HARMFUL = re.compile(f"[{_CONTROL}{_FORMAT}]")
 _BREAKS = re.compile(r"[\r\n\t\v\f\x85\u2028\u2029]")
 

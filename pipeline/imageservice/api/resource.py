@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import falcon
 
+from pipeline.base import json_text
 from pipeline.base.plain_text import one_line
 from pipeline.imageservice.errors import Invalid, LimitExceeded, MethodNotAllowed, NotFound
 from pipeline.imageservice.service import Service
@@ -88,11 +89,9 @@ def read_json(req: falcon.Request, longest: int) -> Any:
         raise Invalid("Missing required request body")
     raw = _read(req, longest)
     try:
-        document = json.loads(raw, parse_constant=_refuse_constant)
+        document = json_text.loads(raw)
     except UnicodeDecodeError:
         raise Invalid("Malformed JSON in request body: it is not UTF-8") from None
-    except RecursionError:
-        raise Invalid("Malformed JSON in request body: it is nested too deeply") from None
     except ValueError as error:
         raise Invalid(f"Malformed JSON in request body: {_first_line(error)}") from None
     if not isinstance(document, dict | list):
@@ -139,10 +138,6 @@ def _refuse_unstorable(value: Any) -> None:
     elif isinstance(value, list):
         for item in value:
             _refuse_unstorable(item)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _first_line(error: Exception) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import requests
 from keystoneauth1 import exceptions as identity
 
+from pipeline.base import json_text
 from pipeline.base.retry import retry_after
 from pipeline.host.network import error_text
 from pipeline.publishing.cloud.errors import (
@@ -41,10 +42,8 @@ class Response(Protocol):
 
     status_code: int
     headers: Mapping[str, str]
+    content: bytes
     text: str
-
-    def json(self) -> Any:
-        """Return the body as JSON."""
 
     def iter_content(self, chunk_size: int) -> Iterator[bytes]:
         """Return the body in blocks."""
@@ -118,8 +117,8 @@ class Http:
     def document(self, response: Response) -> Any:
         """Return the JSON document of an answer. Raises ``CloudError`` for an answer that is none."""
         try:
-            return response.json()
-        except (ValueError, RecursionError, requests.RequestException):
+            return json_text.loads(response.content)
+        except (ValueError, requests.RequestException):
             raise CloudError(f"cloud {self.cloud} answered with something that is no JSON document") from None
 
     @property
@@ -268,8 +267,8 @@ class Http:
 
 def _message_of(response: Response) -> str:
     """Return the reason in an error's body, which may be JSON, HTML or plain text."""
-    with contextlib.suppress(ValueError, RecursionError, requests.RequestException):
-        body = response.json()
+    with contextlib.suppress(ValueError, requests.RequestException):
+        body = json_text.loads(response.content)
         if isinstance(body, dict):
             for part in (body, *body.values()):
                 if isinstance(part, dict) and isinstance(part.get("message"), str):

@@ -92,7 +92,7 @@ class ImageRecord:
             created_at=ownership_marker.parse_time(_text(document.get("created_at"))) or _EPOCH,
             updated_at=ownership_marker.parse_time(_text(document.get("updated_at"))) or _EPOCH,
             owner=_text(document.get("owner")),
-            tags=frozenset(tag for tag in document.get("tags") or () if isinstance(tag, str)),
+            tags=frozenset(_texts(document.get("tags"))),
             stores=tuple(name for name in (_text(document.get("stores")) or "").split(",") if name),
             properties={
                 key: value for key, value in document.items() if key not in BASE_FIELDS and isinstance(value, str)
@@ -160,6 +160,10 @@ class ImageRecord:
     def belongs_to(self, chain: ownership_marker.Chain) -> bool:
         """Return whether it carries the chain's ownership mark."""
         return all(self.properties.get(key) == value for key, value in chain.filters.items())
+
+
+def _texts(value: Any) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str | None:

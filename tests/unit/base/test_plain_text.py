@@ -42,6 +42,13 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     assert plain_text.lines(plain_text.lines(text)) == plain_text.lines(text)
 
 
+def test_nothing_is_invisible_but_what_joins_letters() -> None:
+    for code in (0x180E, 0x200B, *range(0x2060, 0x2065), 0xFEFF, 0xE0041):
+        assert (
+            plain_text.one_line(f"a{chr(code)}b") == plain_text.lines(f"a{chr(code)}b") == "a\N{REPLACEMENT CHARACTER}b"
+        )
+
+
 def test_what_people_write_stays() -> None:
     text = "Grüße, 日本語, עברית, العربية, 👩‍💻 – “x” ‰"
     assert plain_text.one_line(text) == text

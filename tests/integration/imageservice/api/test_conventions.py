@@ -273,3 +273,23 @@ def test_other_pages_see_nothing(make_api: Callable[..., Api], origin: str) -> N
     assert api.alice.call("OPTIONS", "/v2/images", headers=asks).status_code == 405
     assert "access-control-allow-origin" not in api.alice.get("/v2/images", headers={"Origin": origin}).headers
     assert "vary" not in make_api().alice.get("/v2/images", headers={"Origin": origin}).headers
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1E+400", "NaN", "-Infinity"])
+def test_a_number_that_is_none_is_stored_nowhere(api: Api, number: str) -> None:
+    """Python would make an infinity of it, which is no JSON when it is told again, and no database's either."""
+    path, kind = api.alice.create(), {"Content-Type": "application/json"}
+    before = api.admin.get("/v2/tasks").json["tasks"]
+    calls: dict[str, dict[str, object]] = {
+        "/v2/images": {},
+        f"{path}/import": {"method": {"name": "glance-direct"}},
+        f"{path}/members": {"member": "x"},
+        f"{path}/locations": {"url": "http://x.example/x"},
+        "/v2/tasks": {"type": "import", "input": {"import_from": "http://x.example/x", "image_properties": {}}},
+        "/v2/metadefs/namespaces": {"namespace": "x"},
+    }
+    for where, body in calls.items():
+        data = json.dumps({**body, "further": [{"a": "here"}]}).replace('"here"', number).encode()
+        answer = api.admin.call("POST", where, data=data, headers=kind)
+        assert answer.status_code == 400 and "Malformed JSON" in message(answer), (where, answer.text)
+    assert api.admin.get("/v2/tasks").json["tasks"] == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 import pytest
@@ -55,8 +56,9 @@ class Cloud:
         answer.status_code = 409 if method == "POST" else 200
         return answer
 
-    def json(self) -> Any:
-        return self.found
+    @property
+    def content(self) -> bytes:
+        return json.dumps(self.found).encode()
 
     def close(self) -> None:
         """Nothing is open."""

@@ -21,6 +21,7 @@ BODIES = [
     *(b'{"images": 7}', b'{"images": [7]}', b'{"stores": 7}', b'{"stores": [7]}', b'{"members": 7}'),
     *(b'{"namespaces": 7}', b'{"namespaces": [7, {}, {"namespace": 7}], "next": 7}', b'{"objects": [7]}'),
     *(b'{"namespaces": [{"namespace": "a", "resource_type_associations": 7}], "properties": {"a": 7}}',),
+    *(b'{"id": "x", "tags": 7}', b'{"id": "x", "tags": {"a": 1}}', b'{"images": [{"id": "x", "size": 1e999}]}'),
     *(b'{"members": [7]}', b'{"members": [{}]}', b'{"tasks": 7}', b'{"import-methods": {"value": [{}]}}'),
 ]
 CALLS: dict[str, Callable[[ImageApi], Any]] = {
