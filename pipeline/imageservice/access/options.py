@@ -84,7 +84,11 @@ IdentityOptions = Annotated[StaticIdentity | NoIdentity | KeystoneIdentity, Fiel
 class PolicyOptions(OptionsModel):
     """Who may do what, where it is not the default."""
 
-    file: Path | None = Field(None, description="An oslo.policy file (YAML or JSON); its rules replace the defaults.")
+    file: Path | None = Field(
+        None,
+        description="An oslo.policy file (YAML or JSON), or an environment file of TripleO with "
+        "GlanceApiPolicies; its rules replace the defaults.",
+    )
     folders: list[Path] = Field([], description="Folders with further policy files.")
     property_protections: Path | None = Field(
         None, description="Rules for custom properties, as in the reference's property-protections file."

@@ -20,6 +20,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.imageservice.access import rules
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.access.compiled import Decision, compile_rules
+from pipeline.imageservice.access.policy_files import Enforcer
 from pipeline.imageservice.errors import Forbidden
 from pipeline.imageservice.model.images import Image
 
@@ -61,7 +62,7 @@ class AccessPolicy:
             raise PipelineError(f"policy_file: there is no file {file}")
         conf = cfg.ConfigOpts()
         conf([], project="image-service", default_config_files=[], default_config_dirs=[])
-        self._enforcer = oslo_policy.Enforcer(conf, policy_file=str(file or _NO_FILE))
+        self._enforcer = Enforcer(conf, policy_file=str(file.resolve() if file else _NO_FILE))
         self._enforcer.suppress_default_change_warnings = True
         conf.set_override("policy_dirs", [str(folder) for folder in folders], group="oslo_policy")
         self._enforcer.register_defaults([oslo_policy.RuleDefault(rule.name, rule.default) for rule in rules.ALL])

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from sqlalchemy import event
 
 from pipeline.imageservice.catalog.database.connection import Database
@@ -36,25 +35,11 @@ FULL: dict[str, Any] = {
         {"name": "OS::Nova::Flavor", "prefix": "hw:", "properties_target": "extra"},
     ],
 }
-WRITES = (
-    "modify_metadef_namespace add_metadef_namespace delete_metadef_namespace modify_metadef_object add_metadef_object "
-    "delete_metadef_object add_metadef_resource_type_association remove_metadef_resource_type_association "
-    "modify_metadef_property add_metadef_property remove_metadef_property add_metadef_tag add_metadef_tags "
-    "modify_metadef_tag delete_metadef_tag delete_metadef_tags"
-).split()
-READS = (
-    "get_metadef_namespace get_metadef_namespaces get_metadef_object get_metadef_objects list_metadef_resource_types "
-    "get_metadef_resource_type get_metadef_property get_metadef_properties get_metadef_tag get_metadef_tags"
-).split()
-
-
-def policy_file(folder: Path, writes: str) -> Path:
-    """A policy file of the guide: reads for all, writes by the rule ``writes``."""
-    rules = {"metadef_default": "", "metadef_admin": "role:admin"}
-    rules |= dict.fromkeys(READS, "rule:metadef_default") | dict.fromkeys(WRITES, writes)
-    file = folder / "policy.yaml"
-    file.write_text(yaml.safe_dump(rules))
-    return file
+# The operators' guide's own files, as they stand there: writes for administrators only, and for everybody.
+LOCK_DOWN, OPEN_UP = (
+    Path(__file__).parent / "policies" / name
+    for name in ("lock-down-glance-metadef-api.yaml", "open-up-glance-api-metadef.yaml")
+)
 
 
 def made(person: Person, name: str = "Our::Names", **fields: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.imageservice.api.metadefs.shelf import BASE, FULL, MakeApi, listed, made, policy_file
+from tests.integration.imageservice.api.metadefs.shelf import BASE, FULL, LOCK_DOWN, OPEN_UP, MakeApi, listed, made
 from tests.integration.imageservice.api.world import Api
 
 _CALLS: list[tuple[str, str, Any]] = [
@@ -73,8 +73,8 @@ def test_pages_are_full_whatever_the_policy_hides(make_api: MakeApi, tmp_path: P
     assert api.alice.get(f"{BASE}?marker=N1").status_code == 404
 
 
-def test_the_guides_lock_down(make_api: MakeApi, tmp_path: Path) -> None:
-    api = make_api(policy={"file": str(policy_file(tmp_path, "rule:metadef_admin"))})
+def test_the_guides_lock_down(make_api: MakeApi) -> None:
+    api = make_api(policy={"file": str(LOCK_DOWN)})
     assert api.alice.post(BASE, {"namespace": "Mine"}).status_code == 403
     path = made(api.admin, **FULL)
     for method, part, body in _CALLS:
@@ -84,9 +84,9 @@ def test_the_guides_lock_down(make_api: MakeApi, tmp_path: Path) -> None:
     assert api.alice.get(private).status_code == 404
 
 
-def test_the_guides_opening_up(make_api: MakeApi, tmp_path: Path) -> None:
+def test_the_guides_opening_up(make_api: MakeApi) -> None:
     """Writes are open, but nobody sees another's private names, nor gives or takes what is not theirs."""
-    api = make_api(policy={"file": str(policy_file(tmp_path, "rule:metadef_default"))})
+    api = make_api(policy={"file": str(OPEN_UP)})
     mine = made(api.alice, **{**FULL, "visibility": "private"})
     assert api.alice.get(mine).json["owner"] == api.alice.project
     for method, part, body in _CALLS:

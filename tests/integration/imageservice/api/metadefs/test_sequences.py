@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from pipeline.imageservice.catalog.database import tables
-from tests.integration.imageservice.api.metadefs.shelf import BASE, MakeApi, policy_file
+from tests.integration.imageservice.api.metadefs.shelf import BASE, OPEN_UP, MakeApi
 from tests.integration.imageservice.api.world import Api, Person
 
 _NAMES = st.sampled_from(["A", "B", "a/b", "ü ü"])
@@ -105,8 +104,8 @@ def _check(api: Api, schemas: dict[str, Any]) -> None:
         jsonschema.validate(said, schemas["resource_types"])
 
 
-def test_nothing_is_lost_leaked_or_undescribed(make_api: MakeApi, tmp_path: Path) -> None:
-    api = make_api(policy={"file": str(policy_file(tmp_path, "rule:metadef_default"))})
+def test_nothing_is_lost_leaked_or_undescribed(make_api: MakeApi) -> None:
+    api = make_api(policy={"file": str(OPEN_UP)})
     kinds = ("namespace", "object", "properties", "tag", "resource_types")
     schemas = {kind: api.admin.get(f"/v2/schemas/metadefs/{kind}").json for kind in kinds}
 
@@ -122,9 +121,9 @@ def test_nothing_is_lost_leaked_or_undescribed(make_api: MakeApi, tmp_path: Path
     run()
 
 
-def test_a_whole_walk_reaches_every_act(make_api: MakeApi, tmp_path: Path) -> None:
+def test_a_whole_walk_reaches_every_act(make_api: MakeApi) -> None:
     """The acts above do something when they are done in order: the sequences are not all refusals."""
-    api = make_api(policy={"file": str(policy_file(tmp_path, "rule:metadef_default"))})
+    api = make_api(policy={"file": str(OPEN_UP)})
     contents = {"visibility": "public", "objects": [{"name": "x"}]}
     walk = [
         ("alice", "create", "A", "A", "objects", "x", "x", contents),
