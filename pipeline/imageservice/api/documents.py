@@ -39,9 +39,8 @@ def image_document(service: Service, view: ImageView) -> dict[str, Any]:
         "created_at": times.written(image.created_at),
         "updated_at": times.written(image.updated_at),
     }
-    stores = dict.fromkeys(location.store for location in view.locations if location.store)
-    if stores and service.stores.several:
-        document["stores"] = ",".join(stores)
+    if view.stores and service.stores.several:
+        document["stores"] = ",".join(view.stores)
     if service.settings.api.show_locations:
         document["locations"] = [location_document(location) for location in view.locations]
     if service.settings.api.show_direct_url and view.locations:

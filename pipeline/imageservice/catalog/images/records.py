@@ -85,6 +85,11 @@ def save(connection: Connection, before: Image, after: Image) -> Image:
     """Change as ``change`` does, for one who knows that locations and notes are as ``after`` says."""
     if after.status is not before.status and not before.status.may_become(after.status):
         raise Conflict(f"Image {before.id} cannot go from {before.status} to {after.status}")
+    if after.locations and service_notes.REFUSED_STORE in after.service:
+        # Now there is data: where such was refused before is of no interest any more.
+        service_notes.remove(connection, before.id, service_notes.REFUSED_STORE)
+        kept = {name: value for name, value in after.service.items() if name != service_notes.REFUSED_STORE}
+        after = dataclasses.replace(after, service=kept)
     touched = now() if after.updated_at == before.updated_at else after.updated_at
     after = dataclasses.replace(after, version=before.version + 1, updated_at=touched)
     old, new = row_of(before), row_of(after)

@@ -2,7 +2,8 @@
 
 The API shows some of them with the prefix ``os_glance_``: ``import_task`` (the import lock, a task's id),
 ``importing_to_stores`` and ``failed_import`` (comma lists that stay as empty text after an import). Others are never
-shown: ``stage_host``, ``hash_op_host``, and ``staged`` (what is known of staged data). No request can write them.
+shown: ``stage_host``, ``hash_op_host``, ``staged`` (what is known of staged data), ``refused_store`` (where data lies
+that was not what its digest said). No request can write them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ STAGE_HOST = "stage_host"
 HASH_OP_HOST = "hash_op_host"
 STAGED = "staged"
 CANCEL = "cancel_import"
-HIDDEN = frozenset({STAGE_HOST, HASH_OP_HOST, STAGED, CANCEL})
+REFUSED_STORE = "refused_store"
+HIDDEN = frozenset({STAGE_HOST, HASH_OP_HOST, STAGED, CANCEL, REFUSED_STORE})
 
 _T = tables.service_notes
 _OF_ONE = select(_T.c.name, _T.c.value).where(_T.c.image_id == bindparam("image_id"))

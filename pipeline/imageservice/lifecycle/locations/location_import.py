@@ -251,8 +251,14 @@ def _fail(service: Service, task: Task, message: str) -> None:
 
 
 def _detach(connection: Connection, before: Image) -> None:
-    """Forget the location. The bytes stay where they are: that they are ours is just what was not shown."""
+    """Forget the location. The bytes stay where they are: that they are ours is just what was not shown.
+
+    Clients of the protocol still see the name of a store that cannot delete, until the image gets data.
+    """
     stored.disown(connection, before.readable_locations)
+    for location in before.readable_locations:
+        if location.store and location.identity == stored.NOBODYS:
+            service_notes.put(connection, before.id, service_notes.REFUSED_STORE, location.store)
     image_records.change(
         connection,
         before,

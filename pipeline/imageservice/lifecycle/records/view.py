@@ -17,14 +17,16 @@ class ImageView:
     """An image as one caller may see it.
 
     ``properties``, ``notes`` (of the service, names without the prefix ``os_glance_``) and ``locations`` (those to try
-    first come first) stand for those of ``image``, whose other fields are for everybody who sees it. ``warnings`` are
-    for whoever just changed the image.
+    first come first) stand for those of ``image``, whose other fields are for everybody who sees it. ``stores`` are the
+    ids of those that the locations are in; of a queued image it is the store whose data was refused, which nothing
+    leads to. ``warnings`` are for whoever just changed the image.
     """
 
     image: Image
     properties: Mapping[str, str | None]
     notes: Mapping[str, str]
     locations: Sequence[Location]
+    stores: Sequence[str]
     warnings: tuple[str, ...] = ()
 
 
@@ -37,11 +39,13 @@ def show(service: Service, caller: Caller, image_id: str) -> ImageView:
 
 def view(service: Service, caller: Caller, image: Image, warnings: tuple[str, ...] = ()) -> ImageView:
     """Leave out what this caller may not see of ``image``."""
+    locations = _locations(service, caller, image)
     return ImageView(
         image,
         service.protections.readable(caller, dict(image.properties)),
         {name: value for name, value in image.service.items() if name not in service_notes.HIDDEN},
-        _locations(service, caller, image),
+        locations,
+        list(dict.fromkeys(one.store for one in locations if one.store)) or _refused(service, caller, image),
         warnings,
     )
 
@@ -57,3 +61,10 @@ def _locations(service: Service, caller: Caller, image: Image) -> Sequence[Locat
     if not locations or (image.status is ImageStatus.DEACTIVATED and not caller.is_admin):
         return ()
     return by_weight(service, locations) if service.policy.may(caller, "get_image_location", image) else ()
+
+
+def _refused(service: Service, caller: Caller, image: Image) -> list[str]:
+    store = image.service.get(service_notes.REFUSED_STORE)
+    if store is None or image.status is not ImageStatus.QUEUED:
+        return []
+    return [store] if service.policy.may(caller, "get_image_location", image) else []

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.catalog.images import service_notes
 from pipeline.imageservice.catalog.tasks import queue as task_queue
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.lifecycle.locations import location_import
@@ -107,7 +108,6 @@ def test_the_first_location_makes_an_image_active(open_api: Api, web: str) -> No
     assert image["locations"] == [{"url": f"{web}/one", "metadata": {"store": "web"}}]
     assert (image["direct_url"], image["stores"]) == (f"{web}/one", "web")
     assert open_api.alice.get(f"{path}/file").content == DATA
-    assert open_api.bob.get(path).status_code == 404
 
 
 def test_hashes_may_come_along(open_api: Api, web: str) -> None:
@@ -340,7 +340,37 @@ def test_a_hash_that_is_wrong(open_api: Api, web: str) -> None:
     task = task_of(open_api.alice, path)
     assert task["status"] == "failure"
     assert "not the one that was given" in task["message"]
+    # The store is named, as the protocol has it, and leads to nothing.
+    assert (image["stores"], open_api.alice.get(f"{path}/file").status_code) == ("web", 204)
+    assert "direct_url" not in image
     assert post(open_api.alice, path, f"{web}/one").status_code == 202
+    work(open_api)
+    assert open_api.alice.get(path).json["stores"] == "web"
+    assert not _refused(open_api, path)
+
+
+def _refused(api: Api, path: str) -> bool:
+    with api.service.database.read() as connection:
+        return service_notes.REFUSED_STORE in service_notes.of_image(connection, image_id(path))
+
+
+def test_an_upload_takes_the_place_of_data_that_was_refused(open_api: Api, web: str) -> None:
+    path = open_api.alice.create(**FORMATS)
+    post(open_api.alice, path, f"{web}/one", os_hash_algo="md5", os_hash_value="0" * 32)
+    work(open_api)
+    assert (open_api.alice.get(path).json["stores"], _refused(open_api, path)) == ("web", True)
+    open_api.alice.upload(path, b"other data")
+    assert (open_api.alice.get(path).json["stores"], _refused(open_api, path)) == ("main", False)
+    assert open_api.alice.get(f"{path}/file").content == b"other data"
+    assert open_api.alice.delete(path).status_code == 204
+
+
+def test_a_refused_store_is_for_those_who_may_see_locations(open_api: Api, web: str) -> None:
+    path = open_api.alice.create(visibility="community", **FORMATS)
+    post(open_api.alice, path, f"{web}/one", os_hash_algo="md5", os_hash_value="0" * 32)
+    work(open_api)
+    assert open_api.alice.get(path).json["stores"] == "web"
+    assert "stores" not in open_api.bob.get(path).json
 
 
 def test_who_may_not_add_a_location_learns_nothing_of_addresses(open_api: Api) -> None:
