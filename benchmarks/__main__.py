@@ -17,6 +17,7 @@ NAMES: Mapping[str, str] = {
     "key_changes": "how often steps' keys changed with the code",
     "imageservice.imports": "imports beside their parts done alone",
     "imageservice.metadata": "small requests",
+    "imageservice.metadefs": "lists of metadata definitions",
     "imageservice.transfers": "uploads and downloads",
     "packer": "tiny, by us and by packer",
     "rebuild": "what a small change costs",

@@ -100,5 +100,5 @@ def _make_database(programs: Environment, folder: Path) -> None:
 def _answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=10).status_code == 300
-    except requests.ConnectionError:
+    except requests.RequestException:  # not yet, or too busy to answer in time
         return False

@@ -75,8 +75,11 @@ def _print(report: adoption.AdoptionReport, *, applied: bool) -> None:
     print(f"with {', '.join(f'{count} {name}' for name, count in sorted(report.parts.items())) or 'nothing else'}")
     for store, count in sorted(report.stores.items()):
         print(f"  data in store {store}: {count}")
+    print(f"namespaces of metadata definitions {said}: {report.metadefs.taken}")
+    if report.metadefs.known:
+        print(f"  here already, left as they are: {report.metadefs.known}")
     if report.known:
-        print(f"here already, left as they are: {report.known}")
+        print(f"images that are here already, left as they are: {report.known}")
     for problem in report.problems[:_SHOWN]:
         print(one_line(f"attention: {problem}"))
     if len(report.problems) > _SHOWN:

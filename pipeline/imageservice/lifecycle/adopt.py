@@ -1,4 +1,5 @@
-"""Adopt the catalog of the reference service: everything its database knows of images, under the same ids.
+"""Adopt the catalog of the reference service: everything its database knows of images, under the same ids, and its
+metadata definitions.
 
 The other database is only read. What cannot be taken over as it is, is said, image by image; a dry run says it without
 writing anything. Adopting again takes over what is new since.
@@ -10,25 +11,26 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy import Connection, MetaData, Table, insert, select
+from sqlalchemy import Connection, insert, select
 
-from pipeline.base import json_text
-from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
 from pipeline.imageservice.catalog.database import tables
-from pipeline.imageservice.catalog.database.connection import Database, parse_url
+from pipeline.imageservice.catalog.database.connection import Database
 from pipeline.imageservice.catalog.images import locations, members, service_notes
 from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.lifecycle.metadefs import adopt as metadefs
+from pipeline.imageservice.lifecycle.other_catalog import OtherCatalog, json_object, moment, opened
 from pipeline.imageservice.model.images import Image, ImageStatus, ImageVisibility, MemberStatus, now
 from pipeline.imageservice.stores.collection import Stores
 
 _BATCH = 200
-_NEEDED = {"images": {"visibility", "os_hidden", "os_hash_value"}, "image_locations": {"meta_data", "status"}}
 _PARTS = ("image_properties", "image_tags", "image_members", "image_locations")
+_NEEDED = {name: {"image_id"} for name in _PARTS} | {
+    "images": {"visibility", "os_hidden", "os_hash_value"},
+    "image_locations": {"meta_data", "status"},
+}
 _UNFINISHED = (ImageStatus.SAVING, ImageStatus.UPLOADING, ImageStatus.IMPORTING)
 _PREFIX = "os_glance_"
 _KEPT_NOTES = (service_notes.IMPORTING_TO_STORES, service_notes.FAILED_IMPORT)
@@ -43,6 +45,7 @@ class AdoptionReport:
     stores: Counter[str] = field(default_factory=Counter)
     known: int = 0
     problems: list[str] = field(default_factory=list)
+    metadefs: metadefs.MetadefsReport = field(default_factory=metadefs.MetadefsReport)
 
 
 @dataclass(frozen=True)
@@ -62,61 +65,44 @@ def adopt(
     renamed: Mapping[str, str] | None = None,
     progress: Progress = nothing,
 ) -> AdoptionReport:
-    """Take over the images of the database at ``source_url``; with ``apply`` false, only say what would happen.
+    """Take over the images and metadata definitions of the database at ``source_url``.
 
+    With ``apply`` false, only say what would happen.
     ``renamed``: the other service's store ids → ours. Raises ``PipelineError`` when that database cannot be read.
     """
     report = AdoptionReport()
     work = _Adoption(stores, dict(renamed or {}), report)
     done = 0
-    for batch in _batches(source_url):
-        found = work.translate(database, batch)
-        if apply:
-            database.write(lambda connection, items=tuple(found): _store(connection, items))  # type: ignore[misc]
-        done += len(batch)
-        progress.advance(done, None, "images")
+    with opened(source_url, _NEEDED, optional=metadefs.TABLES) as other:
+        for batch in _batches(other):
+            found = work.translate(database, batch)
+            if apply:
+                database.write(lambda connection, items=tuple(found): _store(connection, items))  # type: ignore[misc]
+            done += len(batch)
+            progress.advance(done, None, "images")
+        report.metadefs = metadefs.adopt(database, other, apply=apply)
+    report.problems += report.metadefs.problems
     return report
 
 
-def _batches(source_url: str) -> Iterator[list[_Found]]:
-    engine = sqlalchemy.create_engine(parse_url(source_url), poolclass=sqlalchemy.NullPool)
-    metadata = MetaData()
-    try:
-        metadata.reflect(engine, only=["images", *_PARTS])
-    except sqlalchemy.exc.InvalidRequestError:
-        raise PipelineError(
-            "this is not a database of the reference image service: its tables are missing",
-            hint="give the URL in the section [database] of its glance-api.conf",
-        ) from None
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise PipelineError(f"the other database cannot be read: {getattr(error, 'orig', error)}") from None
-    for name, columns in _NEEDED.items():
-        if missing := columns - set(metadata.tables[name].c.keys()):
-            raise PipelineError(
-                f"the other database is too old: {name} has no column {sorted(missing)[0]}",
-                hint="bring it to a release from 2018 (Rocky) or later first: glance-manage db_sync",
-            )
-    with engine.connect() as connection:
-        last = ""
-        while True:
-            rows = _page(connection, metadata.tables["images"], last)
-            if not rows:
-                return
-            last = rows[-1]["id"]
-            yield _with_parts(connection, metadata, rows)
+def _batches(other: OtherCatalog) -> Iterator[list[_Found]]:
+    images, last = other.tables["images"], ""
+    while True:
+        query = select(images).where(images.c.id > last).order_by(images.c.id).limit(_BATCH)
+        rows = [dict(row) for row in other.connection.execute(query).mappings()]
+        if not rows:
+            return
+        last = rows[-1]["id"]
+        yield _with_parts(other, rows)
 
 
-def _page(connection: Connection, table: Table, last: str) -> Sequence[Mapping[str, Any]]:
-    query = select(table).where(table.c.id > last).order_by(table.c.id).limit(_BATCH)
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def _with_parts(connection: Connection, metadata: MetaData, rows: Sequence[Mapping[str, Any]]) -> list[_Found]:
+def _with_parts(other: OtherCatalog, rows: Sequence[Mapping[str, Any]]) -> list[_Found]:
     ids = [row["id"] for row in rows]
     parts: dict[str, dict[str, list[Mapping[str, Any]]]] = {row["id"]: {name: [] for name in _PARTS} for row in rows}
     for name in _PARTS:
-        table = metadata.tables[name]
-        for part in connection.execute(select(table).where(table.c.image_id.in_(ids)).order_by(table.c.id)).mappings():
+        table = other.tables[name]
+        query = select(table).where(table.c.image_id.in_(ids)).order_by(table.c.id)
+        for part in other.connection.execute(query).mappings():
             parts[part["image_id"]][name].append(dict(part))
     return [_Found(row, parts[row["id"]]) for row in rows]
 
@@ -188,9 +174,9 @@ class _Adoption:
         return Image(
             id=row["id"],
             owner=row["owner"],
-            created_at=_moment(row["created_at"]) or now(),
-            updated_at=_moment(row["updated_at"]) or _moment(row["created_at"]) or now(),
-            deleted_at=_moment(row["deleted_at"]),
+            created_at=moment(row["created_at"]) or now(),
+            updated_at=moment(row["updated_at"]) or moment(row["created_at"]) or now(),
+            deleted_at=moment(row["deleted_at"]),
             name=row["name"],
             status=status,
             visibility=ImageVisibility(row["visibility"]),
@@ -214,7 +200,7 @@ class _Adoption:
         for part in parts:
             if part["status"] not in ("active", "pending_delete"):
                 continue
-            metadata = _metadata(part["meta_data"])
+            metadata = json_object(part["meta_data"])
             named = metadata.pop("store", None) or metadata.pop("backend", None)
             store = self._store_of(image_id, part["value"], named)
             if store is not None:
@@ -266,19 +252,3 @@ def _store(connection: Connection, batch: Sequence[_Taken]) -> None:
 
 def _living(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [part for part in parts if not part["deleted"]]
-
-
-def _metadata(value: Any) -> dict[str, Any]:
-    if isinstance(value, str | bytes):
-        try:
-            value = json_text.loads(value)
-        except ValueError:
-            return {}
-    return dict(value) if isinstance(value, dict) else {}
-
-
-def _moment(value: datetime | str | None) -> int | None:
-    if value is None:
-        return None
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return int((moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)

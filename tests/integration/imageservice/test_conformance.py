@@ -36,7 +36,7 @@ SAMPLE = (
     r"^glance_tempest_plugin\..*\.metadefs\.test_tags\.ProjectMemberTests",
 )
 # How many tests the reference passes too.
-FEWEST = {tempest.SUITES: 251, SAMPLE: 20}
+FEWEST: dict[tuple[str, ...], int] = {tempest.SUITES: 251, SAMPLE: 20}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pipeline.imageservice.api.context import caller_of
 from pipeline.imageservice.api.metadefs import query
 from pipeline.imageservice.api.metadefs.documents import (
     SCHEMAS,
+    new_object_document,
     object_document,
     properties_document,
     property_document,
@@ -54,7 +55,7 @@ class Objects(NamespaceContents):
         """A new object."""
         definition = metadef_reader.read_object(read_json(req, self.service.settings.api.max_body))
         answer_json(
-            resp, object_document(*add_definition(self.service, caller_of(req), named(namespace), definition)), 201
+            resp, new_object_document(*add_definition(self.service, caller_of(req), named(namespace), definition)), 201
         )
 
 

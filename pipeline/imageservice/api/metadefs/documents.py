@@ -58,15 +58,20 @@ def full_document(view: NamespaceView, resource_type: str | None = None) -> dict
     return document
 
 
-def object_document(namespace: MetadefNamespace, definition: Definition, prefix: str = "") -> dict[str, Any]:
-    """Return one object."""
-    document = {**definition.document, "name": definition.name}
-    if prefix and "properties" in document:
-        document["properties"] = {prefix + name: one for name, one in document["properties"].items()}
-    if prefix and "required" in document:
-        document["required"] = [prefix + name for name in document["required"]]
+def new_object_document(namespace: MetadefNamespace, definition: Definition) -> dict[str, Any]:
+    """Return an object that was just made, as the client gave it."""
     own = link(namespace.namespace, "objects", definition.name)
-    return document | _times(definition) | {"self": own, "schema": f"{SCHEMAS}/object"}
+    document = {**definition.document, "name": definition.name, **_times(definition)}
+    return document | {"self": own, "schema": f"{SCHEMAS}/object"}
+
+
+def object_document(namespace: MetadefNamespace, definition: Definition, prefix: str = "") -> dict[str, Any]:
+    """Return one object; clients rely on its properties and what of them is required being there, if only as empty."""
+    document = {"required": [], "properties": {}, **new_object_document(namespace, definition)}
+    if prefix:
+        document["properties"] = {prefix + name: one for name, one in document["properties"].items()}
+        document["required"] = [prefix + name for name in document["required"]]
+    return document
 
 
 def property_document(definition: Definition) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,18 +80,27 @@ def weigh(connection: Connection, namespace_id: str) -> NamespaceWeight:
 
 
 def add(connection: Connection, namespace_id: str, wanted: Sequence[Definition]) -> list[Definition]:
-    """Write definitions into a (locked) namespace. Raises ``Duplicate`` when one is there already, or given twice."""
+    """Write definitions into a (locked) namespace, made now unless their times are known.
+
+    Raises ``Duplicate`` when one is there already, or given twice.
+    """
     if not wanted:
         return []
     versions.bump(connection)
     moment = now()
-    rows = [{"namespace_id": namespace_id, "created_at": moment, **_row_of(one, moment)} for one in wanted]
+    wanted = [
+        dataclasses.replace(one, created_at=one.created_at or moment, updated_at=one.updated_at or moment)
+        for one in wanted
+    ]
+    rows = [
+        {"namespace_id": namespace_id, "created_at": one.created_at, **_row_of(one, one.updated_at)} for one in wanted
+    ]
     try:
         connection.execute(insert(_T), rows)
     except IntegrityError:
         what = wanted[0].name if len(wanted) == 1 else "one of those given"
         raise _taken(wanted[0].kind, what) from None
-    return [Definition(one.kind, one.name, one.document, moment, moment) for one in wanted]
+    return wanted
 
 
 def change(connection: Connection, namespace_id: str, before: Definition, after: Definition) -> Definition:

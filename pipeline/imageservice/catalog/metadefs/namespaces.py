@@ -52,11 +52,19 @@ def find(connection: Connection, name: str, *, lock: bool = False) -> MetadefNam
     return _from_row(row) if row else None
 
 
-def add(connection: Connection, fields: NamespaceFields, owner: str | None, binds: str | None) -> MetadefNamespace:
-    """Write down a new namespace. Raises ``Duplicate``."""
+def add(
+    connection: Connection,
+    fields: NamespaceFields,
+    owner: str | None,
+    binds: str | None,
+    *,
+    created_at: int = 0,
+    updated_at: int = 0,
+) -> MetadefNamespace:
+    """Write down a new namespace, made now unless its times are known. Raises ``Duplicate``."""
     versions.bump(connection)
     moment = now()
-    namespace = _filled(str(uuid.uuid4()), fields, owner, moment, moment, binds)
+    namespace = _filled(str(uuid.uuid4()), fields, owner, created_at or moment, updated_at or moment, binds)
     try:
         connection.execute(insert(_T), _row_of(namespace))
     except IntegrityError:

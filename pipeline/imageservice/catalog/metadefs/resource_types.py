@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,20 +38,27 @@ def count(connection: Connection, namespace_id: str) -> int:
 
 
 def associate(connection: Connection, namespace_id: str, wanted: Sequence[Association]) -> list[Association]:
-    """Say that a (locked) namespace is for these types, known or not. Raises ``Duplicate``."""
+    """Say that a (locked) namespace is for these types, known or not: as of now, unless the times are known.
+
+    Raises ``Duplicate``.
+    """
     if not wanted:
         return []
     versions.bump(connection)
     moment = now()
-    _make_known(connection, sorted({one.name for one in wanted}), moment)
+    make_known(connection, [ResourceType(name, moment, moment) for name in sorted({one.name for one in wanted})])
+    wanted = [
+        dataclasses.replace(one, created_at=one.created_at or moment, updated_at=one.updated_at or moment)
+        for one in wanted
+    ]
     rows = [
         {
             "namespace_id": namespace_id,
             "resource_type": one.name,
             "prefix": one.prefix,
             "properties_target": one.properties_target,
-            "created_at": moment,
-            "updated_at": moment,
+            "created_at": one.created_at,
+            "updated_at": one.updated_at,
         }
         for one in wanted
     ]
@@ -59,7 +67,7 @@ def associate(connection: Connection, namespace_id: str, wanted: Sequence[Associ
     except IntegrityError:
         names = ", ".join(one.name for one in wanted)
         raise Duplicate(f"The namespace is associated with {names} already, or was named one of them twice.") from None
-    return [Association(one.name, one.prefix, one.properties_target, moment, moment) for one in wanted]
+    return wanted
 
 
 def dissociate(connection: Connection, namespace_id: str, resource_type: str) -> Association | None:
@@ -76,12 +84,13 @@ def association_of(name: str, prefix: str | None, target: str | None, created_at
     return Association(name, prefix, target, created_at, updated_at)
 
 
-def _make_known(connection: Connection, names: Sequence[str], moment: int) -> None:
-    known = set(connection.execute(select(_T.c.name).where(_T.c.name.in_(names))).scalars())
-    for name in names:
-        if name in known:
+def make_known(connection: Connection, wanted: Sequence[ResourceType]) -> None:
+    """Write down the types that are not known yet."""
+    known = set(connection.execute(select(_T.c.name).where(_T.c.name.in_([one.name for one in wanted]))).scalars())
+    for one in wanted:
+        if one.name in known:
             continue
-        row: dict[str, Any] = {"name": name, "created_at": moment, "updated_at": moment}
+        row: dict[str, Any] = {"name": one.name, "created_at": one.created_at, "updated_at": one.updated_at}
         try:
             with connection.begin_nested():
                 connection.execute(insert(_T), row)

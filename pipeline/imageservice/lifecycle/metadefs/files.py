@@ -35,7 +35,7 @@ from pipeline.imageservice.schema.metadef_reader import read_namespace
 from pipeline.imageservice.service import Service
 
 # The word for an owner in files that come with Glance: no project of that id, but the operator.
-_NOBODY = "admin"
+NOBODY = "admin"
 _PLAIN = re.compile(r"[A-Za-z0-9_]+(::[A-Za-z0-9_]+)*")
 
 
@@ -143,7 +143,7 @@ def _read(file: Path, longest: int) -> _Contents:
     if isinstance(document, dict):
         document = {"visibility": "public", **document}
     fields, associations, contents = read_namespace(document)
-    if fields.owner == _NOBODY:
+    if fields.owner == NOBODY:
         fields = dataclasses.replace(fields, owner=None)
     return fields, associations, contents
 
@@ -214,7 +214,12 @@ def document_of(
         "owner": namespace.owner,
         "resource_type_associations": [_said(one) for one in sorted(associations, key=lambda one: one.name)] or None,
         "properties": {one.name: dict(one.document) for one in by_kind[DefinitionKind.PROPERTY]} or None,
-        "objects": [{**one.document, "name": one.name} for one in by_kind[DefinitionKind.OBJECT]] or None,
+        "objects": [
+            # Others' loaders take an object without properties for a mistake of theirs.
+            {"properties": {}, **one.document, "name": one.name}
+            for one in by_kind[DefinitionKind.OBJECT]
+        ]
+        or None,
         "tags": [{"name": one.name} for one in by_kind[DefinitionKind.TAG]] or None,
     }
     return {name: value for name, value in document.items() if value is not None}

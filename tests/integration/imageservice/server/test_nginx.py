@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -151,3 +151,16 @@ def test_links_lead_to_the_front(front: Front) -> None:
     answer = front.request("POST", "/v2/images", json={"name": "x"})
     assert answer.status_code == 201
     assert re.fullmatch(rf"{re.escape(front.url)}/v2/images/[0-9a-f-]+", answer.headers["Location"])
+
+
+@pytest.mark.parametrize("name", ["a/b", "c?d", "e#f", "50%", "g%2Fh", "blank ü ✓"])
+def test_names_of_metadata_definitions_come_through(front: Front, name: str) -> None:
+    headers = {"X-Auth-Token": "admin-token"}
+    made = front.request("POST", "/v2/metadefs/namespaces", json={"namespace": name}, headers=headers)
+    assert made.status_code == 201, made.text
+    path = f"/v2/metadefs/namespaces/{quote(name, safe='')}"
+    assert front.request("GET", path, headers=headers).json()["namespace"] == name
+    tag = f"{path}/tags/{quote(name, safe='')}"
+    assert front.request("POST", tag, headers=headers).json()["name"] == name
+    assert front.request("DELETE", tag, headers=headers).status_code == 204
+    assert front.request("DELETE", path, headers=headers).status_code == 204

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.lifecycle.metadefs import catalogue, files
-from tests.integration.imageservice.api.metadefs.shelf import MakeApi, made, policy_file, statements
+from tests.integration.imageservice.api.metadefs.shelf import OPEN_UP, MakeApi, made, statements
 from tests.integration.imageservice.api.world import Api, Person, message
 
 RULES: dict[str, Any] = {
@@ -118,16 +117,16 @@ def test_a_changed_definition_holds_from_the_next_request_on(refusing: Api) -> N
     assert refused(refusing.alice, z_mode="a") == ""
 
 
-def test_strangers_definitions_bind_nobody_else(make_api: MakeApi, tmp_path: Path) -> None:
+def test_strangers_definitions_bind_nobody_else(make_api: MakeApi) -> None:
     """With the guide's rules that open everything up, anybody's public definition would stop everybody's images."""
-    api = make_api(**REFUSE, policy={"file": str(policy_file(tmp_path, "rule:metadef_default"))})
+    api = make_api(**REFUSE, policy={"file": str(OPEN_UP)})
     made(api.bob, **{**RULES, "protected": True})
     assert refused(api.bob, **WRONG)
     assert refused(api.alice, **WRONG) == ""
 
 
-def test_whatever_a_stranger_changes_binds_nobody_but_its_owner_any_more(make_api: MakeApi, tmp_path: Path) -> None:
-    api = make_api(**REFUSE, policy={"file": str(policy_file(tmp_path, "rule:metadef_default"))})
+def test_whatever_a_stranger_changes_binds_nobody_but_its_owner_any_more(make_api: MakeApi) -> None:
+    api = make_api(**REFUSE, policy={"file": str(OPEN_UP)})
     path = made(api.admin, **RULES)
     assert refused(api.alice, q_mode="c")
     trap = {"name": "trap", "title": "Trap", "type": "string", "enum": ["never"]}
