@@ -79,6 +79,19 @@ def holder(path: Path) -> str:
 
 
 @contextlib.contextmanager
+def exclusive(descriptor: int) -> Iterator[None]:
+    """Hold the lock of an open file while the block runs; waits for as long as another process takes.
+
+    For moments only: nobody learns who holds it. Threads that share the descriptor are not kept apart.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
 def held(
     path: Path,
     purpose: str,

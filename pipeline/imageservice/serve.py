@@ -105,6 +105,8 @@ def serve_api(service: Service) -> None:
     settings = service.settings
     counts = settings.folder / "metrics"
     shutil.rmtree(counts, ignore_errors=True)  # those of an earlier run would be added to ours
+    for old in settings.folder.glob("slots-*"):  # of boots and settings before
+        shutil.rmtree(old, ignore_errors=True)
     make = functools.partial(create_app, service, metrics_folder=counts)
     ImageApplication(settings.address, settings.server, make).run()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.base.home import Home
+from pipeline.base.owner import Owner
 from pipeline.imageservice.access.caller import ANYBODY, Caller
 from pipeline.imageservice.access.keystone import KeystoneTokens
 from pipeline.imageservice.access.limits import ProjectLimits, make_limits
@@ -21,6 +22,7 @@ from pipeline.imageservice.catalog.metadefs.judging import BindingDefinitions
 from pipeline.imageservice.configuration import Configuration
 from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.lease_keeper import LeaseKeeper
+from pipeline.imageservice.data.slots.slots import SlotKind, SlotRules, Slots
 from pipeline.imageservice.errors import NotAuthenticated
 from pipeline.imageservice.notifications.notifier import Notifier
 from pipeline.imageservice.schema.image_schema import ImageSchema
@@ -58,6 +60,7 @@ class Service:
     ssrf_filter: SsrfFilter
     buffers: Buffers
     leases: LeaseKeeper
+    slots: Slots
     staging: Store
     definitions: BindingDefinitions
 
@@ -157,9 +160,25 @@ class Service:
             ssrf_filter=ssrf_filter,
             buffers=buffers,
             leases=LeaseKeeper(database, settings.data.upload_lease),
+            slots=Slots(slots_folder(settings), _slot_rules(settings)),
             staging=make_store(_staging(settings), context),
             definitions=BindingDefinitions(),
         )
+
+
+def slots_folder(settings: Configuration) -> Path:
+    """Return where the processes of this node share out slots: never the same for two machines."""
+    return settings.folder / f"slots-{Owner.current().boot}"
+
+
+def _slot_rules(settings: Configuration) -> SlotRules:
+    options = settings.server
+    return SlotRules(
+        {SlotKind(name): count for name, count in options.slots.items()},
+        rate=options.least_rate,
+        seconds=options.least_rate_seconds,
+        wait=options.slot_wait,
+    )
 
 
 def _staging(settings: Configuration) -> AnyStoreOptions:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import falcon
 
 from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.data.slots.slots import Slots
 from pipeline.imageservice.errors import HeaderTooLong, NotAuthenticated
 
 _SAFE = re.compile(r"[^\x21-\x7e]")
@@ -20,6 +21,7 @@ class RequestContext:
     """The state of one request. ``refusal`` is why there is no caller, where a call without one may be answered."""
 
     request_id: str
+    slots: Slots
     started: float = field(default_factory=time.monotonic)
     caller: Caller | None = None
     image_id: str | None = None

@@ -93,7 +93,7 @@ class MetricsPage(Resource):
 
 
 def _catalog_numbers(service: Service) -> bytes:
-    totals = count_all(service)
+    totals, slots = count_all(service), service.slots.use()
     lines = [
         *_gauge("images", "Images that are not deleted.", {"": totals.images}),
         *_gauge("images_receiving", "Images whose data is on its way.", {"": totals.receiving}),
@@ -102,6 +102,16 @@ def _catalog_numbers(service: Service) -> bytes:
             "tasks",
             "Tasks that are not over.",
             {f'{{status="{status}"}}': count for status, count in totals.tasks.items()},
+        ),
+        *_gauge(
+            "slots_in_use",
+            "Slots of this node that are in use.",
+            {f'{{kind="{kind}"}}': use.used for kind, use in slots.items()},
+        ),
+        *_gauge(
+            "slots_waiting",
+            "Requests on this node that wait for a slot.",
+            {f'{{kind="{kind}"}}': use.waiting for kind, use in slots.items()},
         ),
     ]
     return "".join(f"{line}\n" for line in lines).encode()

@@ -35,9 +35,9 @@ class Middleware:
         """Find out what is asked, and by whom. Each request is authenticated here, once."""
         try:
             sent = req.get_header("X-Openstack-Request-Id")
-            req.context.service = RequestContext(new_request_id(sent, self._longest_id))
+            req.context.service = RequestContext(new_request_id(sent, self._longest_id), self._service.slots)
         except HeaderTooLong:
-            req.context.service = RequestContext(new_request_id(None, self._longest_id))
+            req.context.service = RequestContext(new_request_id(None, self._longest_id), self._service.slots)
             raise
         self._hosts.check(req)
         if req.method not in HTTP_METHODS or req.method in ("CONNECT", "TRACE"):

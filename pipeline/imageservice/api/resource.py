@@ -11,6 +11,10 @@ import falcon
 
 from pipeline.base import json_text
 from pipeline.base.plain_text import one_line
+from pipeline.imageservice.api.context import context_of
+from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.data.slots.slots import SlotKind
+from pipeline.imageservice.data.wsgi_environ import SLOW_BODY, SOURCE
 from pipeline.imageservice.errors import Invalid, LimitExceeded, MethodNotAllowed, NotFound
 from pipeline.imageservice.service import Service
 
@@ -75,6 +79,7 @@ def has_body(req: falcon.Request) -> bool:
 
 # Bytes of a body that names something: a member, a location, an import. Only an image's own fields may be more.
 SMALL_BODY = 64 << 10
+_PIECE = 64 << 10
 
 
 def refuse_body(req: falcon.Request) -> None:
@@ -105,8 +110,9 @@ def _read(req: falcon.Request, longest: int) -> bytes:
     length = req.content_length
     if length is not None and length > longest:
         raise LimitExceeded(f"The request body is longer than {longest} bytes")
+    wanted = longest + 1 if length is None else length
     try:
-        raw = req.stream.read(longest + 1 if length is None else length)
+        raw = _read_slowly(req, wanted) if req.env.get(SLOW_BODY) else req.stream.read(wanted)
     except OSError:
         raise Invalid("The request body ended too early") from None
     if length is not None and len(raw) < length:
@@ -114,6 +120,22 @@ def _read(req: falcon.Request, longest: int) -> bytes:
     if len(raw) > longest:
         raise LimitExceeded(f"The request body is longer than {longest} bytes")
     return raw
+
+
+def _read_slowly(req: falcon.Request, wanted: int) -> bytes:
+    """A body that may keep its reader waiting, in a slot of the caller's project."""
+    context, source, token = context_of(req), req.env[SOURCE], CancelToken()
+    project = context.caller.project if context.caller is not None else None
+    raw = bytearray()
+    with context.slots.held(SlotKind.BODY, project, token) as slot:
+        while len(raw) < wanted:
+            piece = bytearray(min(_PIECE, wanted - len(raw)))
+            count = source.readinto(memoryview(piece), token)
+            if not count:
+                break
+            raw += memoryview(piece)[:count]
+            slot.advance(len(raw), wanted)
+    return bytes(raw)
 
 
 def check_text(text: str, what: str) -> str:

@@ -1,4 +1,6 @@
 """Name what our HTTP server puts into a request's WSGI environment for those who move image data."""
 
 SOURCE = "imageservice.source"  # the body, as a ``transfer.Source``
+CONNECTION = "imageservice.connection"  # what has gone over the connection, and its end (``server.sending.ClientWire``)
+SLOW_BODY = "imageservice.slow_body"  # whether the body may keep whoever reads it waiting
 SEND_FILE = "imageservice.send_file"  # makes a response's body of an open file (``server.sending.SentFile``)

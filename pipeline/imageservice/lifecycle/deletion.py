@@ -19,6 +19,7 @@ from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.catalog.images import locations, members
 from pipeline.imageservice.catalog.images import objects as stored
 from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.data.slots.slots import SlotKind
 from pipeline.imageservice.errors import Forbidden, NotFound, ServiceError
 from pipeline.imageservice.lifecycle.guards import encryption_keys, objects
 from pipeline.imageservice.lifecycle.records.visibility import find_image
@@ -32,6 +33,11 @@ log = logging.getLogger("imageservice.deletion")
 
 def delete(service: Service, caller: Caller, image_id: str) -> None:
     """Delete an image for a caller. Raises ``NotFound``, ``Forbidden``, ``InUse``, ``Unavailable``."""
+    with service.slots.held(SlotKind.DELETE, caller.project):
+        _delete(service, caller, image_id)
+
+
+def _delete(service: Service, caller: Caller, image_id: str) -> None:
     before, image = service.database.write(lambda connection: _begin(connection, service, caller, image_id))
     if image.status is ImageStatus.PENDING_DELETE and not service.settings.database.delayed_delete:
         try:

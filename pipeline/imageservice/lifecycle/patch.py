@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.data.slots.slots import SlotKind
 from pipeline.imageservice.errors import Conflict, Invalid, NotFound
 from pipeline.imageservice.lifecycle.guards import properties, signatures
 from pipeline.imageservice.lifecycle.guards.signatures import SignatureProof, SignatureUnproven
@@ -101,7 +102,8 @@ def _proven(
                 lambda connection, proof=proof: _change(connection, service, caller, image_id, choose, proof)  # type: ignore[misc]
             )
         except SignatureUnproven as wanted:
-            proof = signatures.prove(service, caller, wanted.before, wanted.after)
+            with service.slots.held(SlotKind.CHECK, caller.project):
+                proof = signatures.prove(service, caller, wanted.before, wanted.after)
     raise Conflict(f"Image {image_id} was changed by somebody else; try again")
 
 

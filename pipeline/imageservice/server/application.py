@@ -10,7 +10,7 @@ from gunicorn.http import message
 
 from pipeline.imageservice.server.options import ServerOptions
 from pipeline.imageservice.server.refusals import LONGEST_LINE
-from pipeline.imageservice.server.worker import ImageWorker
+from pipeline.imageservice.server.worker import ImageWorker, pool_size
 
 _GRACE = 30  # seconds the arbiter waits longer than its workers
 
@@ -40,8 +40,8 @@ class ImageApplication(BaseApplication):  # type: ignore[misc]
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "worker_class": ImageWorker,
             "workers": options.processes,
-            "threads": options.transfer_threads,
-            "worker_connections": 4 * (options.transfer_threads + options.request_threads) + 1000,
+            "threads": pool_size(options),
+            "worker_connections": 2 * (pool_size(options) + options.request_threads) + 1000,
             "backlog": 1024,
             "keepalive": int(options.keep_alive),
             "timeout": 300,  # of a process whose event loop is stuck; requests have limits of their own

@@ -21,7 +21,7 @@ class RequestBody(HttpBody):
     """See ``HttpBody``.
 
     ``unfinished`` is called by ``settle`` when an answer goes out while the client still sends: the connection has to
-    be closed after it.
+    be closed after it. ``is_slow``: it may keep whoever reads it waiting.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class RequestBody(HttpBody):
         self._unfinished = unfinished
         self._ask = expects_continue
         self._broken = False
+        self.is_slow = True
 
     def gone(self) -> ClientGone:
         """See ``HttpBody``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -31,10 +32,39 @@ class ServerOptions(BaseModel):
         description="Threads of a process kept for requests that carry no image data.",
     )
     transfer_threads: int = Field(
-        256, ge=2, le=4096, description="Uploads and downloads a process serves at once; more wait their turn."
+        256,
+        ge=2,
+        le=4096,
+        description="Uploads that a node serves at once for each of its processes, and as many downloads. One place of "
+        "each is kept for projects that have none; more wait their turn.",
     )
+    store_threads: int = Field(
+        16,
+        ge=2,
+        le=512,
+        description="Deletions that a node works on at once for each of its processes; and as many checks of locations "
+        "and signatures; and as many bodies of metadata that are long or come slowly.",
+    )
+    least_rate: int = Field(
+        10 << 10,
+        ge=1,
+        description="Bytes per second; when somebody waits, slower uploads, downloads and imports of the project that "
+        "has the most are ended (408).",
+    )
+    least_rate_seconds: float = Field(
+        60,
+        gt=0,
+        description="The time over which that rate is taken. After so long a project that has no place gets one, "
+        "whatever the others' rates.",
+    )
+    slot_wait: float = Field(150, gt=0, description="How long a request waits for its place before it gets 503.")
     header_timeout: float = Field(20, gt=0, description="A client has so long to send a request's header.")
-    idle_timeout: float = Field(60, gt=0, description="A client that moves no byte for so long is given up.")
+    idle_timeout: float = Field(
+        900,
+        gt=0,
+        description="A client that moves no byte of image data for so long is given up; of anything else, after a "
+        "minute at the latest.",
+    )
     keep_alive: float = Field(75, ge=0, description="How long an idle connection is kept for a next request.")
     stop_timeout: float = Field(
         600, ge=0, description="How long a stopping service lets running uploads and downloads go on."
@@ -59,3 +89,9 @@ class ServerOptions(BaseModel):
             if text != "*":
                 ipaddress.ip_network(text)
         return value
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """How many of each kind a node works on at once."""
+        transfers, others = self.processes * self.transfer_threads, self.processes * self.store_threads
+        return {"upload": transfers, "download": transfers, "body": others, "check": others, "delete": others}

@@ -6,6 +6,7 @@ import errno
 import re
 import socket
 from typing import Any
+from urllib.parse import unquote
 
 from gunicorn.http.body import LengthReader
 
@@ -13,10 +14,14 @@ _METADATA = "X-IMAGE-META-"
 PEEK = 64 << 10  # a request up to here is complete before it costs a thread
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect:", re.IGNORECASE)
-# Requests that move image data or wait for a store.
+# A patch that names one of these looks at data in a store; so may one whose letters are escaped.
+_LOOKED_AT = re.compile(rb"locations|img_signature|\\u")
+_PATCH = re.compile(r"(/[^/]+)?/images/[^/]+")
+_IMAGE_DATA = re.compile(r"(GET|PUT) (/[^/]+)?/images/[^/]+/(file|stage)|(GET|PUT|POST) /v1[^/]*/images(/[^/]+)?")
+# Requests that move image data or wait for a store. The version may be told by the header Accept alone.
 _BULK = re.compile(
-    r"(GET|PUT|POST) /v2[^/]*/images/[^/]+/(file|stage|import|locations)"
-    r"|DELETE /v2[^/]*/(images/[^/]+|stores/.*)"
+    r"(GET|PUT|POST) (/[^/]+)?/images/[^/]+/(file|stage|import|locations)"
+    r"|DELETE (/[^/]+)?/(images/[^/]+|stores/.*)"
     r"|[A-Z]+ /v1[^/]*/.*"
 )
 
@@ -82,4 +87,26 @@ def is_bulk(req: Any) -> bool:
     reader = req.body.reader
     if not isinstance(reader, LengthReader) or reader.length > PEEK:
         return True
-    return _BULK.fullmatch(f"{req.method} {req.path}") is not None
+    return _BULK.fullmatch(_asked(req)) is not None
+
+
+def is_image_data(req: Any) -> bool:
+    """Return whether a request brings or fetches the data of an image."""
+    return _IMAGE_DATA.fullmatch(_asked(req)) is not None
+
+
+def waits_for_store(req: Any, ahead: Any) -> bool:
+    """Return whether a request that has come whole is a patch for which a store is asked. ``ahead``: its body."""
+    reader = req.body.reader
+    if req.method != "PATCH" or not isinstance(reader, LengthReader) or not _PATCH.fullmatch(unquote(req.path)):
+        return False
+    body = b""
+    while len(body) < reader.length and (piece := ahead.read(reader.length - len(body))):
+        body += piece
+    ahead.unread(body)
+    return _LOOKED_AT.search(body) is not None
+
+
+def _asked(req: Any) -> str:
+    """The method and the path as the application will see it: ``%66ile`` is a file, too."""
+    return f"{req.method} {unquote(req.path)}"

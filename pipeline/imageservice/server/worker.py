@@ -3,7 +3,8 @@
 A connection costs a thread only once its request has arrived; before that, and while it is idle or closing, it waits in
 the event loop. Requests then run in one of two pools: those that move image data, wait for a store or carry a long body
 in the large one, everything else in the small one. So stuck and slow clients, however many, never stand in the way of
-a request for metadata.
+a request for metadata. The large one has a thread for everything on the node that may hold a slot or wait for one: who
+is served first is decided there (``data.slots``), by project.
 
 It overrides parts of gunicorn's worker that are not a public interface, hence the pinned version.
 """
@@ -28,7 +29,7 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import ThreadWorker
 
 from pipeline.imageservice.data.active_transfers import running
-from pipeline.imageservice.data.wsgi_environ import SEND_FILE, SOURCE
+from pipeline.imageservice.data.wsgi_environ import CONNECTION, SEND_FILE, SLOW_BODY, SOURCE
 from pipeline.imageservice.server.body import RequestBody
 from pipeline.imageservice.server.farewell import Farewell, PoliteConnection
 from pipeline.imageservice.server.options import ServerOptions
@@ -37,17 +38,20 @@ from pipeline.imageservice.server.request_peek import (
     PEEK,
     Patient,
     is_bulk,
+    is_image_data,
     missing_bytes,
     peek,
     unambiguous,
+    waits_for_store,
     wake_at,
 )
-from pipeline.imageservice.server.sending import SentFile
+from pipeline.imageservice.server.sending import ClientWire, SentFile
 
 log = logging.getLogger(__name__)
 
 _LAST_WORDS = 10.0  # seconds for cancelled transfers to tidy up
 _DOORS = 64  # threads for TLS handshakes
+_SMALL_IDLE = 60.0  # seconds without a byte of what is no image data
 
 
 class ImageWorker(ThreadWorker):  # type: ignore[misc]
@@ -68,7 +72,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """Return the pool for image data, which is gunicorn's own."""
-        return ThreadPoolExecutor(self._options.transfer_threads, "transfer")
+        return ThreadPoolExecutor(pool_size(self._options), "transfer")
 
     def load_wsgi(self) -> None:
         """Put what transfers need in addition to the standard environment."""
@@ -78,6 +82,8 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             body: RequestBody = environ["wsgi.input"]
             environ[SOURCE] = body
+            environ[CONNECTION] = ClientWire(environ["gunicorn.socket"])
+            environ[SLOW_BODY] = body.is_slow
             if not self.cfg.is_ssl:
                 environ[SEND_FILE] = partial(SentFile, environ["gunicorn.socket"], idle=self._options.idle_timeout)
 
@@ -227,26 +233,36 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         """See gunicorn; called with a request that has been read."""
         req.headers = unambiguous(req.headers)
         require_known_coding(req.headers)
-        pool = self.tpool if is_bulk(req) else self._requests
+        reader = req.body.reader
+        slow = self._may_be_slow(req)
+        pool = self.tpool if slow or is_bulk(req) or waits_for_store(req, conn.parser.unreader) else self._requests
         if pool is not conn.pool:
             conn.parser = _ParsedAlready(conn, req)
             return _HandOver(pool)
-        conn.sock.settimeout(self._options.idle_timeout)
-        reader = req.body.reader
+        idle = self._options.idle_timeout if is_image_data(req) else min(_SMALL_IDLE, self._options.idle_timeout)
+        conn.sock.settimeout(idle)
         req.body = RequestBody(
             conn.sock,
             conn.parser.unreader,
             reader.length if isinstance(reader, LengthReader) else None,
             expects_continue=req._expected_100_continue,
-            idle=self._options.idle_timeout,
+            idle=idle,
             unfinished=req.force_close,
         )
+        req.body.is_slow = slow
         req._expected_100_continue = False  # the body asks for it
         try:
             return super().handle_request(req, conn)
         except TimeoutError as error:
             # The client does not take its answer: its own fault, and nothing to be logged as ours.
             raise ConnectionResetError(errno.ECONNRESET, "the client takes no data") from error
+
+    def _may_be_slow(self, req: Any) -> bool:
+        """Whether a request's body may keep its thread waiting: one that has not come with its header."""
+        reader = req.body.reader
+        if not isinstance(reader, LengthReader) or reader.length > PEEK:
+            return True
+        return bool(reader.length and (self.cfg.is_ssl or req._expected_100_continue))
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """See gunicorn: a request that cannot be read gets an answer like all others."""
@@ -260,6 +276,14 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> Any:
         return keepalive if isinstance(keepalive, _HandOver) else super()._keepalive_after(conn, keepalive)
+
+
+def pool_size(options: ServerOptions) -> int:
+    """Return how many threads a process has for what may be slow: all slots of the node, and as many that wait.
+
+    Which process a connection comes to is chance; threads are made when they are needed.
+    """
+    return 2 * sum(options.slots.values()) + options.request_threads
 
 
 class _HandOver:

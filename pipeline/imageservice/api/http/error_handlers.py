@@ -12,6 +12,7 @@ from falcon import mediatypes
 
 from pipeline.imageservice import errors
 from pipeline.imageservice.data.errors import ClientGone, ClientStalled
+from pipeline.imageservice.data.slots.errors import GaveWay, NoSlot
 from pipeline.imageservice.errors import ServiceError
 
 log = logging.getLogger("imageservice.problems")
@@ -24,6 +25,7 @@ STATUSES: tuple[tuple[type[ServiceError], int], ...] = (
     (errors.NotFound, 404),
     (errors.MethodNotAllowed, 405),
     (ClientStalled, 408),
+    (GaveWay, 408),
     (errors.Conflict, 409),
     (errors.Gone, 410),
     (errors.LimitExceeded, 413),
@@ -85,7 +87,7 @@ def answer_service_error(req: falcon.Request, resp: falcon.Response, problem: Se
     if isinstance(problem, errors.RangeNotSatisfiable) and problem.size is not None:
         resp.set_header("Content-Range", f"bytes */{problem.size}")
     if status == 503:
-        resp.set_header("Retry-After", "1")
+        resp.set_header("Retry-After", str(problem.retry_after) if isinstance(problem, NoSlot) else "1")
     context = getattr(req.context, "service", None)
     if context is not None:
         context.problem = message if problem.detail is None else f"{message} [{problem.detail}]"

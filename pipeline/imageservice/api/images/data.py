@@ -8,7 +8,7 @@ from pipeline.imageservice.api.context import caller_of, context_of
 from pipeline.imageservice.api.resource import Resource, refuse_body
 from pipeline.imageservice.data.sources import FromStream
 from pipeline.imageservice.data.transfer import Source
-from pipeline.imageservice.data.wsgi_environ import SEND_FILE, SOURCE
+from pipeline.imageservice.data.wsgi_environ import CONNECTION, SEND_FILE, SOURCE
 from pipeline.imageservice.errors import Invalid, NotFound, UnsupportedContent
 from pipeline.imageservice.lifecycle.transfer.download import DownloadRequest, ImageDownload, open_download
 from pipeline.imageservice.lifecycle.transfer.staging import stage
@@ -66,6 +66,11 @@ def answer_download(resource: Resource, req: falcon.Request, resp: falcon.Respon
     """Answer with the data of an open download."""
     if _hand_to_proxy(resource, req, resp, download):
         return
+    connection = req.env.get(CONNECTION)
+    if connection is not None:
+        download.slot.moved, download.slot.cut = connection.taken, connection.cut
+    else:
+        download.slot.arrived()  # nobody can tell how fast it is taken
     resp.status = 200
     resp.content_type = _OCTETS
     resp.content_length = download.reader.length

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog.images import locations, objects
 from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.data.slots.slots import SlotKind
 from pipeline.imageservice.errors import Conflict, Forbidden, Invalid, NotFound, ServiceError
 from pipeline.imageservice.lifecycle import deletion
 from pipeline.imageservice.lifecycle.records.view import by_weight
@@ -49,12 +50,13 @@ def remove_copy(service: Service, caller: Caller, image_id: str, store_id: str) 
         locations.change(connection, location, state=LocationState.DELETING)
         return image_records.change(connection, image), location
 
-    after, location = service.database.write(begin)
-    try:
-        deletion.remove_data(service, location)
-    except ServiceError:
-        service.database.write(lambda connection: _bring_back(connection, image_id, location))
-        raise
+    with service.slots.held(SlotKind.DELETE, caller.project):
+        after, location = service.database.write(begin)
+        try:
+            deletion.remove_data(service, location)
+        except ServiceError:
+            service.database.write(lambda connection: _bring_back(connection, image_id, location))
+            raise
     service.notifier.image("image.update", after, caller)
 
 

@@ -23,6 +23,7 @@ from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.tasks import queue as task_queue
 from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.data.slots.slots import SlotKind
 from pipeline.imageservice.data.sources import FromStore
 from pipeline.imageservice.data.taps import DigestTap
 from pipeline.imageservice.data.transfer import transfer
@@ -77,7 +78,8 @@ def add(
 
     task = service.database.write(begin)
     service.notifier.task("task.create", task, caller)
-    attach(service, task)
+    with service.slots.held(SlotKind.CHECK, caller.project):
+        attach(service, task)
     return task
 
 

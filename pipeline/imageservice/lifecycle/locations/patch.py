@@ -12,6 +12,7 @@ from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import locations
 from pipeline.imageservice.catalog.images import records as image_records
+from pipeline.imageservice.data.slots.slots import SlotKind
 from pipeline.imageservice.data.verdict import check_signature
 from pipeline.imageservice.errors import Conflict, Forbidden, Invalid
 from pipeline.imageservice.lifecycle import deletion
@@ -59,6 +60,13 @@ def patch(
     """
     if not service.settings.api.show_locations:
         raise Forbidden("It's not allowed to add, replace or remove locations: they are invisible here.")
+    with service.slots.held(SlotKind.CHECK, caller.project):
+        return _patch(service, caller, image_id, operations)
+
+
+def _patch(
+    service: Service, caller: Caller, image_id: str, operations: Sequence[Operation]
+) -> tuple[Image, tuple[str, ...]]:
     with service.database.read() as connection:
         seen = find_image(connection, service.policy, caller, image_id)
     service.policy.require(caller, "modify_image", seen)

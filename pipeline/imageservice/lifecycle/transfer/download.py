@@ -14,6 +14,7 @@ from pipeline.imageservice.data.active_transfers import running
 from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.ranges import ByteRange
+from pipeline.imageservice.data.slots.slots import Slot, SlotKind
 from pipeline.imageservice.errors import Forbidden, Invalid, ServiceError, StoreFailed
 from pipeline.imageservice.lifecycle.records.view import view
 from pipeline.imageservice.lifecycle.records.visibility import find_image
@@ -37,6 +38,15 @@ class DownloadRequest:
     prefer: str | None = None
 
 
+@dataclass(frozen=True)
+class HeldDownload:
+    """The right to download now. ``open``: what ends it."""
+
+    cancel_token: CancelToken
+    slot: Slot
+    open: contextlib.ExitStack
+
+
 class ImageDownload:
     """An image's data, open for reading: ``reader`` delivers the asked-for part. ``close`` it in the end."""
 
@@ -49,18 +59,14 @@ class ImageDownload:
         store: Store,
         reader: Reader,
         part: ByteRange | None,
+        held: HeldDownload,
     ) -> None:
         self.image, self.location, self.store, self.reader, self.part = image, location, store, reader, part
-        self.cancel_token = CancelToken()
+        self.cancel_token, self.slot = held.cancel_token, held.slot
         self.view = view(service, caller, image)
         self._service, self._caller = service, caller
-        self._open = contextlib.ExitStack()
+        self._open = held.open.pop_all()
         self._open.callback(reader.close)
-        try:
-            self._open.enter_context(running.listed(self.cancel_token))
-        except ServiceError:
-            reader.close()
-            raise
 
     @property
     def file_name(self) -> str | None:
@@ -98,6 +104,21 @@ def open_download(service: Service, caller: Caller, image_id: str, asked: Downlo
     preferred = _preferred(service, caller, image, asked.prefer)
     if not image.readable_locations or image.status is ImageStatus.IMPORTING:
         return None
+    with contextlib.ExitStack() as stack:
+        cancel_token = CancelToken()
+        stack.enter_context(running.listed(cancel_token))
+        slot = stack.enter_context(service.slots.held(SlotKind.DOWNLOAD, caller.project, cancel_token))
+        return _opened(service, caller, image, asked, preferred, HeldDownload(cancel_token, slot, stack))
+
+
+def _opened(
+    service: Service,
+    caller: Caller,
+    image: Image,
+    asked: DownloadRequest,
+    preferred: Sequence[str],
+    held: HeldDownload,
+) -> ImageDownload:
     last: StoreError | None = None
     for location, store in _candidates(service, image, preferred):
         try:
@@ -110,7 +131,7 @@ def open_download(service: Service, caller: Caller, image_id: str, asked: Downlo
             if isinstance(error, StoreUnavailable):
                 service.health.doubt(store)
         else:
-            return ImageDownload(service, caller, image, location, store, reader, part)
+            return ImageDownload(service, caller, image, location, store, reader, part, held)
         log.warning("image %s cannot be read from store %s: %s %s", image.id, store.id, last.message, last.detail or "")
     raise last or StoreFailed(f"No store that is configured here holds the data of image {image.id}")
 

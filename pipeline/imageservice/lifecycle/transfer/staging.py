@@ -83,8 +83,9 @@ def stage(service: Service, caller: Caller, image_id: str, source: Source) -> Up
                 taps=inspector.taps,
                 limit=service.settings.quotas.image_size,
                 cancel_token=claim.cancel_token,
-                progress=QuotaWatch(service, claim.reservation, caller.project, staged=True),
+                progress=QuotaWatch(service, claim.reservation, caller.project, staged=True, further=claim.slot),
             )
+            claim.slot.arrived()
             inspector.facts()
             claim.cancel_token.check()
             staged = Staged(name, moved.size, inspector.digests, claim.attempt)

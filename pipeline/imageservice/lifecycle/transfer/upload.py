@@ -64,8 +64,9 @@ def upload(service: Service, caller: Caller, image_id: str, source: Source, *, s
                 taps=inspector.taps,
                 limit=service.settings.quotas.image_size,
                 cancel_token=claim.cancel_token,
-                progress=QuotaWatch(service, claim.reservation, caller.project, staged=False),
+                progress=QuotaWatch(service, claim.reservation, caller.project, staged=False, further=claim.slot),
             )
+            claim.slot.arrived()
             facts = inspector.facts()
             claim.cancel_token.check()
             image = _keep(service, claim, store, writer, moved.size, facts)

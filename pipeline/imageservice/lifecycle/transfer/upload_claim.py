@@ -23,6 +23,7 @@ from pipeline.imageservice.catalog.tasks import leases
 from pipeline.imageservice.catalog.tasks.leases import Lease
 from pipeline.imageservice.data.active_transfers import running
 from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.data.slots.slots import Slot, SlotKind
 from pipeline.imageservice.errors import Conflict, Gone, Invalid, NotFound, ServiceError, Unavailable
 from pipeline.imageservice.lifecycle.guards import objects
 from pipeline.imageservice.lifecycle.records.visibility import find_image
@@ -41,8 +42,8 @@ NO_DATA = {"size": None, "virtual_size": None, "checksum": None, "hash_algo": No
 class UploadClaim:
     """The right to give ``image`` its data.
 
-    ``attempt`` names this try in stores. ``committed`` is the writer that has made the data appear in a store, once it
-    has; ``settled`` tells whether the catalog knows of that data.
+    ``attempt`` names this try in stores; ``slot`` is what it runs in. ``committed`` is the writer that has made the
+    data appear in a store, once it has; ``settled`` tells whether the catalog knows of that data.
     """
 
     image: Image
@@ -50,6 +51,7 @@ class UploadClaim:
     attempt: str
     status: ImageStatus
     cancel_token: CancelToken
+    slot: Slot
     reservation: Reservation
     committed: Writer | None = None
     settled: Callable[[Connection], bool] = lambda connection: False
@@ -80,10 +82,8 @@ def claimed(service: Service, caller: Caller, wanted: UploadRequest) -> Iterator
     """
     cancel_token = CancelToken()
     attempt = uuid.uuid4().hex
-    with running.listed(cancel_token):
-        claim = service.database.write(
-            lambda connection: _begin(connection, service, caller, wanted, attempt, cancel_token)
-        )
+    with running.listed(cancel_token), service.slots.held(SlotKind.UPLOAD, caller.project, cancel_token) as slot:
+        claim = service.database.write(lambda connection: _begin(connection, service, caller, wanted, attempt, slot))
         try:
             renew = service.leases.renewal(claim.lease, lambda connection: _still(connection, claim))
             with service.leases.kept(renew, cancel_token):
@@ -121,7 +121,7 @@ def _begin(
     caller: Caller,
     wanted: UploadRequest,
     attempt: str,
-    cancel_token: CancelToken,
+    slot: Slot,
 ) -> UploadClaim:
     staged = wanted.store is None
     _check_size(connection, service, caller, wanted.declared, staged=staged)
@@ -142,7 +142,7 @@ def _begin(
     after = image_records.change(connection, before, status=wanted.status)
     limits = service.limits.of(caller.project)
     quotas.check(connection, caller.project, limits, {QuotaResource.UPLOADING: 0})
-    return UploadClaim(after, lease, attempt, wanted.status, cancel_token, reservation)
+    return UploadClaim(after, lease, attempt, wanted.status, slot.cancel_token, slot, reservation)
 
 
 def _check_size(
