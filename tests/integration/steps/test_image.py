@@ -18,6 +18,7 @@ from pipeline.recipes.loading.load import RecipeFolder
 from pipeline.recipes.model.source import with_source
 from pipeline.steps.image import InstallImage
 from tests.guest.conftest import context_for, tiny_recipe
+from tests.unit.image.integrity import images
 from tests.unit.image.packing import files
 
 
@@ -26,9 +27,9 @@ def image_at(path: Path, *options: str, size: str = "8M") -> Path:
     return path
 
 
-def install(tmp_path: Path, **method: Any) -> Path:
+def install(tmp_path: Path, size: str = "16MiB", **method: Any) -> Path:
     (tmp_path / "run").mkdir(exist_ok=True)
-    recipe = tiny_recipe(disk={"size": "16MiB"}, install={"method": "image", **method})
+    recipe = tiny_recipe(disk={"size": size}, install={"method": "image", **method})
     context = context_for(recipe, tmp_path / "run")
     InstallImage().run(context)
     return context.disk
@@ -129,6 +130,32 @@ def test_a_damaged_image_is_refused(tmp_path: Path) -> None:
     os.truncate(image, image.stat().st_size * 95 // 100)
     with pytest.raises(PipelineError, match="the file ends before the image does"):
         install(tmp_path, file="image")
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return images.make_disk(tmp_path_factory.mktemp("disk") / "disk.raw")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize("kind", images.KINDS)
+def test_each_kind_is_taken_whole_and_refused_when_cut(kind: str, packed: bool, disk: Path, tmp_path: Path) -> None:
+    disk_format, path = images.make(kind, disk, tmp_path / "made")
+
+    def taken(data: bytes) -> Path:
+        if packed:
+            files.packed_file(tmp_path / "image", Packing.GZIP, data)
+        else:
+            (tmp_path / "image").write_bytes(data)
+        return install(tmp_path, file="image", format=disk_format, size="24MiB")
+
+    data = path.read_bytes()
+    made = taken(data)
+    assert images.holds(made, "qcow2", disk)
+    made.unlink()
+    with pytest.raises(PipelineError, match="the file ends before the image does"):
+        taken(data[: len(data) * 7 // 10 // 512 * 512])
+    assert not made.exists()
 
 
 def test_a_raw_image_is_one(tmp_path: Path) -> None:

@@ -131,6 +131,15 @@ def test_a_raw_disk_that_is_a_hostile_image_inside(converting: ImageService, tmp
     assert_clean(converting, image_id)
 
 
+@pytest.mark.parametrize("kind", ["qcow2", "compressed", "vmdk", "vhdx", "vdi", "vhd"])
+def test_no_cut_image_is_converted(converting: ImageService, images: dict[str, bytes], kind: str) -> None:
+    data = images[kind][: len(images[kind]) * 7 // 10 // 512 * 512]
+    image_id = imported(converting, data, disk_format="qcow2" if kind == "compressed" else kind)
+    task = ended(converting, image_id)
+    assert (task["status"], "ends before the image does" in task["message"]) == ("failure", True), task["message"]
+    assert_clean(converting, image_id)
+
+
 def test_damaged_compression_is_refused(converting: ImageService, images: dict[str, bytes]) -> None:
     image_id = imported(converting, gzip.compress(images["qcow2"])[:-100], disk_format="qcow2")
     task = ended(converting, image_id)
