@@ -125,3 +125,17 @@ def test_every_option_is_documented_and_closed() -> None:
         assert model.__doc__, model
         for name, field in model.model_fields.items():
             assert field.description or name == "kind" or name == "type", f"{model.__name__}.{name} has no description"
+
+
+@pytest.mark.parametrize("word", ["off", "warn", "refuse"])
+def test_the_word_off_is_no_truth(word: str) -> None:
+    """YAML reads it as one."""
+    source = yaml_source.loads(f"metadefs: {{validate: {word}}}\nquotas: {{source: off}}\n", name="settings.yaml")
+    settings = Settings.parse(source)
+    assert (settings.metadefs.validation, settings.quotas.source) == (word, "off")
+
+
+def test_other_words_are_refused() -> None:
+    with pytest.raises(PipelineError) as error:
+        Settings.parse(yaml_source.loads("metadefs: {validate: on}", name="settings.yaml"))
+    assert "metadefs.validate" in error.value.details[0] and "'off', 'warn' or 'refuse'" in error.value.details[0]
