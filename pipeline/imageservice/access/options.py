@@ -140,6 +140,10 @@ class QuotaOptions(OptionsModel):
         1000,
         description="Objects, properties, tags and resource types of one namespace, of each kind; negative: no limit.",
     )
+    metadef_resource_types: int = Field(
+        10_000,
+        description="Types of resources that are known, for others than administrators to add to; negative: no limit.",
+    )
     image_size: int = Field(1 << 40, gt=0, description="Bytes of one image.")
 
     @property

@@ -94,6 +94,17 @@ class Association:
     updated_at: int = 0
 
 
+# What a fresh service knows of other services' resources (migration 0006 writes them down).
+FIRST_RESOURCE_TYPES = (
+    "OS::Cinder::Volume",
+    "OS::Glance::Image",
+    "OS::Nova::Aggregate",
+    "OS::Nova::Flavor",
+    "OS::Nova::Server",
+    "OS::Trove::Instance",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ResourceType:
     """A type of resource that namespaces can be for."""

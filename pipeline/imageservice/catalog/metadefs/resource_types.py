@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, exists, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.catalog.metadefs import versions
 from pipeline.imageservice.errors import Duplicate
 from pipeline.imageservice.model.images import now
-from pipeline.imageservice.model.metadefs import Association, ResourceType
+from pipeline.imageservice.model.metadefs import FIRST_RESOURCE_TYPES, Association, ResourceType
 
 _T = tables.metadef_resource_types
 _A = tables.metadef_associations
@@ -35,6 +35,23 @@ def associations_of(connection: Connection, namespace_id: str) -> tuple[Associat
 def count(connection: Connection, namespace_id: str) -> int:
     """Return how many types of resources a namespace is for."""
     return int(connection.execute(select(func.count()).where(_A.c.namespace_id == namespace_id)).scalar_one())
+
+
+def count_with(connection: Connection, names: Sequence[str]) -> int:
+    """Return how many types would be known if these were, too."""
+    known = connection.execute(select(func.count()).select_from(_T)).scalar_one()
+    there = connection.execute(select(func.count()).select_from(_T).where(_T.c.name.in_(names))).scalar_one()
+    return int(known) + len(set(names)) - int(there)
+
+
+def forget_unused(connection: Connection) -> None:
+    """Forget the types that no namespace is for, but for those that a fresh service knows."""
+    unused = ~exists().where(_A.c.resource_type == _T.c.name)
+    try:
+        with connection.begin_nested():
+            connection.execute(delete(_T).where(unused, _T.c.name.not_in(FIRST_RESOURCE_TYPES)))
+    except IntegrityError:  # somebody has just found a use for one
+        return
 
 
 def associate(connection: Connection, namespace_id: str, wanted: Sequence[Association]) -> list[Association]:

@@ -55,6 +55,7 @@ def create_namespace(
         room.check_namespaces(service, connection, owner)
         namespace = namespaces.add(connection, fields, owner, binding_of(caller, fields, owner))
         room.check_associations(service, connection, namespace.id, associations)
+        room.check_types(service, connection, caller, associations)
         room.check_definitions(service, connection, namespace.id, contents)
         resource_types.associate(connection, namespace.id, associations)
         for kind in DefinitionKind:

@@ -41,6 +41,7 @@ def add_association(service: Service, caller: Caller, name: str, association: As
         namespace = find_namespace(connection, service, caller, name, lock=True)
         service.policy.require(caller, "add_metadef_resource_type_association", namespace.target)
         room.check_associations(service, connection, namespace.id, [association])
+        room.check_types(service, connection, caller, [association])
         note_writer(connection, caller, namespace)
         return namespace, resource_types.associate(connection, namespace.id, [association])[0]
 

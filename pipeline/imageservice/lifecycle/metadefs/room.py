@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog.metadefs import definitions, namespaces, resource_types
 from pipeline.imageservice.errors import LimitExceeded
 from pipeline.imageservice.model.metadefs import Association, Definition
@@ -53,3 +54,17 @@ def check_associations(
     limit = service.settings.quotas.metadef_definitions
     if added and limit >= 0 and resource_types.count(connection, namespace_id) + len(added) > limit:
         raise LimitExceeded(f"A namespace may be associated with {limit} resource types at the most.")
+
+
+def check_types(service: Service, connection: Connection, caller: Caller, added: Sequence[Association]) -> None:
+    """Raise ``LimitExceeded`` when others than administrators would make too many types of resources known.
+
+    They are everybody's and outlast the namespaces that named them, so that no limit of a project bounds them. Where
+    there is no room, those that no namespace is for any more make it.
+    """
+    limit, names = service.settings.quotas.metadef_resource_types, [one.name for one in added]
+    if caller.is_admin or limit < 0 or not names or resource_types.count_with(connection, names) <= limit:
+        return
+    resource_types.forget_unused(connection)
+    if resource_types.count_with(connection, names) > limit:
+        raise LimitExceeded(f"The limit of {limit} types of resources is reached.")

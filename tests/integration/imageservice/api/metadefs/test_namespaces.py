@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.imageservice.api.metadefs.shelf import BASE, FULL, MakeApi, listed, made, statements
+from pipeline.imageservice.catalog.metadefs import resource_types
+from pipeline.imageservice.model.metadefs import FIRST_RESOURCE_TYPES
+from tests.integration.imageservice.api.metadefs.shelf import BASE, FULL, OPEN_UP, MakeApi, listed, made, statements
 from tests.integration.imageservice.api.world import Api, message
 
 
@@ -247,6 +249,28 @@ def test_limits_are_settings(make_api: MakeApi) -> None:
     three = {"tags": [{"name": name} for name in "abc"]}
     assert api.admin.post(f"{path}/tags", three).status_code == 413
     assert api.admin.get(f"{path}/tags").json["tags"] == []
+
+
+def test_types_of_resources_are_limited_for_strangers(make_api: MakeApi) -> None:
+    """They outlast the namespaces that name them: a limit of each project would bound nothing."""
+    api = make_api(policy={"file": str(OPEN_UP)}, quotas={"metadef_resource_types": len(FIRST_RESOURCE_TYPES) + 1})
+    api.service.database.write(resource_types.forget_unused)  # what earlier tests left
+
+    def wanted(*names: str) -> dict[str, Any]:
+        return {"resource_type_associations": [{"name": f"{name}-{api.suffix}"} for name in names]}
+
+    path = made(api.alice, "A", **wanted("a"))
+    answer = api.alice.post(BASE, {"namespace": "B", **wanted("a", "b")})
+    assert (answer.status_code, "types of resources" in message(answer)) == (413, True)
+    assert api.alice.get(f"{BASE}/B").status_code == 404
+    assert api.alice.post(f"{path}/resource_types", {"name": f"b-{api.suffix}"}).status_code == 413
+    assert api.alice.post(f"{path}/resource_types", {"name": "OS::Nova::Server"}).status_code == 201
+    assert api.admin.post(f"{path}/resource_types", {"name": f"b-{api.suffix}"}).status_code == 201
+    assert api.alice.delete(path).status_code == 204
+    made(api.alice, "C", **wanted("c"))  # nobody is in need of the others any more
+    names = {one["name"] for one in api.alice.get("/v2/metadefs/resource_types").json["resource_types"]}
+    assert {f"c-{api.suffix}", *FIRST_RESOURCE_TYPES} <= names
+    assert f"a-{api.suffix}" not in names
 
 
 def test_names_with_what_paths_are_made_of(api: Api) -> None:
