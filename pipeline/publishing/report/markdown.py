@@ -62,6 +62,8 @@ def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:
         for stranger in cloud["strangers"]:
             words = stranger_text(stranger["name"], stranger["id"], stranger["owner"])
             yield f"- {_plain(cloud['cloud'])}: {_plain(words)}"
+        for remark in cloud["remarks"]:
+            yield f"- {_plain(cloud['cloud'])}: {_plain(remark)}"
         for part in cloud["images"]:
             if part["waiting"]:
                 yield f"- {_plain(cloud['cloud'])}: {_plain(', '.join(part['waiting']))} still have to accept it"

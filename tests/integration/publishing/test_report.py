@@ -48,6 +48,7 @@ from tests.unit.publishing.builders import NOW, record
 
 pytestmark = pytest.mark.server
 
+_REMARK = "the cloud defines team otherwise: '<script>' is not one of core"
 _ATTACK = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
 
 
@@ -85,7 +86,10 @@ def night(home: Home) -> Night:
     )
     publish_results = [
         PublishResult("tiny", "here", PublishOutcome.PUBLISHED, (shown,), 8.1, None, timings, (), difference),
-        PublishResult("tiny", "there", PublishOutcome.HELD, (kept,), 8.0, None, timings, ("it grew by 61 %",)),
+        PublishResult(
+            *("tiny", "there", PublishOutcome.HELD, (kept,), 8.0, None, timings, ("it grew by 61 %",)),
+            remarks=(_REMARK,),
+        ),
         PublishResult("rhel-7", "here", PublishOutcome.NOT_BUILT, error=PipelineError("the build failed")),
     ]
     rotated = [
@@ -184,6 +188,8 @@ def test_markdown_tells_the_same_and_takes_no_orders_from_outside(home: Home) ->
     assert "- made from base.qcow2" in text
     assert "| tiny | there | held back |" in text and "it grew by 61 %" in text
     assert "./inv publish tiny --cloud there --let-through" in text
+    assert "- there: the cloud defines team otherwise" in text
+    assert "the cloud defines team otherwise: &#39;&lt;script&gt;" in (folder / "index.html").read_text()
     assert "<script>" not in text.replace("\\<script\\>", "")
 
 
