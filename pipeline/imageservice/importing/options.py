@@ -107,7 +107,13 @@ class ImportOptions(_ImportModel):
         ["hw_", "trait:", "os_distro", "os_secure_boot", "os_type"],
         description="Properties (beginnings of their names) that glance-download takes over from the source.",
     )
-    jobs: int = Field(4, ge=1, le=64, description="Imports a worker process does at once.")
+    jobs: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Imports a worker process does at once, the last of them for projects that have none at work "
+        "on any node; and as many readings of data that was added by its location.",
+    )
     worker_attempts: int = Field(20, ge=1, description="Workers an import may outlive before it is given up.")
     store_attempts: int = Field(3, ge=1, description="Attempts to write to a store that does not answer.")
 

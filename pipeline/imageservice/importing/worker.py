@@ -25,6 +25,7 @@ from pipeline.imageservice.importing.job.cancellation_watch import CancellationW
 from pipeline.imageservice.importing.job.request import TYPE
 from pipeline.imageservice.importing.job.run import run_import
 from pipeline.imageservice.importing.maintenance import housekeeping
+from pipeline.imageservice.importing.places import WorkPlaces
 from pipeline.imageservice.lifecycle import deletion
 from pipeline.imageservice.lifecycle.locations import location_import
 from pipeline.imageservice.lifecycle.transfer import recovery
@@ -55,13 +56,14 @@ class Worker:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._stop = threading.Event()
-        self._places = threading.BoundedSemaphore(service.settings.imports.jobs)
+        self._places = WorkPlaces(service)
         self._wanted = CancellationWatch(service)
         self._kinds: Mapping[str, Callable[[Task, CancelToken], None]] = {
             TYPE: lambda task, cancel_token: run_import(service, task, cancel_token),
             old_tasks.TYPE: lambda task, cancel_token: old_tasks.run(service, task, cancel_token),
             location_import.TYPE: self._read_location,
         }
+        self._groups = (frozenset({TYPE, old_tasks.TYPE}), frozenset({location_import.TYPE}))
         lease, lost = service.settings.data.upload_lease, service.settings.imports.staging.lost_node_seconds
         self._chores = [
             _Chore("recovery", min(5.0, lease / 4), lambda: recovery.recover(service)),
@@ -69,6 +71,7 @@ class Worker:
             _Chore("staging", 60.0, lambda: housekeeping.sweep_staging(service)),
             _Chore("node", min(15.0, lost / 4), lambda: housekeeping.show_alive(service)),
             _Chore("lost nodes", min(30.0, lost / 4), lambda: housekeeping.give_up_lost(service)),
+            _Chore("places", 1.0, lambda: self._places.make_room(self._groups[0])),
             _Chore("old tasks", 60.0, lambda: service.database.write(task_queue.forget_expired)),
             _Chore("purge", 600.0, self._purge),
         ]
@@ -85,39 +88,43 @@ class Worker:
                 for chore in self._chores:
                     if chore.due <= time.monotonic() and not self._stop.is_set():
                         self._do(chore)
-                if not self._take():
+                if not any(self._take(group) for group in self._groups):
                     self._stop.wait(_PAUSE)
         running.stop()
         running.wait(_LAST_WORDS)
 
-    def _take(self) -> bool:
-        """Begin the next task, if there is one and a place for it."""
-        if self._stop.is_set() or not self._places.acquire(blocking=False):
+    def _take(self, kinds: frozenset[str]) -> bool:
+        """Begin the next task of ``kinds``, which have places of their own, if there is one and a place for it."""
+        if self._stop.is_set() or not self._places.free(kinds):
             return False
         try:
-            task = self._claim()
+            task = self._claim(kinds)
         except Exception as error:
             log.warning("no task could be claimed: %s", error)
             task = None
         if task is None:
-            self._places.release()
             return False
-        threading.Thread(target=self._work, args=[task], name=f"task-{task.id}", daemon=True).start()
+        self._places.take(kinds, task, cancel_token := CancelToken())
+        threading.Thread(target=self._work, args=[task, cancel_token], name=f"task-{task.id}", daemon=True).start()
         return True
 
-    def _claim(self) -> Task | None:
+    def _claim(self, kinds: frozenset[str]) -> Task | None:
         service = self._service
         with service.database.read() as connection:
-            if not task_queue.waiting(connection, self._kinds):
+            if not task_queue.waiting(connection, kinds):
                 return None  # a look costs nothing, a claim is a write
         return service.database.write(
             lambda connection: task_queue.claim(
-                connection, self._kinds, service.leases.holder, service.leases.seconds, node=service.own_node
+                connection,
+                kinds,
+                service.leases.holder,
+                service.leases.seconds,
+                node=service.own_node,
+                newcomers=self._places.only_newcomers(kinds),
             )
         )
 
-    def _work(self, task: Task) -> None:
-        cancel_token = CancelToken()
+    def _work(self, task: Task, cancel_token: CancelToken) -> None:
         try:
             with running.listed(cancel_token), self._wanted.watched(task, cancel_token):
                 self._kinds[task.type](task, cancel_token)
@@ -126,7 +133,7 @@ class Worker:
         except Exception:
             log.exception("task %s failed", task.id)
         finally:
-            self._places.release()
+            self._places.give_back(task)
 
     def _read_location(self, task: Task, cancel_token: CancelToken) -> None:
         """Find out the digests of data that was added by its location."""

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, or_, select, update
 
 from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.catalog.database.tables import AnyRow
@@ -110,19 +110,26 @@ def claim(
     *,
     node: str | None = None,
     task_id: str | None = None,
+    newcomers: bool = False,
 ) -> Task | None:
-    """Take the longest waiting task of one of ``types`` for ``seconds``; ``None`` when there is nothing to do.
+    """Take a waiting task of one of ``types`` for ``seconds``; ``None`` when there is nothing to do.
 
-    A task whose worker stopped renewing counts as waiting. ``node``: where the worker is; without it, it takes only
-    what any worker may do. ``task_id``: this one or none.
+    It is the longest waiting one of the project that has the fewest at work, on all nodes. A task whose worker stopped
+    renewing counts as waiting. ``node``: where the worker is; without it, it takes only what any worker may do.
+    ``task_id``: this one or none. ``newcomers``: only of projects that have none at work.
     """
     moment = now()
     here = _T.c.node.is_(None) if node is None else or_(_T.c.node.is_(None), _T.c.node == node)
     query = select(*COLUMNS).where(_free(), here, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
     if task_id is not None:
         query = query.where(_T.c.id == task_id)
-    query = query.order_by(_T.c.not_before, _T.c.id).limit(1).with_for_update(skip_locked=True)
-    row = connection.execute(query).first()
+    row = None
+    for owner in _by_turn(connection, query, types, newcomers=newcomers):
+        mine = query.where(_T.c.owner == owner if owner is not None else _T.c.owner.is_(None))
+        mine = mine.order_by(_T.c.not_before, _T.c.id).limit(1).with_for_update(skip_locked=True)
+        row = connection.execute(mine).first()
+        if row is not None:
+            break
     if row is None:
         return None
     task = from_row(row)
@@ -136,6 +143,32 @@ def claim(
     }
     connection.execute(update(_T).where(_T.c.id == task.id).values(**changes))
     return dataclasses.replace(task, **changes)
+
+
+def at_work(connection: Connection, types: Collection[str]) -> list[Task]:
+    """Return the tasks of ``types`` that living workers are at, on all nodes."""
+    working = (_T.c.status == str(TaskStatus.PROCESSING), _T.c.lease_until > now())
+    query = select(*COLUMNS).where(*working, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    return [from_row(row) for row in connection.execute(query)]
+
+
+def in_line(connection: Connection, types: Collection[str], limit: int) -> list[Task]:
+    """Return waiting tasks of ``types``, at most ``limit``, the longest waiting first."""
+    query = select(*COLUMNS).where(_free(), _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    return [from_row(row) for row in connection.execute(query.order_by(_T.c.not_before, _T.c.id).limit(limit))]
+
+
+def _by_turn(
+    connection: Connection, waiting: Select[Any], types: Collection[str], *, newcomers: bool
+) -> list[str | None]:
+    """The owners of waiting tasks, in the order in which it is their turn."""
+    owner = _T.c.owner
+    working = (_T.c.status == str(TaskStatus.PROCESSING), _T.c.lease_until > now())
+    count = select(owner, func.count()).where(*working, _T.c.type.in_(types), _T.c.deleted_at.is_(None))
+    has = {row[0]: row[1] for row in connection.execute(count.group_by(owner))}
+    since = waiting.with_only_columns(owner, func.min(_T.c.not_before)).group_by(owner)
+    found = [(has.get(name, 0), moment, name) for name, moment in connection.execute(since)]
+    return [name for count, _, name in sorted(found, key=lambda one: one[:2]) if not (newcomers and count)]
 
 
 def renew(connection: Connection, task: Task, seconds: float, **changes: Any) -> Task:
