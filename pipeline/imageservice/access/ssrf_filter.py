@@ -8,6 +8,7 @@ to the addresses that were checked (``CheckedUri.addresses``), so that a name ca
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from pipeline.imageservice.access.options import FetchOptions
 from pipeline.imageservice.errors import Invalid
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# A name as resolvers know them, or an address without a zone. Some who fetch for us decode what is percent-encoded,
+# and no list of hosts would have seen which name that is.
+_HOST = re.compile(r"[a-z0-9._-]*|[0-9a-f:.]*")
 
 
 class HostUnreachable(Invalid):
@@ -61,6 +65,8 @@ class SsrfFilter:
             uri = to_ascii(uri)
             parts = urlsplit(uri)
             port, host = parts.port, host_name(parts.hostname or "")
+            if not _HOST.fullmatch(host) or (":" in host) is not ("[" in parts.netloc):
+                raise ValueError("neither a name nor an address")
         except ValueError:
             raise _refusal(what, uri, "it is not a URI") from None
         scheme = parts.scheme.lower()

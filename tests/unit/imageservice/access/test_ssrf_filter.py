@@ -172,6 +172,25 @@ def test_a_refusal_tells_no_secret(uri: str) -> None:
     assert "secret" not in str(refused.value) and "does not pass filtering" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("mirror%2eexample", "%6dirror.example", "%31%32%37.0.0.1", "mirror.example%00", "mirror%25.example"),
+        *("[fe80::1%25eth0]", "[2606:2800:220:1::1%251]", "[2606:2800:220:1::1%1]", "mirror,example", "mirror;x"),
+        *("mirror'example", "mirror$example", "mirror!", "*.example", "mirror.example:443:80", "[v1.mirror]"),
+    ],
+)
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    """Also where a proxy resolves it, which may read ``%2e`` as a dot: no list knows such a name."""
+    for resolve in (True, False):
+        with pytest.raises(Invalid, match="is not a URI"):
+            SsrfFilter(FetchOptions(disallowed_hosts=["mirror.example"])).check(f"http://{host}/x", resolve=resolve)
+
+
+def test_names_may_have_underscores_and_dots_at_the_end() -> None:
+    assert SsrfFilter(FetchOptions()).check("http://my_mirror-1.example./x", resolve=False).host == "my_mirror-1.example"
+
+
 def test_an_address_in_an_allowed_network_passes_in_every_dress() -> None:
     for host in ("10.1.2.3", "[::ffff:a01:203]", "[64:ff9b::a01:203]", "[2002:a01:203::1]"):
         with pytest.raises(Invalid):

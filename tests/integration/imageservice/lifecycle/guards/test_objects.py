@@ -51,8 +51,10 @@ def work(shelf: ShelfApi) -> None:
 
 def test_no_spelling_makes_another_images_data_ones_own(shelf: ShelfApi) -> None:
     alice, bob, nova = shelf.api.alice, shelf.api.bob, shelf.api.nova
-    theirs = alice.active(DATA)
-    for url in shelf.spellings(image_id(theirs)):
+    theirs, registered = alice.active(DATA), alice.create(**FORMATS)
+    # One that our writers named after its image, and one whose name says nothing of whose it is.
+    assert alice.patch(registered, add(shelf.put("registered", DATA))).status_code == 200
+    for url in (*shelf.spellings(image_id(theirs)), *shelf.spellings("registered")):
         for store in ({}, {"store": "main"}, {"store": "again"}):
             mine = bob.create(**FORMATS)
             refused = bob.patch(mine, [{"op": "add", "path": "/locations/-", "value": {"url": url, "metadata": store}}])
@@ -64,7 +66,7 @@ def test_no_spelling_makes_another_images_data_ones_own(shelf: ShelfApi) -> None
         assert task_of(nova, mine)["status"] == "failure"
         assert nova.get(mine).json["status"] == "queued"
         assert nova.delete(mine).status_code == 204
-    assert alice.get(f"{theirs}/file").content == DATA
+    assert alice.get(f"{theirs}/file").content == alice.get(f"{registered}/file").content == DATA
     assert shelf.main.deleted == []
 
 
