@@ -88,8 +88,21 @@ class RecipeFolder:
             problems += [problem for problem in found if problem not in problems]
             recipes += [recipe] if recipe else []
         if self.home is not None and not problems:
-            problems += _denied(name, merged, recipes, files.read, self.home)
+            problems += self._denied(name, merged, recipes, files.read, self.home)
         return recipes, problems
+
+    def _denied(
+        self, name: str, merged: YamlNode, recipes: Sequence[Recipe], files: Sequence[Path], home: Path
+    ) -> list[RecipeProblem]:
+        """The secrets that a recipe names without having been granted them, where it names its installation."""
+        made_of = {
+            *files,
+            *(each.install.kickstart.path for each in recipes if isinstance(each.install, KickstartInstall)),
+        }
+        names = {secret for recipe in recipes for secret in recipe.secrets}
+        location = merged.value["install"].location
+        found = secret_grants.denied(name, names, sorted(made_of), home, recipes=self.root)
+        return [RecipeProblem(location, ("install", "subscription"), str(each)) for each in found]
 
     def _missing(self, name: str) -> PipelineError:
         """What to say of a name without a recipe: how a file that is meant has to be called, or what there is."""
@@ -126,17 +139,6 @@ class RecipeFolder:
             found = problems_in(error, Recipe, root)
             return None, [*problems, *(problem for problem in found if problem.path not in spoilt)]
         return (None if problems else recipe), problems
-
-
-def _denied(
-    name: str, merged: YamlNode, recipes: Sequence[Recipe], files: Sequence[Path], home: Path
-) -> list[RecipeProblem]:
-    """The secrets that a recipe names without having been granted them, where it names its installation."""
-    made_of = {*files, *(each.install.kickstart.path for each in recipes if isinstance(each.install, KickstartInstall))}
-    names = {secret for recipe in recipes for secret in recipe.secrets}
-    location = merged.value["install"].location
-    found = secret_grants.denied(name, names, sorted(made_of), home)
-    return [RecipeProblem(location, ("install", "subscription"), str(each)) for each in found]
 
 
 def failure(what: str, problems: Sequence[RecipeProblem]) -> PipelineError:

@@ -35,25 +35,35 @@ class Denied:
         )
 
 
-def denied(recipe: str, secrets: Iterable[str], files: Iterable[Path], home: Path) -> Iterator[Denied]:
-    """Yield the ``secrets`` that ``recipe``, made of ``files``, may not use.
+def denied(
+    recipe: str, secrets: Iterable[str], files: Iterable[Path], home: Path, *, recipes: Path
+) -> Iterator[Denied]:
+    """Yield the ``secrets`` that ``recipe``, made of ``files``, may not use. ``recipes``: the folder of our recipes.
 
     Raises ``PipelineError`` when the list of grants is none, or can be written by others.
     """
     wanted = sorted(set(secrets))
-    if not wanted or all(_is_committed(file) for file in files):
+    if not wanted or all(_is_committed(file, recipes) for file in files):
         return
     granted = _granted(home / FILE).get(recipe, set())
     yield from (Denied(recipe, secret, home / FILE) for secret in wanted if secret not in granted)
 
 
-def _is_committed(file: Path) -> bool:
-    """Whether git tracks ``file`` in the checkout that it lies in, and its content there is the committed one."""
-    git = ["git", "-c", "safe.directory=*", "-C", str(file.parent)]
-    tracked = process.run([*git, "ls-files", "--error-unmatch", "--", file.name], check=False, timeout=30)
-    if tracked.status != 0:
+def _is_committed(file: Path, folder: Path) -> bool:
+    """Whether the checkout that ``folder`` lies in has committed exactly these bytes under this file's own place.
+
+    A checkout within it may be anybody's: its settings could have git run programs, so that git is never called there.
+    """
+    git = ["git", "-c", "safe.directory=*", "-C", str(folder)]
+    top = process.run([*git, "rev-parse", "--show-toplevel"], check=False, timeout=30)
+    root, place = Path(top.stdout.removesuffix("\n")).resolve(), file.resolve()
+    if top.status != 0 or not place.is_relative_to(root):
         return False
-    return process.run([*git, "diff", "--quiet", "HEAD", "--", file.name], check=False, timeout=30).status == 0
+    committed = process.run(
+        [*git, "rev-parse", "--verify", "--quiet", f"HEAD:{place.relative_to(root)}"], check=False, timeout=30
+    )
+    found = process.run([*git, "hash-object", "--no-filters", "--", place], check=False, timeout=30)
+    return committed.status == found.status == 0 and committed.stdout == found.stdout
 
 
 def _granted(file: Path) -> dict[str, set[str]]:

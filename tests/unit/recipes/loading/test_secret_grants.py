@@ -109,3 +109,31 @@ def test_a_list_that_is_none(checkout: Checkout, text: str) -> None:
 def test_an_empty_list_grants_nothing(checkout: Checkout) -> None:
     checkout.grant("")
     assert checkout.refused().details
+
+
+def test_a_name_that_is_a_pattern_is_not_committed_because_another_is(checkout: Checkout) -> None:
+    recipe = checkout.recipes / "mine.yaml"
+    recipe.write_text(RECIPE.replace("mine.ks", "'m*.ks'"))
+    checkout.commit()
+    (checkout.recipes / "m*.ks").write_text("somebody's\n")
+    assert checkout.refused().details
+
+
+def test_a_checkout_within_is_somebody_elses_and_none_of_its_programs_run(checkout: Checkout) -> None:
+    (checkout.recipes / "mine.yaml").write_text(RECIPE.replace("mine.ks", "theirs/mine.ks"))
+    checkout.commit()
+    theirs, ran = checkout.recipes / "theirs", checkout.root / "ran"
+    theirs.mkdir()
+    (theirs / "mine.ks").write_text("somebody's\n")
+    (theirs / ".gitattributes").write_text("* filter=x diff=x\n")
+    program = theirs / "program"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\ncat\n")
+    program.chmod(0o755)
+    within = Checkout.__new__(Checkout)
+    within.root = theirs
+    within.commit()
+    for name in ("core.fsmonitor", "filter.x.clean", "diff.x.textconv", "diff.external"):
+        within.git("config", name, str(program))
+    (theirs / "mine.ks").touch()
+    assert checkout.refused().details
+    assert not ran.exists()
