@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.host.guestfs.appliance import Appliance, Drive
-from pipeline.host.guestfs.guest_system import GuestFiles
+from pipeline.host.guestfs.guest_files import GuestFiles
 from pipeline.host.system import kernel, process
 from tests.standins import cloud_roots
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
-from pipeline.host.guestfs import tar_stream
+from pipeline.host.guestfs import guest_space, tar_stream
 from pipeline.host.qemu import disk_full
 from pipeline.host.qemu.accelerator import Accelerator
 from pipeline.host.system import kernel
@@ -81,6 +81,8 @@ class Appliance:
             except (RuntimeError, PipelineError) as error:
                 if watch.found or disk_full.is_full(self.scratch):
                     raise disk_full.disk_full_error(self.scratch, "the appliance's disk could not grow") from error
+                if full := guest_space.explained(handle, error):
+                    raise full from error
                 if isinstance(error, PipelineError):
                     raise
                 raise PipelineError(f"libguestfs: {_plain(error)}", hint="the step's log has the details") from error

@@ -17,7 +17,8 @@ from typing import Any
 from pipeline.base import json_text
 from pipeline.base.errors import PipelineError
 from pipeline.host.guestfs import manifest
-from pipeline.host.guestfs.guest_system import GuestFiles, GuestSystem
+from pipeline.host.guestfs.guest_files import GuestFiles
+from pipeline.host.guestfs.guest_system import GuestSystem
 from pipeline.host.guestfs.manifest import ManifestEntry
 
 _UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -89,13 +90,20 @@ def _services(system: GuestFiles) -> dict[str, str]:
     ]
     found = {_service(PurePosixPath(path).name): "enabled" for path in enabled}
     scripts = [path for folder in ("init.d", "rc.d") for path in system.glob(f"/etc/{folder}/S[0-9][0-9]*")]
-    scripts = [path for path in scripts if system.handle.statns(path)["st_mode"] & 0o111]
+    scripts = [path for path in scripts if _is_executable(system, path)]
     for path in [*system.glob("/etc/rc[2345].d/S[0-9][0-9]*"), *scripts]:
         found[_service(PurePosixPath(path).name[3:])] = "enabled"
     for path in system.glob("/etc/systemd/system/*"):
-        if system.handle.is_symlink(path) and system.handle.readlink(path) == "/dev/null":
+        if system.tree().targets.get(system.tree().real(path) or "") == "/dev/null":
             found[_service(PurePosixPath(path).name)] = "masked"
     return _bounded(found)
+
+
+def _is_executable(system: GuestFiles, path: str) -> bool:
+    try:
+        return bool(system.handle.statns(path)["st_mode"] & 0o111)
+    except UnicodeEncodeError:  # no service manager of the field starts one of such a name
+        return False
 
 
 def _service(name: str) -> str:
@@ -166,9 +174,14 @@ def _table(system: GuestFiles, path: str, columns: int) -> Iterator[tuple[str, l
 def _read(system: GuestFiles, path: str) -> str:
     try:
         return system.read(path)
-    except RuntimeError:  # larger than a message of the appliance may be, or a broken link
+    except (RuntimeError, PipelineError):  # larger than any such file is, or a broken link
         return ""
 
 
 def _bounded(found: Mapping[str, str]) -> dict[str, str]:
-    return {name[:_LONGEST]: value[:_LONGEST] for name, value in sorted(found.items())[:_MOST]}
+    return {_shown(name): _shown(value) for name, value in sorted(found.items())[:_MOST]}
+
+
+def _shown(text: str) -> str:
+    """Text for people and for reports, which are UTF-8, whatever bytes it was."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")[:_LONGEST]

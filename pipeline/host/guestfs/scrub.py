@@ -9,9 +9,13 @@ live ones. So every file system is scrubbed by a method that was seen to leave n
   itself)
 - NTFS: ntfswipe(8): free clusters, tails of files, free records of the master file table, indexes, log
 - FAT: filling it with a file of zeros (it keeps no blocks for itself)
+- btrfs: what no extent of its extent tree takes, in all copies (see ``btrfs_space``)
 - swap: made anew, with its label and UUID
+- the free space of LVM's volume groups: a volume is made of it, and overwritten
 
-Not covered: other file systems (they are named in the result), and tails of files in FAT clusters above 4 KiB.
+What else may hold deleted files fails the build. Not covered: partitions without a known content (they are named in
+the result), tails of files in FAT clusters above 4 KiB, and on btrfs what was overwritten in the midst of an extent
+that is still in use.
 """
 
 from __future__ import annotations
@@ -24,14 +28,19 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
+from pipeline.host.guestfs import appliance_shell, btrfs_space
 from pipeline.host.guestfs.appliance import own_name
 
 NOT_COVERED = "not covered"
 # Commands in a message. Each message costs a wait for udev, and libguestfs's own way to write to a device one a piece.
 _AT_ONCE = 1000
+# Without deleted files of their own: nothing, what other layers are made of, and what is only ever read.
+_NO_FREE_SPACE = ("", "unknown", "LVM2_member", "linux_raid_member", "squashfs", "erofs", "iso9660")
 _EXT_FREE = re.compile(r"(?m)^  Free blocks: ([\d, -]+)$")
 _XFS_FIELD = re.compile(r"(?m)^(\w+) = (\d+)$")
 _XFS_EXTENT = re.compile(r"(?m)^\s*(\d+)\s+(\d+)\s+(\d+)\s*$")
+_SUBVOLUME = re.compile(r"btrfsvol:(/dev/(?:mapper/)?[^/]+).*", re.DOTALL)
+_SCRATCH = "build-scrub"
 _GONE = "No such file or directory"
 _ATTEMPTS = 30
 _PAUSE = 1.0  # seconds
@@ -50,9 +59,27 @@ def scrub(handle: Any, systems: Mapping[str, str], *, progress: Progress = nothi
     handle.sync()
     handle.drop_caches(3)
     done = {}
-    for device, kind in sorted(systems.items()):
+    for device, kind in sorted(_by_device(systems).items()):
         progress.say(f"scrubbing the free space of {device} ({kind})")
         done[device] = _scrub_steadily(handle, device, kind)
+    done |= _scrub_volume_groups(handle)
+    return done
+
+
+def _by_device(systems: Mapping[str, str]) -> dict[str, str]:
+    """libguestfs names each subvolume of a btrfs: ``btrfsvol:/dev/sda2/@/home``. They share the device's free space."""
+    return {_SUBVOLUME.sub(r"\1", device): kind for device, kind in systems.items()}
+
+
+def _scrub_volume_groups(handle: Any) -> dict[str, str]:
+    done = {}
+    for line in _shell(handle, "lvm vgs --noheadings -o vg_name,vg_free_count 2>/dev/null || true").splitlines():
+        group, free = line.split()
+        if free != "0":
+            volume = shlex.quote(f"{group}/{_SCRATCH}")
+            make = f"lvm lvcreate -q -y -W n -Z n -l 100%FREE -n {_SCRATCH} {shlex.quote(group)}"
+            _shell(handle, f"{{ {make}; blkdiscard -z /dev/{volume}; lvm lvremove -q -y {volume}; }} >/dev/null")
+            done[group] = f"{free} free extents"
     return done
 
 
@@ -89,7 +116,30 @@ def _scrub_one(handle: Any, device: str, kind: str) -> str:
         case "swap":
             _renew_swap(handle, device)
             return "made anew"
-    return NOT_COVERED
+        case "btrfs":
+            return f"{_scrub_btrfs(handle, device)} free extents"
+    if kind in _NO_FREE_SPACE:
+        return NOT_COVERED
+    raise PipelineError(
+        f"the free space of {device} cannot be scrubbed: no method is known for {kind}",
+        hint="set sysprep.scrub: false, or make the image on another file system",
+    )
+
+
+def _scrub_btrfs(handle: Any, device: str) -> int:
+    name = shlex.quote(own_name(device))
+    # Of deleted subvolumes, the kernel frees what they had later; until then it is in use.
+    settle = "d=/run/scrub; mkdir -p $d; mount -t btrfs {0} $d; btrfs subvolume sync $d >/dev/null; sync; umount $d"
+    _shell(handle, settle.format(name))
+    inspect = f"btrfs inspect-internal dump-%s {name}"
+    keys = "grep -o 'key ([0-9]* [EM][A-Z]*_ITEM [0-9]*)'"
+    texts = [
+        appliance_shell.read(handle, command).decode(errors="replace")
+        for command in (inspect % "super", inspect % "tree -t chunk", f"{inspect % 'tree -t extent'} | {keys}")
+    ]
+    pieces = btrfs_space.free(texts[0], texts[1], texts[2], int(handle.blockdev_getsize64(device)))
+    _overwrite(handle, device, pieces)
+    return len(pieces)
 
 
 def _scrub_ext(handle: Any, device: str) -> str:

@@ -123,7 +123,8 @@ class Customize(Model):
     disable_services: tuple[Word, ...] = ()
     """Services not to start at boot."""
     commands: tuple[Content, ...] = ()
-    """Shell scripts run in the guest's root, each with ``set -eu``; the first that fails ends the build."""
+    """Shell scripts run in the guest's root, each with ``set -eu``; the first that fails ends the build. What
+    they leave running is ended."""
 
 
 class SysprepOperation(StrEnum):
@@ -180,4 +181,4 @@ class Sysprep(Model):
     skip: tuple[SysprepOperation, ...] = ()
     """Operations to leave out; everything else in the list is done."""
     scrub: Flag = True
-    """Whether free space is zeroed, so that deleted bytes do not travel with the image."""
+    """Whether free space is zeroed, so that deleted bytes do not travel with the image; fails where it cannot be."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.base import yaml_source
+from pipeline.host.guestfs.hive import Hive
+from pipeline.host.guestfs.hive import opened as opened_hive
 from pipeline.host.guestfs.installed_packages import InstalledPackage
 from pipeline.signing.scan.findings import ScanFinding, digest
 
@@ -60,12 +63,14 @@ def read(handle: Any, prefix: str) -> Registry:
     found = Registry()
     for name, path in _hives(handle):
         try:
-            with _opened(handle, path) as hive:
+            with opened_hive(handle, path) as hive:
                 for rule in rules():
                     if rule.hive == name:
                         found.findings += _check(hive, rule, f"{prefix}{path}")
                 if name == "software":
                     found.programs += _programs(hive)
+            if hive.odd:
+                found.not_covered.append(f"{prefix}{path}: {hive.odd} names in this hive cannot be read")
         except RuntimeError as error:
             found.not_covered.append(f"{prefix}{path}: this hive cannot be read: {str(error).splitlines()[0]}")
     return found
@@ -85,10 +90,18 @@ def _hives(handle: Any) -> Iterator[tuple[str, str]]:
         if path:
             yield name, path
     users = _spelled(handle, "/users", handle.is_dir)
-    for profile in handle.ls(users)[:_MAX_CHILDREN] if users else ():
+    for profile in _names(handle, users)[:_MAX_CHILDREN] if users else ():
         path = _spelled(handle, f"{users}/{profile}/ntuser.dat")
         if path:
             yield "user", path
+
+
+def _names(handle: Any, folder: str) -> list[str]:
+    """The names in a folder; one that is no valid Unicode is passed over, as libguestfs takes no such name."""
+    with tempfile.NamedTemporaryFile() as file:
+        handle.ls0(folder, file.name)
+        names = Path(file.name).read_bytes().split(b"\0")
+    return [text for name in names if (text := name.decode(errors="ignore")).encode() == name and text]
 
 
 def _spelled(handle: Any, path: str, exists: Callable[[str], bool] | None = None) -> str | None:
@@ -100,57 +113,31 @@ def _spelled(handle: Any, path: str, exists: Callable[[str], bool] | None = None
     return None
 
 
-class _ScannedHive:
-    """The hive that the appliance has open; it opens one at a time."""
-
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-
-    def nodes(self, key: str) -> Iterator[tuple[str, int]]:
-        """The keys that a path names, each with its own path; ``*`` stands for any one key."""
-        found = [("", int(self._handle.hivex_root()))]
-        for part in key.split("\\"):
-            found = [
-                (f"{path}\\{name}".lstrip("\\"), node)
-                for path, parent in found
-                for name, node in (self.children(parent) if part == "*" else self._child(parent, part))
-            ]
-        yield from found
-
-    def children(self, node: int) -> Iterator[tuple[str, int]]:
-        """The keys below a key."""
-        for each in self._handle.hivex_node_children(node)[:_MAX_CHILDREN]:
-            child = int(each["hivex_node_h"])
-            yield str(self._handle.hivex_node_name(child)), child
-
-    def value(self, node: int, name: str) -> bytes | None:
-        """A value's bytes; ``None`` when the key has none of that name."""
-        found = self._handle.hivex_node_get_value(node, name)
-        return bytes(self._handle.hivex_value_value(found)) if found else None
-
-    def values(self, node: int) -> Iterator[tuple[str, bytes]]:
-        """All values of a key."""
-        for each in self._handle.hivex_node_values(node)[:_MAX_CHILDREN]:
-            found = each["hivex_value_h"]
-            yield str(self._handle.hivex_value_key(found)), bytes(self._handle.hivex_value_value(found))
-
-    def _child(self, node: int, name: str) -> Iterator[tuple[str, int]]:
-        child = int(self._handle.hivex_node_get_child(node, name))
-        if child:
-            yield name, child
+def _nodes(hive: Hive, key: str) -> Iterator[tuple[str, int]]:
+    """The keys that a path names, each with its own path; ``*`` stands for any one key."""
+    found = [("", hive.root())]
+    for part in key.split("\\"):
+        found = [
+            (f"{path}\\{name}".lstrip("\\"), node)
+            for path, parent in found
+            for name, node in (hive.children(parent) if part == "*" else _child(hive, parent, part))
+        ]
+    yield from found
 
 
-@contextlib.contextmanager
-def _opened(handle: Any, path: str) -> Iterator[_ScannedHive]:
-    handle.hivex_open(path)
-    try:
-        yield _ScannedHive(handle)
-    finally:
-        handle.hivex_close()
+def _child(hive: Hive, node: int, name: str) -> Iterator[tuple[str, int]]:
+    child = hive.child(node, name)
+    if child:
+        yield name, child
 
 
-def _check(hive: _ScannedHive, rule: RegistryRule, file: str) -> Iterator[ScanFinding]:
-    for key, node in hive.nodes(rule.key):
+def _value(hive: Hive, node: int, name: str) -> bytes | None:
+    found = hive.value(node, name)
+    return hive.data(found) if found else None
+
+
+def _check(hive: Hive, rule: RegistryRule, file: str) -> Iterator[ScanFinding]:
+    for key, node in _nodes(hive, rule.key):
         if not rule.values:
             yield ScanFinding(f"{file}!{key}", rule.rule, rule.what, rule.fix)
         for name, data in _wanted(hive, rule, node):
@@ -158,21 +145,21 @@ def _check(hive: _ScannedHive, rule: RegistryRule, file: str) -> Iterator[ScanFi
                 yield ScanFinding(f"{file}!{key}\\{name}", rule.rule, rule.what, rule.fix, digest(data))
 
 
-def _wanted(hive: _ScannedHive, rule: RegistryRule, node: int) -> Iterator[tuple[str, bytes]]:
+def _wanted(hive: Hive, rule: RegistryRule, node: int) -> Iterator[tuple[str, bytes]]:
     if rule.values == ("*",):
-        yield from hive.values(node)
+        yield from ((name, hive.data(value)) for name, value in hive.values(node))
         return
     for name in rule.values:
-        data = hive.value(node, name)
+        data = _value(hive, node, name)
         if data is not None:
             yield name, data
 
 
-def _programs(hive: _ScannedHive) -> Iterator[InstalledPackage]:
+def _programs(hive: Hive) -> Iterator[InstalledPackage]:
     for location in _UNINSTALL:
-        for _, uninstall in hive.nodes(location):
+        for _, uninstall in _nodes(hive, location):
             for name, node in hive.children(uninstall):
-                told = {each: _text(hive.value(node, each) or b"") for each in _TOLD}
+                told = {each: _text(_value(hive, node, each) or b"") for each in _TOLD}
                 # Updates and parts of others have no name to show; Windows doesn't list them either.
                 if told["DisplayName"]:
                     yield InstalledPackage(

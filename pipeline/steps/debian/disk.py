@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.base import json_text
-from pipeline.host.guestfs.guest_system import GuestFiles
+from pipeline.host.guestfs.guest_files import GuestFiles
 from pipeline.host.system import process, user_namespace
 from pipeline.recipes.model.debian import DebianInstall
 from pipeline.recipes.model.recipe import Recipe

@@ -8,7 +8,8 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.host.guestfs.appliance import Appliance, Drive
-from pipeline.host.guestfs.guest_system import GuestFiles, GuestSystem
+from pipeline.host.guestfs.guest_files import GuestFiles
+from pipeline.host.guestfs.guest_system import GuestSystem
 from pipeline.host.system import kernel, process
 from pipeline.recipes.model.debian import DebianInstall
 from pipeline.recipes.model.recipe import Recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Iterable
 
@@ -13,13 +14,16 @@ from pipeline.steps.reproducible import EPOCH
 
 # No password has this digest, and OpenSSH still takes a key (it refuses accounts that begin with "!" without PAM).
 _NO_PASSWORD = "*"  # noqa: S105
+_DATABASES = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid", "/etc", "/home")
 
 
 def add_user(system: GuestSystem, user: User) -> None:
     """Make an account, or change the one that is there, as the recipe says."""
     exists = _passwd(system, user.name) is not None
     if system.has_command("useradd"):
-        system.run(_with_shadow_tools(user, exists), f"adding the user {user.name}")
+        # Hardened guests have them immutable, and the tools write them anew.
+        with system.changeable(_DATABASES):
+            system.run(_with_shadow_tools(user, exists), f"adding the user {user.name}")
     else:
         _by_hand(system, user, exists)
     _lock(system, user.name)
@@ -111,11 +115,11 @@ def _write_keys(system: GuestSystem, name: str, keys: Iterable[str]) -> None:
         )
     uid, gid, home = int(entry[2]), int(entry[3]), entry[5]
     folder, file = f"{home}/.ssh", f"{home}/.ssh/authorized_keys"
-    system.handle.mkdir_p(folder)
+    system.change(home, lambda: system.handle.mkdir_p(folder))
     system.write(file, "".join(f"{key}\n" for key in keys), mode=0o600)
-    system.handle.chmod(0o700, folder)
+    system.change(folder, lambda: system.handle.chmod(0o700, folder))
     for path in (folder, file):
-        system.handle.chown(uid, gid, path)
+        system.change(path, functools.partial(system.handle.chown, uid, gid, path))
 
 
 def _passwd(system: GuestSystem, name: str) -> list[str] | None:

@@ -52,7 +52,7 @@ def _set_hostname(system: GuestSystem, name: str) -> None:
 
 def _set_timezone(system: GuestSystem, zone: str) -> None:
     if system.exists(f"{_ZONES}/{zone}"):
-        system.handle.ln_sf(f"{_ZONES}/{zone}", "/etc/localtime")
+        system.change("/etc/localtime", lambda: system.handle.ln_sf(f"{_ZONES}/{zone}", "/etc/localtime"))
     elif system.exists(str(_ZONES)) or not (_ZONES / zone).is_file():
         raise PipelineError(f"the guest knows no time zone {zone}", hint="see timedatectl list-timezones")
     else:
@@ -66,7 +66,7 @@ def _put_file(system: GuestSystem, file: GuestFile) -> None:
     content = file.content if file.content is not None else file.source.path.read_bytes() if file.source else b""
     system.write(file.path, content, mode=int(file.mode, 8))
     uid, gid = accounts.owner_of(system, file.owner, file.group)
-    system.handle.chown(uid, gid, file.path)
+    system.change(file.path, lambda: system.handle.chown(uid, gid, file.path))
 
 
 def _set_service(system: GuestSystem, name: str, wanted: bool) -> None:

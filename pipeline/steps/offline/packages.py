@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.base.errors import PipelineError
@@ -11,6 +12,10 @@ from pipeline.host.guestfs.guest_system import GuestSystem
 from pipeline.recipes.model.guest import Customize
 
 _APT = "export DEBIAN_FRONTEND=noninteractive\napt-get -q -y -o Acquire::Retries=3 -o Dpkg::Options::=--force-confold"
+
+
+# invoke-rc.d(8) of Debian's asks it; 101 is: not allowed. Elsewhere systemctl sees by itself that nothing runs.
+_POLICY, _FORBID = "/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,30 @@ def change(system: GuestSystem, customize: Customize) -> None:
     if not (needs_network(customize) or customize.remove_packages):
         return
     manager = _manager(system)
-    if needs_network(customize):
-        system.run(manager.refresh, "reading the package repositories")
-    if customize.update:
-        system.run(manager.update, "updating the packages")
-    if customize.packages:
-        system.run(_command(manager.install, customize.packages), f"installing {', '.join(customize.packages)}")
-    if customize.remove_packages:
-        system.run(_command(manager.remove, customize.remove_packages), "removing packages")
+    with _no_services_started(system):
+        if needs_network(customize):
+            system.run(manager.refresh, "reading the package repositories")
+        if customize.update:
+            system.run(manager.update, "updating the packages")
+        if customize.packages:
+            system.run(_command(manager.install, customize.packages), f"installing {', '.join(customize.packages)}")
+        if customize.remove_packages:
+            system.run(_command(manager.remove, customize.remove_packages), "removing packages")
+
+
+@contextlib.contextmanager
+def _no_services_started(system: GuestSystem) -> Iterator[None]:
+    """Have packages start no services while they are installed, by Debian's own way; a guest's own policy stays."""
+    if system.identity.package_tool != "apt" or system.exists(_POLICY):
+        yield
+        return
+    system.write(_POLICY, _FORBID, mode=0o755)
+    try:
+        yield
+    finally:
+        # An appliance that has died has its own error, which this one must not hide.
+        with contextlib.suppress(RuntimeError):
+            system.change(_POLICY, lambda: system.handle.rm_f(_POLICY))
 
 
 def _manager(system: GuestSystem) -> _Manager:

@@ -10,7 +10,17 @@ from pipeline.host.guestfs.appliance import Appliance, Drive
 from pipeline.host.guestfs.guest_system import GuestIdentity, GuestSystem
 from pipeline.host.system import kernel
 from pipeline.recipes.model.recipe import Recipe
-from pipeline.steps.offline import accounts, boot_chain, customize, inspection, packages, seal, selinux, sysprep
+from pipeline.steps.offline import (
+    accounts,
+    boot_chain,
+    customize,
+    inspection,
+    packages,
+    seal,
+    selinux,
+    sysprep,
+    volumes,
+)
 from pipeline.steps.step import Context, Outside, Reading, Stage
 
 # Somewhat less than a day, in seconds, so that a run at the same time every night takes what is new.
@@ -23,7 +33,8 @@ class OfflineStep:
     Its facts: ``inspection`` (what the system is), ``contents`` (its services, ports, users; its files, too, unless the
     scan reads them), ``properties`` (image properties that proves), ``sysprep`` (files changed by operation), ``keys``
     (installed), ``relabel`` (by SELinux, at the first start), ``boot_chain`` (its digest, for recipes that boot by more
-    than one firmware), ``scrub`` (file system → method), ``sealed``.
+    than one firmware), ``volumes`` (of LVM, with new ids), ``scrub`` (file system → method),
+    ``sealed``, ``told`` (what a person should know of the guest).
     """
 
     name = "offline"
@@ -71,6 +82,7 @@ class OfflineStep:
             if recipe.sysprep.enabled:
                 progress.say("removing what identifies the build")
                 facts["sysprep"] = sysprep.apply(system, recipe)
+                facts["volumes"] = volumes.renew(system, recipe)
             facts["keys"] = accounts.install_keys(system, recipe)
             facts["relabel"] = selinux.relabel_at_start(system)
             facts["inspection"] = inspection.facts(system)
@@ -86,6 +98,9 @@ class OfflineStep:
                 progress.say("scrubbing free space")
                 handle.umount_all()
                 facts["scrub"] = scrub.scrub(handle, systems, progress=progress)
+            facts["told"] = system.told
+            for text in system.told:
+                progress.say(text)
         facts["properties"] = inspection.derived(facts["inspection"])
         facts["sealed"] = archive is not None
         if archive is not None:

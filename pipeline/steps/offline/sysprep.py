@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Iterable
 
@@ -10,7 +11,8 @@ from pipeline.recipes.model.guest import SysprepOperation as Op
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.offline.sysprep_table import EMPTIED, FILES_ONLY, PATTERNS
 
-_BACKUP = re.compile(r".*(\.bak|~)$")
+_BACKUP = re.compile(r".*(\.bak|~)", re.DOTALL)
+_DBUS_ID = "/var/lib/dbus/machine-id"
 _INTERFACES = "/etc/sysconfig/network-scripts/ifcfg-*"
 # Lines of ifcfg files that name one machine; without HWADDR and UUID the file fits every card.
 _IDENTIFYING = {
@@ -27,29 +29,27 @@ def apply(system: GuestSystem, recipe: Recipe) -> dict[str, int]:
     wanted = [operation for operation in Op if operation not in recipe.sysprep.skip]
     kept = {file.path for file in recipe.customize.files}
     changed: dict[str, int] = {}
+    system.forget()
     for operation in wanted:
         paths = _without(_found(system, operation), kept)
         if paths:
-            system.log.write("".join(f"{operation}: {path}\n" for path in paths).encode(errors="replace"))
+            system.log.write("".join(f"{operation}: {path}\n" for path in paths).encode(errors="surrogateescape"))
             changed[str(operation)] = len(paths)
             _clear(system, operation, paths)
-    if Op.LVM_UUIDS in wanted and system.handle.pvs():
-        system.handle.pvchange_uuid_all()
-        system.handle.vgchange_uuid_all()
-        changed[str(Op.LVM_UUIDS)] = len(system.handle.pvs())
     return changed
 
 
 def _found(system: GuestSystem, operation: Op) -> list[str]:
     if operation is Op.BACKUP_FILES:
-        return sorted(path for path in system.all_files() if _BACKUP.match(path) and system.handle.is_file(path))
+        kinds = system.tree().kinds
+        return sorted(path for path, kind in kinds.items() if kind == "f" and _BACKUP.fullmatch(path))
     if operation in _IDENTIFYING:
         pattern = _IDENTIFYING[operation]
         return [path for path in system.glob(_INTERFACES) if _has_line(system, path, pattern)]
     if operation in EMPTIED:
         return [path for path in EMPTIED[operation] if system.read(path)]
     found = [path for pattern in PATTERNS.get(operation, ()) for path in system.glob(pattern)]
-    return [path for path in found if operation not in FILES_ONLY or system.handle.is_file(path)]
+    return [path for path in found if operation not in FILES_ONLY or system.tree().is_file(path)]
 
 
 def _without(paths: Iterable[str], kept: Collection[str]) -> list[str]:
@@ -65,9 +65,9 @@ def _clear(system: GuestSystem, operation: Op, paths: list[str]) -> None:
             system.write(path, "".join(line for line in lines if not _IDENTIFYING[operation].match(line)))
     elif operation in EMPTIED:
         for path in paths:
-            system.handle.truncate(path)
-        if operation is Op.MACHINE_ID and not system.handle.is_symlink("/var/lib/dbus/machine-id"):
-            system.handle.rm_f("/var/lib/dbus/machine-id")
+            system.change(path, functools.partial(system.handle.truncate, path))
+        if operation is Op.MACHINE_ID and system.tree().is_file(_DBUS_ID):
+            system.remove([_DBUS_ID])
     else:
         system.remove(paths)
 

@@ -152,6 +152,8 @@ PATTERNS: Mapping[Op, tuple[str, ...]] = {
         "/var/log/zypper.log*",
         "/var/named/data/named.run",
     ),
+    # They name the build's host and time. The volumes' ids themselves: see ``volumes``.
+    Op.LVM_UUIDS: ("/etc/lvm/archive/*", "/etc/lvm/backup/*"),
     Op.MAIL_SPOOL: ("/var/spool/mail/*", "/var/mail/*"),
     Op.NET_NMCONN: (
         "/etc/NetworkManager/system-connections/*.nmconnection",

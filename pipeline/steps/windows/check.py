@@ -9,6 +9,8 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.host.guestfs.hive import Hive
+from pipeline.host.guestfs.hive import opened as opened_hive
 from pipeline.steps.windows.plan import INSTALLED
 
 GENERALIZED = "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"
@@ -27,11 +29,11 @@ def require_generalized(system: GuestSystem) -> Mapping[str, Any]:
     if system.identity.type != "windows":
         raise PipelineError("what is on the disk is not Windows", hint="see the screenshot of the installation")
     files = _WindowsFiles(system)
-    with _GuestHive(system, files.require("Windows/System32/config/SOFTWARE")) as software:
-        state = software.value(_STATE, "ImageState")
+    with opened_hive(system.handle, files.require("Windows/System32/config/SOFTWARE")) as software:
+        state = _value(software, _STATE, "ImageState")
         problems = [*_state(state), *_logon(software), *_left_behind(files), *_cloudbase(files)]
-        build = software.value(_VERSION, "CurrentBuildNumber")
-        product = software.value(_VERSION, "ProductName")
+        build = _value(software, _VERSION, "CurrentBuildNumber")
+        product = _value(software, _VERSION, "ProductName")
     if problems:
         raise PipelineError(
             "Windows powered off, but it is not ready to be an image",
@@ -46,9 +48,9 @@ def _state(state: str) -> Iterator[str]:
         yield f"it was not generalised: its ImageState is {state or 'not set'}, not {GENERALIZED}"
 
 
-def _logon(software: _GuestHive) -> Iterator[str]:
+def _logon(software: Hive) -> Iterator[str]:
     for name in ("DefaultPassword", "AutoAdminLogon"):
-        if software.value(_LOGON, name) not in ("", "0"):
+        if _value(software, _LOGON, name) not in ("", "0"):
             yield f"the build's logon is still there: {name} in {_LOGON}"
 
 
@@ -120,32 +122,15 @@ class _WindowsFiles:
         return text(self._system.handle.read_file(found))
 
 
-class _GuestHive:
-    """A registry hive, opened within the appliance."""
-
-    def __init__(self, system: GuestSystem, path: str) -> None:
-        self._handle = system.handle
-        self._path = path
-
-    def __enter__(self) -> _GuestHive:
-        self._handle.hivex_open(self._path, verbose=False, debug=False, write=False, unsafe=False)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._handle.hivex_close()
-
-    def value(self, key: str, name: str) -> str:
-        """A value as text; empty when there is no such key or value."""
-        node = self._handle.hivex_root()
-        for part in key.split("/"):
-            node = self._handle.hivex_node_get_child(node, part)
-            if not node:
-                return ""
-        found = self._handle.hivex_node_get_value(node, name)
-        return self._text(found) if found else ""
-
-    def _text(self, value: int) -> str:
-        data: bytes = self._handle.hivex_value_value(value)
-        if self._handle.hivex_value_type(value) == 4:  # REG_DWORD
-            return str(int.from_bytes(data[:4], "little"))
-        return data.decode("utf-16-le", errors="replace").rstrip("\0")
+def _value(hive: Hive, key: str, name: str) -> str:
+    """A value of the registry as text; empty when there is no such key or value."""
+    node: int | None = hive.root()
+    for part in key.split("/"):
+        node = hive.child(node, part) if node else None
+    value = hive.value(node, name) if node else None
+    if not value:
+        return ""
+    data = hive.data(value)
+    if hive.kind(value) == 4:  # REG_DWORD
+        return str(int.from_bytes(data[:4], "little"))
+    return data.decode("utf-16-le", errors="replace").rstrip("\0")

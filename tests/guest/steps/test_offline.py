@@ -13,8 +13,9 @@ import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import nothing
+from pipeline.host.guestfs import mounting
 from pipeline.host.guestfs.appliance import Appliance, Drive
-from pipeline.host.guestfs.guest_system import GuestSystem, mount_all
+from pipeline.host.guestfs.guest_system import GuestSystem
 from pipeline.host.system import process
 from pipeline.recipes.model.guest import SysprepOperation as Op
 from pipeline.recipes.model.recipe import Recipe
@@ -272,13 +273,24 @@ def test_lines_are_replaced_where_they_stand(system: GuestSystem) -> None:
     assert system.handle.statns("/etc/x")["st_mode"] & 0o777 == 0o600
 
 
-def test_a_file_system_whose_mount_point_is_missing_is_passed_over(system: GuestSystem, tmp_path: Path) -> None:
-    handle, log = system.handle, tmp_path / "log"
+def test_what_an_fstab_names_in_vain_is_passed_over(system: GuestSystem) -> None:
+    handle, told = system.handle, list[str]()
     (boot,) = set(handle.list_partitions()) - {system.identity.mounts["/"]}
     name = handle.blkid(boot)["PART_ENTRY_UUID"]
-    system.write("/etc/fstab", f"PARTUUID={name} /srv/absent vfat defaults 0 0\nPARTUUID={name} /mnt vfat ro 0 0\n")
+    system.write(
+        "/etc/fstab",
+        f"PARTUUID={name} /srv/absent vfat defaults 0 0\nPARTUUID={name} /mnt vfat ro 0 0\n"
+        "/dev/vdb /media auto defaults,nofail,comment=cloudconfig 0 2\nUUID=0000-0000 /opt ext4 defaults 0 2\n",
+    )
     handle.umount_all()
-    with log.open("wb") as file:
-        mounts = mount_all(handle, handle.inspect_get_roots()[0], file)
-    assert mounts["/mnt"] == boot and "/srv/absent" not in mounts
-    assert log.read_text() == f"{boot} is not mounted: there is no folder /srv/absent\n"
+    root = handle.inspect_os()[0]
+    mounts = mounting.mount_all(handle, root, told.append)
+    assert mounts["/mnt"] == boot and set(mounts) == {"/", "/mnt"}
+    assert f"{boot} is not mounted: there is no folder /srv/absent" in told
+    assert any(text.startswith("/media of /etc/fstab is not mounted: ") for text in told)
+    handle.umount_all()
+    handle.mount(root, "/")
+    system.write("/etc/fstab", "/dev/vdb /var auto defaults 0 2\n")
+    handle.umount_all()
+    with pytest.raises(PipelineError, match="the guest has its /var on /dev/"):
+        mounting.mount_all(handle, handle.inspect_os()[0], told.append)

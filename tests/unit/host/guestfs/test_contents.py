@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from pipeline.host.guestfs import contents
-from pipeline.host.guestfs.guest_system import GuestFiles
+from pipeline.host.guestfs.guest_files import GuestFiles
+from pipeline.host.guestfs.guest_tree import GuestTree
 
 
 class Folder:
@@ -22,9 +23,6 @@ class Folder:
 
     def _path(self, path: str) -> Path:
         return self.root / path.lstrip("/")
-
-    def glob_expand(self, pattern: str, directoryslash: bool) -> list[str]:
-        return sorted(f"/{path.relative_to(self.root)}" for path in self.root.glob(pattern.lstrip("/")))
 
     def is_file(self, path: str, followsymlinks: bool) -> bool:
         return self._path(path).is_file()
@@ -38,16 +36,27 @@ class Folder:
     def statns(self, path: str) -> dict[str, int]:
         return {"st_mode": self._path(path).stat().st_mode}
 
-    def is_symlink(self, path: str) -> bool:
-        return self._path(path).is_symlink()
+    def filesize(self, path: str) -> int:
+        return self._path(path).stat().st_size
 
-    def readlink(self, path: str) -> str:
-        return str(self._path(path).readlink())
+    def download(self, path: str, target: str) -> None:
+        Path(target).write_bytes(self._path(path).read_bytes())
+
+
+class Guest(GuestFiles):
+    """Lists the folder by itself, where an appliance would run its find(1)."""
+
+    def tree(self) -> GuestTree:
+        made = GuestTree()
+        for path in self.handle.root.rglob("*"):
+            kind = "l" if path.is_symlink() else "d" if path.is_dir() else "f"
+            made.add(f"/{path.relative_to(self.handle.root)}", kind, str(path.readlink()) if kind == "l" else "")
+        return made
 
 
 @pytest.fixture
 def guest(tmp_path: Path) -> GuestFiles:
-    return GuestFiles(Folder(tmp_path), io.BytesIO())
+    return Guest(Folder(tmp_path), io.BytesIO())
 
 
 def write(guest: GuestFiles, path: str, text: str) -> None:
@@ -146,7 +155,7 @@ def test_whatever_an_image_says_is_only_data(
     passwd: list[str], shadow: list[str], group: list[str], unit: list[str], sshd: list[str]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        guest = GuestFiles(Folder(Path(folder)), io.BytesIO())
+        guest = Guest(Folder(Path(folder)), io.BytesIO())
         for path, lines in (
             ("/etc/passwd", passwd),
             ("/etc/shadow", shadow),

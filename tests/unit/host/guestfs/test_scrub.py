@@ -33,7 +33,7 @@ class Appliance:
         self.written: list[tuple[int, int]] = []
 
     def list_filesystems(self) -> dict[str, str]:
-        return {"/dev/sda1": "ext4", "/dev/sda2": "btrfs"}
+        return {"/dev/sda1": "ext4", "/dev/sda2": "unknown"}
 
     def sync(self) -> None: ...
 
@@ -108,3 +108,22 @@ def test_where_free_space_is_in_very_many_pieces_each_block_is_read() -> None:
     appliance = Appliance(0, fields={**FIELDS, "Free blocks": "50000"}, listed=f"  Free blocks: {pieces}\n")
     assert scrubbed(appliance)["/dev/sda1"] == "zerofree"
     assert not appliance.written
+
+
+@pytest.mark.parametrize("kind", ["f2fs", "crypto_LUKS", "reiserfs"])
+def test_free_space_that_cannot_be_scrubbed_fails_the_build(kind: str) -> None:
+    with pytest.raises(PipelineError, match=f"/dev/sda3 cannot be scrubbed: no method is known for {kind}") as caught:
+        scrub.scrub(Appliance(0), {"/dev/sda3": kind})
+    assert "sysprep.scrub: false" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("named", "device"),
+    [
+        ("btrfsvol:/dev/sda2/@/.snapshots/1/snapshot", "/dev/sda2"),
+        ("btrfsvol:/dev/mapper/vg-root/@", "/dev/mapper/vg-root"),
+        ("/dev/vg/root", "/dev/vg/root"),
+    ],
+)
+def test_subvolumes_share_their_devices_free_space(named: str, device: str) -> None:
+    assert scrub._by_device({named: "btrfs"}) == {device: "btrfs"}

@@ -1,0 +1,106 @@
+"""What an fstab names, and what happens where that is not there."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.base.errors import PipelineError
+from pipeline.host.guestfs import mounting
+from pipeline.host.guestfs.mounting import FstabEntry
+
+TABLE = b"""# <file system> <mount point> <type> <options>
+PARTUUID=5F2A-01 / ext4 rw,discard 0 1
+UUID=1234-ABCD /srv/a\\040b vfat defaults 0 0
+PARTUUID="0A1B2C3D-15" /boot/efi/ vfat defaults 0 0
+PARTLABEL=data /caf\xe9 ext4
+LABEL=x /x
+PARTUUID=77 none swap sw 0 0
+PARTUUID=88 swap
+#PARTUUID=99 /old ext4
+/dev/vdb /mnt auto defaults,nofail,x-systemd.requires=cloud-init.service,_netdev,comment=cloudconfig 0 2
+"""
+
+
+class Disk:
+    """A disk with a root, and one partition more; libguestfs's calls raise as they do."""
+
+    def __init__(self, places: dict[str, str] | None, folders: tuple[str, ...], table: bytes = b"") -> None:
+        self.places, self.folders, self.table = places, folders, table
+        self.mounted: list[tuple[str, str]] = []
+
+    def inspect_get_mountpoints(self, root: str) -> dict[str, str]:
+        if self.places is None:
+            b"caf\xe9".decode()
+        return self.places or {}
+
+    def is_file(self, path: str, followsymlinks: bool) -> bool:
+        return True
+
+    def read_file(self, path: str) -> bytes:
+        return self.table
+
+    def is_dir(self, path: str, followsymlinks: bool) -> bool:
+        path.encode()
+        return path in self.folders
+
+    def list_partitions(self) -> list[str]:
+        return ["/dev/sda1", "/dev/sda2"]
+
+    def blkid(self, device: str) -> dict[str, str]:
+        return {"PART_ENTRY_UUID": f"5f2a-0{device[-1]}", "PART_ENTRY_NAME": f"name{device[-1]}"}
+
+    def findfs_uuid(self, name: str) -> str:
+        raise RuntimeError("findfs_uuid: unable to resolve")
+
+    findfs_label = findfs_uuid
+
+    def mount(self, device: str, location: str) -> None:
+        if device not in self.list_partitions():
+            raise RuntimeError(f"mount: mount exited with status 32: {device} does not exist\nmore")
+        self.mounted.append((location, device))
+
+
+def test_lines_that_name_file_systems_are_found() -> None:
+    assert mounting.entries(TABLE) == [
+        FstabEntry("PARTUUID=5F2A-01", "/"),
+        FstabEntry("UUID=1234-ABCD", "/srv/a b"),
+        FstabEntry('PARTUUID="0A1B2C3D-15"', "/boot/efi"),
+        FstabEntry("PARTLABEL=data", "/caf\udce9"),
+    ]
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_may_stand_in_a_table(table: bytes) -> None:
+    assert all(entry.location.startswith("/") for entry in mounting.entries(b"PARTUUID=x " + table))
+
+
+def test_what_is_not_there_is_told_and_passed_over() -> None:
+    told: list[str] = []
+    table = b"PARTLABEL=name2 /srv ext4\nUUID=1 /opt xfs\nPARTUUID=5F2A-02 /no/folder ext4\nLABEL=caf\xe9 /x ext4\n"
+    disk = Disk({"/": "/dev/sda1", "/mnt": "/dev/vdb", "/data": "/dev/sda2"}, ("/mnt", "/srv"), table)
+    assert mounting.mount_all(disk, "/dev/sda1", told.append) == {"/": "/dev/sda1", "/srv": "/dev/sda2"}
+    assert told == [
+        "/mnt of /etc/fstab is not mounted: /dev/vdb: mount: mount exited with status 32: /dev/vdb does not exist",
+        "/dev/sda2 is not mounted: there is no folder /data",
+        "/x of /etc/fstab is not mounted: LABEL=caf\udce9: there is no such device",
+        "/opt of /etc/fstab is not mounted: UUID=1: there is no such device",
+    ]
+
+
+def test_an_fstab_of_any_bytes_leaves_the_root() -> None:
+    disk = Disk(None, ("/srv",), b"PARTUUID=5f2a-02 /srv ext4\n/dev/x /caf\xe9 ext4\n")
+    assert mounting.mount_all(disk, "/dev/sda1", lambda text: None) == {"/": "/dev/sda1", "/srv": "/dev/sda2"}
+
+
+@pytest.mark.parametrize("location", ["/usr", "/boot", "/var"])
+def test_a_part_of_the_system_that_is_not_there_is_refused(location: str) -> None:
+    for disk in (
+        Disk({"/": "/dev/sda1", location: "/dev/vdb1"}, (location,)),
+        Disk({"/": "/dev/sda1", location: "/dev/sda2"}, ()),
+        Disk({"/": "/dev/sda1"}, (location,), f"UUID=1 {location} ext4 defaults 0 0".encode()),
+    ):
+        with pytest.raises(PipelineError, match=f"the guest has its {location} on .* cannot be mounted: ") as caught:
+            mounting.mount_all(disk, "/dev/sda1", lambda text: None)
+        assert "/etc/fstab" in str(caught.value.hint)
