@@ -19,6 +19,7 @@ NAMES: Mapping[str, str] = {
     "imageservice.metadata": "small requests",
     "imageservice.metadefs": "lists of metadata definitions",
     "imageservice.transfers": "uploads and downloads",
+    "imageservice.strangers": "what one project can do to another",
     "packer": "tiny, by us and by packer",
     "rebuild": "what a small change costs",
     "signing": "signing beside mere hashing",
