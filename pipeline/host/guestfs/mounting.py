@@ -49,9 +49,12 @@ def mount_all(handle: Any, root: str, tell: Callable[[str], None]) -> dict[str, 
 
 
 def places(handle: Any, root: str) -> dict[str, str]:
-    """Return mount point → device as libguestfs knows them; of an fstab that is not UTF-8, the root alone."""
+    """Return mount point → device as libguestfs knows them; of an fstab that is not UTF-8, the root alone.
+
+    The root need not stand in an fstab: the kernel mounts it.
+    """
     try:
-        return dict(handle.inspect_get_mountpoints(root))
+        return {"/": root, **handle.inspect_get_mountpoints(root)}
     except UnicodeDecodeError:
         return {"/": root}
 

@@ -89,6 +89,11 @@ def test_what_is_not_there_is_told_and_passed_over() -> None:
     ]
 
 
+def test_the_root_need_not_stand_in_the_fstab() -> None:
+    disk = Disk({"/srv": "/dev/sda2"}, ("/srv",))
+    assert mounting.mount_all(disk, "/dev/sda1", lambda text: None) == {"/": "/dev/sda1", "/srv": "/dev/sda2"}
+
+
 def test_an_fstab_of_any_bytes_leaves_the_root() -> None:
     disk = Disk(None, ("/srv",), b"PARTUUID=5f2a-02 /srv ext4\n/dev/x /caf\xe9 ext4\n")
     assert mounting.mount_all(disk, "/dev/sda1", lambda text: None) == {"/": "/dev/sda1", "/srv": "/dev/sda2"}
