@@ -39,6 +39,13 @@ def server(shared: Server) -> Server:
     return shared
 
 
+def readable(client: socket.socket) -> bool:
+    """By poll(2): select(2) ends at descriptor 1023, and others in this process may hold as many."""
+    looked_at = select.poll()
+    looked_at.register(client, select.POLLIN)
+    return bool(looked_at.poll(0))
+
+
 def begin_upload(client: socket.socket, length: int, sent: int) -> None:
     """An upload of which the server has begun to read the data."""
     client.sendall(upload_header(length, "Expect: 100-continue"))
@@ -230,7 +237,7 @@ def test_stuck_clients_do_not_stand_in_the_way(server: Server, stuck: Callable[[
         time.sleep(0.3)
         assert server.greets()
         # Nobody had to be given up for that: the last connection still stands.
-        assert stuck is stuck_reader or select.select([client], [], [], 0) == ([], [], [])
+        assert stuck is stuck_reader or not readable(client)
         # All of them are given up in the end: the last connections get closed.
         client.settimeout(30)
         if stuck is not stuck_reader:
