@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.base import json_text
 from pipeline.base.home import Home
+from pipeline.base.retry import RetryPolicy
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS steps (
@@ -30,6 +31,8 @@ CREATE TABLE IF NOT EXISTS latest (
 """
 _REMEMBERED = 20
 _KEPT = 100  # of a step on an accelerator
+# SQLite's own timeout does not hold while a new file is switched to WAL: others that do so at once meet "locked".
+_OPENING = RetryPolicy(attempts=12, first=0.01, longest=0.5)
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,10 @@ class BuildHistory:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
+    return _OPENING.call(lambda: _set_up(file), lambda error: "locked" in str(error))
+
+
+def _set_up(file: Path) -> sqlite3.Connection:
     database = sqlite3.connect(file, timeout=10)
     try:
         database.execute("PRAGMA journal_mode = WAL")

@@ -7,6 +7,8 @@ import sqlite3
 import pytest
 
 from pipeline.base.home import Home
+from pipeline.base.retry import RetryPolicy
+from pipeline.engine.record import history as history_module
 from pipeline.engine.record.history import BuildHistory
 
 
@@ -76,3 +78,19 @@ def test_a_locked_history_costs_nothing(home: Home, monkeypatch: pytest.MonkeyPa
     usual = history.usual("tiny", "boot")
     assert usual is not None and usual.runs == 1
     other.close()
+
+
+def test_a_file_that_another_sets_up_is_asked_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite refuses to switch it to WAL at once, without its timeout: what was to be remembered was lost."""
+    remembering = BuildHistory(home)
+    remembering.file.parent.mkdir(parents=True, exist_ok=True)
+    other = sqlite3.connect(remembering.file, isolation_level=None)
+    other.execute("CREATE TABLE other (number)")
+    other.execute("BEGIN IMMEDIATE")
+
+    def let_go(_: float) -> None:
+        other.close()
+
+    monkeypatch.setattr(history_module, "_OPENING", RetryPolicy(attempts=2, sleep=let_go))
+    remembering.remember("tiny", "install", "key", {"step": 1})
+    assert remembering.latest("tiny", "install") == {"step": 1}
