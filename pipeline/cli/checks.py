@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -12,6 +13,8 @@ from pipeline.base.home import CHECKOUT
 
 # Guests, servers and the rest as tests/side_by_side.py says.
 SIDE_BY_SIDE = ("--dist=loadscope", "--no-loadscope-reorder", "--durations=40")
+# How many failures of thousands may be a busy machine's doing. More are not looked at twice.
+AGAIN = 3
 
 
 def test(*, fast: bool, everything: bool, soak: bool, shard: str, only: Sequence[str]) -> None:
@@ -29,6 +32,29 @@ def test(*, fast: bool, everything: bool, soak: bool, shard: str, only: Sequence
     if shard:
         arguments.append(f"--shard={_checked_shard(shard)}")
     _become_pytest([*arguments, *only])
+
+
+def again(*, everything: bool) -> None:
+    """Become pytest for what failed last time, one after the other with nothing beside it.
+
+    Raises ``PipelineError`` when nothing did, or so much that it is no chance.
+    """
+    failed = _failed_last_time()
+    if not 0 < len(failed) <= AGAIN:
+        raise PipelineError(
+            f"--again: {len(failed)} tests failed last time, and it is for 1 to {AGAIN}", hint="./inv test --only TEST"
+        )
+    print(f"failed last time, and run again alone: {', '.join(failed)}")
+    _become_pytest(["-m", _selection(fast=False, everything=everything, soak=False), *failed])
+
+
+def _failed_last_time() -> list[str]:
+    """The tests that pytest noted as failed; files that could not even be collected count too."""
+    try:
+        noted = json.loads((CHECKOUT / ".pytest_cache/v/cache/lastfailed").read_text())
+    except FileNotFoundError:
+        return []
+    return sorted(noted)
 
 
 def _selection(fast: bool, everything: bool, soak: bool) -> str:

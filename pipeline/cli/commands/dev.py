@@ -27,6 +27,7 @@ def doctor(context: Context, json: bool = False) -> None:
         "soak": "only those that run for hours",
         "shard": "one part of the tests, as I/N: 2/3 is the second of three",
         "only": "a folder, file or test, as pytest names it (may be repeated)",
+        "again": "only the few that failed last time, with nothing beside them",
     },
     iterable=["only"],
 )
@@ -37,10 +38,13 @@ def test(
     all: bool = False,
     soak: bool = False,
     shard: str = "",
+    again: bool = False,
 ) -> None:
     """Run the tests of this code."""
     from pipeline.cli import checks
 
+    if again:
+        checks.again(everything=all)
     checks.test(fast=fast, everything=all, soak=soak, shard=shard, only=only or ())
 
 

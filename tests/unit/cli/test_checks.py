@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -71,6 +72,37 @@ def test_two_run_side_by_side_on_one_processor_and_three_on_many(
     with pytest.raises(_Became):
         checks.test(fast=False, everything=False, soak=False, shard="", only=[])
     assert became[-1] == processes
+
+
+@pytest.fixture
+def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where pytest notes what failed, in a checkout of the test's own."""
+    monkeypatch.setattr(checks, "CHECKOUT", tmp_path)
+    note = tmp_path / ".pytest_cache/v/cache/lastfailed"
+    note.parent.mkdir(parents=True)
+    return note
+
+
+def test_the_few_that_failed_run_again_with_nothing_beside_them(
+    became: list[str], noted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noted.write_text('{"tests/unit/b.py::test_two[a b]": true, "tests/unit/a.py::test_one": true}')
+    with pytest.raises(_Became):
+        checks.again(everything=False)
+    tests = ["tests/unit/a.py::test_one", "tests/unit/b.py::test_two[a b]"]
+    assert became == ["-m", "pytest", "-m", "not (long or soak)", *tests]
+    assert "failed last time, and run again alone: tests/unit/a.py::test_one, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("failed", [None, 0, 4, 100])
+def test_nothing_and_more_than_chance_does_are_not_run_again(
+    became: list[str], noted: Path, failed: int | None
+) -> None:
+    if failed is not None:
+        noted.write_text(json.dumps({f"tests/unit/a.py::test_{number}": True for number in range(failed)}))
+    with pytest.raises(PipelineError, match=f"{failed or 0} tests failed last time"):
+        checks.again(everything=False)
+    assert became == []
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
