@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from collections.abc import Sequence
 
+from pipeline.base import json_text
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
 
@@ -51,8 +51,8 @@ def again(*, everything: bool) -> None:
 def _failed_last_time() -> list[str]:
     """The tests that pytest noted as failed; files that could not even be collected count too."""
     try:
-        noted = json.loads((CHECKOUT / ".pytest_cache/v/cache/lastfailed").read_text())
-    except FileNotFoundError:
+        noted = json_text.loads((CHECKOUT / ".pytest_cache/v/cache/lastfailed").read_text())
+    except (FileNotFoundError, ValueError):  # ValueError: a run was killed while it wrote
         return []
     return sorted(noted)
 
