@@ -1,4 +1,8 @@
-"""Bound what metadata definitions may take of the database: how many, and how large together."""
+"""Bound what metadata definitions may take of the database: how many, and how large together.
+
+What is counted in a namespace stands still, since that is locked. What is counted across namespaces is counted after the
+writer has taken its turn (``versions.bump``), so that two at once cannot both take the last place.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from pipeline.imageservice.access.caller import Caller
-from pipeline.imageservice.catalog.metadefs import definitions, namespaces, resource_types
+from pipeline.imageservice.catalog.metadefs import definitions, namespaces, resource_types, versions
 from pipeline.imageservice.errors import LimitExceeded
 from pipeline.imageservice.model.metadefs import Association, Definition
 from pipeline.imageservice.service import Service
@@ -19,7 +23,10 @@ _PLURALS = {"object": "objects", "property": "properties", "tag": "tags"}
 def check_namespaces(service: Service, connection: Connection, owner: str | None) -> None:
     """Raise ``LimitExceeded`` when the project may own no further namespace."""
     limit = service.settings.quotas.metadef_namespaces
-    if limit >= 0 and namespaces.count(connection, owner) >= limit:
+    if limit < 0:
+        return
+    versions.bump(connection)
+    if namespaces.count(connection, owner) >= limit:
         raise LimitExceeded(f"The limit of {limit} namespaces of metadata definitions is reached by the project.")
 
 
@@ -63,7 +70,10 @@ def check_types(service: Service, connection: Connection, caller: Caller, added:
     there is no room, those that no namespace is for any more make it.
     """
     limit, names = service.settings.quotas.metadef_resource_types, [one.name for one in added]
-    if caller.is_admin or limit < 0 or not names or resource_types.count_with(connection, names) <= limit:
+    if caller.is_admin or limit < 0 or not names:
+        return
+    versions.bump(connection)
+    if resource_types.count_with(connection, names) <= limit:
         return
     resource_types.forget_unused(connection)
     if resource_types.count_with(connection, names) > limit:

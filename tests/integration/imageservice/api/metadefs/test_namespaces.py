@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from pipeline.imageservice.catalog.metadefs import resource_types
 from pipeline.imageservice.model.metadefs import FIRST_RESOURCE_TYPES
 from tests.integration.imageservice.api.metadefs.shelf import BASE, FULL, OPEN_UP, MakeApi, listed, made, statements
-from tests.integration.imageservice.api.world import Api, message
+from tests.integration.imageservice.api.world import Api, Person, message
 
 
 def test_a_namespace_comes_back_as_it_was_sent(api: Api) -> None:
@@ -196,21 +198,50 @@ def test_a_list_costs_one_statement_whatever_is_in_it(api: Api) -> None:
     assert len(said) == 3
 
 
-def test_two_who_make_one_namespace(api: Api) -> None:
-    statuses: list[int] = []
-    start = threading.Barrier(4)
+def at_once(*acts: Callable[[], int]) -> list[int]:
+    """What each act is answered, when all of them begin together."""
+    start = threading.Barrier(len(acts))
 
-    def make() -> None:
+    def after_the_others(act: Callable[[], int]) -> int:
         start.wait()
-        statuses.append(api.admin.post(BASE, {"namespace": "One", **FULL}).status_code)
+        return act()
 
-    threads = [threading.Thread(target=make) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(statuses) == [201, 409, 409, 409]
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return sorted(pool.map(after_the_others, acts))
+
+
+def test_two_who_make_one_namespace(api: Api) -> None:
+    def make() -> int:
+        return api.admin.post(BASE, {"namespace": "One", **FULL}).status_code
+
+    assert at_once(*[make] * 4) == [201, 409, 409, 409]
     assert len(api.admin.get(f"{BASE}/One").json["objects"]) == 1
+
+
+def test_writers_at_once_pass_no_limit(make_api: MakeApi) -> None:
+    limits = {"metadef_namespaces": 1, "metadef_resource_types": len(FIRST_RESOURCE_TYPES) + 1}
+    api = make_api(policy={"file": str(OPEN_UP)}, quotas=limits)
+    api.service.database.write(resource_types.forget_unused)  # what earlier tests left
+
+    def make(person: Person, name: str, **fields: Any) -> Callable[[], int]:
+        return lambda: person.post(BASE, {"namespace": name, **fields}).status_code
+
+    def give(name: str, to: Person) -> Callable[[], int]:
+        fields = {"namespace": name, "owner": to.project}
+        return lambda: api.admin.put(f"{BASE}/{name}", fields).status_code
+
+    def associate(person: Person, path: str, name: str) -> Callable[[], int]:
+        body = {"name": f"{name}-{api.suffix}"}
+        return lambda: person.post(f"{path}/resource_types", body).status_code
+
+    assert at_once(*(make(api.alice, f"N{number}") for number in range(4))) == [201, 413, 413, 413]
+    assert len(listed(api.alice)) == 1
+    others = {name: make(api.admin, name, owner=f"{name}-{api.suffix}") for name in ("G0", "G1", "G2")}
+    assert at_once(*others.values()) == [201, 201, 201]
+    assert at_once(*(give(name, api.bob) for name in others)) == [200, 413, 413]
+    paths = [(api.alice, f"{BASE}/{listed(api.alice)[0]}"), (api.bob, f"{BASE}/{listed(api.bob)[0]}")]
+    paths.append((api.carl, made(api.carl, "C")))
+    assert at_once(*(associate(*each, str(number)) for number, each in enumerate(paths))) == [201, 413, 413]
 
 
 def test_types_of_resources(api: Api) -> None:
