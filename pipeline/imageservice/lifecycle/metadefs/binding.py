@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.catalog.metadefs import namespaces
-from pipeline.imageservice.model.metadefs import EVERYBODY, MetadefNamespace, NamespaceFields
+from pipeline.imageservice.model.metadefs import EVERYBODY, DefinitionKind, MetadefNamespace, NamespaceFields
 
 
 def binding_of(caller: Caller, fields: NamespaceFields, owner: str | None) -> str | None:
@@ -26,9 +26,15 @@ def operators_binding(owner: str | None) -> str | None:
     return EVERYBODY if owner is None else owner
 
 
-def note_writer(connection: Connection, caller: Caller, namespace: MetadefNamespace) -> None:
-    """Bind fewer, from now on, when somebody else than an administrator changes what a (locked) namespace defines."""
-    if caller.is_admin:
+def note_writer(
+    connection: Connection, caller: Caller, namespace: MetadefNamespace, kind: DefinitionKind | None = None
+) -> None:
+    """Bind fewer, from now on, when somebody else than an administrator changes what a (locked) namespace defines:
+    definitions of one kind, or without ``kind`` what it is for.
+
+    Tags say nothing that images are held against: whoever may only tag must not end what others' definitions do.
+    """
+    if caller.is_admin or kind is DefinitionKind.TAG:
         return
     is_own = namespace.owner is not None and namespace.owner == caller.project
     binds = namespace.owner if is_own and namespace.binds is not None else None

@@ -94,7 +94,7 @@ def add_definition(
         namespace = find_namespace(connection, service, caller, name, lock=True)
         service.policy.require(caller, _ACTIONS[definition.kind].add, namespace.target)
         room.check_definitions(service, connection, namespace.id, [definition])
-        note_writer(connection, caller, namespace)
+        note_writer(connection, caller, namespace, definition.kind)
         return namespace, definitions.add(connection, namespace.id, [definition])[0]
 
     namespace, written = service.database.write(work)
@@ -112,7 +112,7 @@ def change_definition(
         service.policy.require(caller, _ACTIONS[after.kind].modify, namespace.target)
         before = definitions.get(connection, namespace.id, after.kind, old_name)
         room.check_definitions(service, connection, namespace.id, [after], [before])
-        note_writer(connection, caller, namespace)
+        note_writer(connection, caller, namespace, after.kind)
         return namespace, definitions.change(connection, namespace.id, before, after)
 
     namespace, written = service.database.write(work)
@@ -128,7 +128,7 @@ def remove_definition(service: Service, caller: Caller, name: str, kind: Definit
         service.policy.require(caller, _ACTIONS[kind].remove, namespace.target)
         known = definitions.get(connection, namespace.id, kind, definition)
         refuse_if_protected(namespace)
-        note_writer(connection, caller, namespace)
+        note_writer(connection, caller, namespace, kind)
         definitions.remove(connection, namespace.id, known)
         return namespace, known
 

@@ -165,7 +165,7 @@ def clear_namespace(service: Service, caller: Caller, name: str, kind: Definitio
         if kind is DefinitionKind.TAG:
             service.policy.require(caller, "delete_metadef_tags", namespace.target)
         refuse_if_protected(namespace)
-        note_writer(connection, caller, namespace)
+        note_writer(connection, caller, namespace, kind)
         definitions.clear(connection, namespace.id, kind)
         return namespace
 

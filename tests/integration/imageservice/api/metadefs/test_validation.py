@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,6 +137,21 @@ def test_whatever_a_stranger_changes_binds_nobody_but_its_owner_any_more(make_ap
     assert refused(api.alice, q_mode="c") and refused(api.bob, q_mode="c") == ""
     assert api.bob.post(f"{mine}/properties", trap).status_code == 201
     assert refused(api.alice, q_trap="x") == ""
+
+
+def test_whoever_may_only_tag_ends_no_definition(make_api: MakeApi, tmp_path: Path) -> None:
+    file = tmp_path / "tags.yaml"
+    file.write_text(
+        "".join(f"{action}: ''\n" for action in ("add_metadef_tag", "add_metadef_tags", "modify_metadef_tag"))
+        + "delete_metadef_tag: ''\ndelete_metadef_tags: ''\n"
+    )
+    api = make_api(**REFUSE, policy={"file": str(file)})
+    path = made(api.admin, **RULES)
+    assert api.bob.post(f"{path}/tags", {"tags": [{"name": "a"}, {"name": "b"}]}).status_code == 201
+    assert api.bob.post(f"{path}/tags/c").status_code == 201
+    assert api.bob.put(f"{path}/tags/a", {"name": "d"}).status_code == 200
+    assert api.bob.delete(f"{path}/tags/b").status_code == 204
+    assert refused(api.alice, q_mode="c")
 
 
 @pytest.mark.parametrize(
