@@ -1,8 +1,8 @@
-"""Say what ``./inv test`` runs beside what: guests compute while servers wait, and unit tests fill what is left.
+"""Say what ``./inv test`` runs beside what: guests compute while servers wait, and all else fills what is left.
 
-Two processes each take a whole share: all guests (they keep every processor busy, and share an appliance and disks), or
-all integration tests (they wait for servers, and share those). Unit tests share nothing: they go file by file to
-whichever process is free first. So nothing that is shared is made twice, or used by two processes at once.
+What shares something dear stays in one process: all guests (they keep every processor busy, and share an appliance and
+disks), and the tests of each group of servers. These shares go out first, as they take longest. Other files share
+nothing that takes more than a moment to start: they go one by one to whichever process is free first.
 """
 
 from __future__ import annotations
@@ -20,20 +20,51 @@ NodeManager.EXIT_TIMEOUT = 60
 # Category, letter, and word (with its colours).
 Status = tuple[str, str, str | tuple[str, dict[str, bool]]]
 
-_WHOLE = ("tests/guest/", "tests/integration/")
+# What stays together, in the order in which it is handed out.
+TOGETHER = {
+    "guests": ("tests/guest/",),
+    "Ceph, Swift and Keystone": (
+        "tests/integration/environments/",
+        "tests/integration/imageservice/importing/job/test_conversion.py",
+        "tests/integration/imageservice/importing/test_glance_download.py",
+        "tests/integration/imageservice/importing/test_nodes.py",
+        "tests/integration/imageservice/importing/test_signed.py",
+        "tests/integration/imageservice/lifecycle/guards/test_encryption_keys.py",
+        "tests/integration/imageservice/lifecycle/guards/test_paused.py",
+        "tests/integration/imageservice/lifecycle/metadefs/test_reference.py",
+        "tests/integration/imageservice/lifecycle/test_adopt.py",
+        "tests/integration/imageservice/stores/",
+        "tests/integration/imageservice/test_conformance.py",
+        "tests/integration/imageservice/test_keystone_identity.py",
+        "tests/integration/publishing/test_formats.py",
+        "tests/integration/publishing/test_glance.py",
+        "tests/integration/signing/keys/test_key_manager.py",
+    ),
+    "databases": (
+        "tests/integration/imageservice/api/",
+        "tests/integration/imageservice/catalog/",
+        "tests/integration/imageservice/lifecycle/metadefs/test_catalogue.py",
+    ),
+}
 
 
 def share(nodeid: str) -> str:
-    """Name what a test has to stay together with: its room, or else its file."""
+    """Name what a test has to stay together with: a share of ``TOGETHER``, or else its file."""
     file = nodeid.split("::")[0]
-    return next((room for room in _WHOLE if file.startswith(room)), file)
+    return next((name for name, places in TOGETHER.items() if file.startswith(places)), file)
 
 
 class Shares(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Hand out shares in the order of collection, which begins with the guests: they take longest."""
+    """Hand out what stays together first, then file by file in the order of collection: unit tests fill the ends."""
 
     def _split_scope(self, nodeid: str) -> str:
         return share(nodeid)
+
+    def _assign_work_unit(self, node: object) -> None:
+        for name in reversed(TOGETHER):
+            if name in self.workqueue:
+                self.workqueue.move_to_end(name, last=False)
+        super()._assign_work_unit(node)
 
 
 class Lines:

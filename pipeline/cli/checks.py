@@ -27,8 +27,8 @@ def test(*, fast: bool, everything: bool, soak: bool, shard: str, only: Sequence
         # These share nothing that is dear, so they can be spread over all processors; a file stays together.
         arguments += ["-n", str(processors), "--dist=loadfile"]
     elif not only and not soak:
-        # Most of it waits, so two processes help even where there is one processor.
-        arguments += [*SIDE_BY_SIDE, "-n", str(max(2, min(3, processors)))]
+        # Most of it waits, so there is one process more than processors; there are no more than four shares.
+        arguments += [*SIDE_BY_SIDE, "-n", str(min(4, processors + 1))]
     if shard:
         arguments.append(f"--shard={_checked_shard(shard)}")
     _become_pytest([*arguments, *only])

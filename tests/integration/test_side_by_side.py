@@ -86,6 +86,22 @@ def test_guests_and_servers_run_side_by_side_with_one_closing_line(tree: Path) -
     }
 
 
+def test_what_needs_the_same_servers_is_run_by_one_process(tree: Path) -> None:
+    ran = tree / "ran"
+    text = f"import os\n\ndef test_here():\n    print(os.getpid(), file=open({str(ran)!r}, 'a'))\n"
+    for name in ("environments/test_swift.py", "imageservice/stores/test_a.py", "imageservice/stores/test_b.py"):
+        file = tree / "tests/integration" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    for number in range(10):
+        (tree / f"tests/integration/test_{number}.py").write_text("def test_fills_up(): pass\n")
+    done = process.run(_command(tree), cwd=tree, check=False, timeout=200)
+    assert done.status == 0, done.stdout + done.stderr
+    processes = ran.read_text().split()
+    assert len(processes) == 3
+    assert len(set(processes)) == 1
+
+
 def test_a_failure_on_one_side_fails_the_whole(tree: Path) -> None:
     done = _meeting(tree, verdict=False)
     assert done.status == 1

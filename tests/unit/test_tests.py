@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import CHECKOUT
+from tests import side_by_side
 
 _CLOCKS = ("monotonic", "perf_counter", "time", "monotonic_ns", "perf_counter_ns", "time_ns")
 
@@ -91,3 +92,28 @@ def test_a_test_that_lies_elsewhere_is_seen() -> None:
     assert not _mirrored(Path("unit/host/test_stall.py"))
     assert not _mirrored(Path("integration/test_stall.py"))
     assert not _mirrored(Path("guest/qemu/test_stall.py"))
+
+
+# Servers that take long to start, by the names of their fixtures.
+_DEAR = {"ceph", "ceph_on_disk", "gateway", "keystone", "swift"}
+
+
+def _asks_for(source: str) -> set[str]:
+    """The fixtures that functions of a test module name as their arguments."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    return {argument.arg for function in functions for argument in function.args.args}
+
+
+def test_what_needs_the_same_dear_server_stays_together() -> None:
+    """Elsewhere each process of ``./inv test`` would start one of its own."""
+    tests = CHECKOUT / "tests"
+    needing = [
+        file for file in sorted((tests / "integration").rglob("test_*.py")) if _asks_for(file.read_text()) & _DEAR
+    ]
+    shares = {str(file.relative_to(CHECKOUT)): side_by_side.share(str(file.relative_to(CHECKOUT))) for file in needing}
+    assert [file for file, share in shares.items() if share != "Ceph, Swift and Keystone"] == []
+
+
+def test_what_stays_together_exists() -> None:
+    places = [place for places in side_by_side.TOGETHER.values() for place in places]
+    assert [place for place in places if not (CHECKOUT / place).exists()] == []

@@ -36,7 +36,7 @@ def became(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return words
 
 
-_SIDE_BY_SIDE = [*checks.SIDE_BY_SIDE, "-n", "3"]
+_SIDE_BY_SIDE = [*checks.SIDE_BY_SIDE, "-n", "4"]
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_a_part_that_is_named_runs_in_one_process_that_answers_to_the_terminal(b
     assert became == ["-m", "pytest", "-m", "not (long or soak)", "tests/unit", "tests/guest"]
 
 
-@pytest.mark.parametrize(("processors", "processes"), [(1, "2"), (2, "2"), (3, "3"), (64, "3")])
-def test_two_run_side_by_side_on_one_processor_and_three_on_many(
+@pytest.mark.parametrize(("processors", "processes"), [(1, "2"), (2, "3"), (3, "4"), (64, "4")])
+def test_one_more_runs_side_by_side_than_there_are_processors_and_four_on_many(
     became: list[str], monkeypatch: pytest.MonkeyPatch, processors: int, processes: str
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)))
