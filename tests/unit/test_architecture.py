@@ -238,6 +238,60 @@ def test_modules_are_one_room_each() -> None:
     assert not long, f"longer than {LONGEST_MODULE} lines: {long}"
 
 
+SMALL_MODULE = 60
+_KEPT_SMALL = CHECKOUT / "tests" / "small_modules.txt"
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """The names of all modules that an import may mean."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+    return found
+
+
+def _floor(module: str) -> list[str]:
+    """The room, of those that the layers are made of, in which a module lies."""
+    parts = module.split(".")
+    return parts[: 3 if parts[1] == "imageservice" else 2]
+
+
+def _small_with_one_importer(sources: Mapping[str, str]) -> dict[str, str]:
+    """Modules under 60 lines that one other module uses, on the same floor, with that module."""
+    importers: dict[str, list[str]] = {}
+    for name, source in sources.items():
+        for each in _imported(ast.parse(source)) & (set(sources) - {name}):
+            importers.setdefault(each, []).append(name)
+    return {
+        name: used_by[0]
+        for name, used_by in importers.items()
+        if len(used_by) == 1 and len(sources[name].splitlines()) < SMALL_MODULE and _floor(name) == _floor(used_by[0])
+    }
+
+
+def test_a_small_module_with_one_importer_is_a_concept() -> None:
+    files = [path for path in (CHECKOUT / "pipeline").rglob("*.py") if path.name != "__init__.py"]
+    sources = {".".join(path.relative_to(CHECKOUT).with_suffix("").parts): path.read_text() for path in files}
+    lines = [line for line in _KEPT_SMALL.read_text().splitlines() if line and not line.startswith("#")]
+    kept = {f"pipeline.{name}": reason for name, reason in (line.split(": ", 1) for line in lines)}
+    assert not kept.keys() - sources.keys(), "tests/small_modules.txt names modules that are gone"
+    small = _small_with_one_importer(sources)
+    assert not {name: user for name, user in small.items() if name not in kept}, (
+        "merge it into its importer, or say in tests/small_modules.txt what concept it is"
+    )
+
+
+def test_a_small_module_with_one_importer_is_seen() -> None:
+    own, floor = "pipeline.host.system.own", "pipeline.base.own"
+    user = f"from pipeline.host.system import own, shared\nimport {floor}\n"
+    sources = {own: "", floor: "", "pipeline.host.user": user, "pipeline.host.system.shared": ""}
+    other = {"pipeline.host.other": "from pipeline.host.system.shared import x"}
+    assert _small_with_one_importer(sources | other) == {own: "pipeline.host.user"}
+
+
 def _shared_class_names(sources: Mapping[str, str]) -> dict[str, list[str]]:
     """Names that more than one module gives to a class, with those modules."""
     found: dict[str, list[str]] = {}

@@ -8,6 +8,8 @@ processor time, processes, open files and what it may write. Works as root and a
 from __future__ import annotations
 
 import functools
+import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,6 @@ from pathlib import Path
 
 from pipeline.base.errors import PipelineError
 from pipeline.host.system import process, syscall_filter
-from pipeline.host.system.program_files import program_files
 
 INSIDE_OUT = "/out"
 _THREADS = 256  # the kernel counts them as processes
@@ -31,6 +32,10 @@ _WHOLE_SYSTEM = (
 _OWN = ("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp")  # noqa: S108 - a tmpfs of the sandbox's own
 # Else the program could read in /proc/1/environ what bubblewrap was started with.
 _CLEAN = ("env", "--ignore-environment", "PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C.UTF-8")
+# As ldd prints them: "libz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x…)" and "/lib64/ld-linux-x86-64.so.2 (0x…)".
+_LIBRARY = re.compile(r"(?:=> |^\s*)(/\S+) \(0x", re.MULTILINE)
+# Where distributions keep the block drivers that QEMU loads as modules.
+_QEMU_MODULES = ("/usr/lib/x86_64-linux-gnu/qemu", "/usr/lib64/qemu-kvm", "/usr/lib64/qemu", "/usr/lib/qemu")
 
 
 @dataclass(frozen=True)
@@ -152,5 +157,16 @@ def _without_namespaces() -> tuple[str, ...]:
 
 
 def _files_for(*programs: str) -> list[str]:
-    files = dict.fromkeys(file for program in programs for file in program_files(program))
+    files = dict.fromkeys(file for program in programs for file in _program_files(program))
     return [word for file in files for word in ("--ro-bind", str(file), str(file))]
+
+
+@functools.cache
+def _program_files(program: str) -> tuple[Path, ...]:
+    """Return the files and folders that ``program``, found on the path, needs. Raises ``PipelineError``."""
+    found = shutil.which(program, path=process.environment()["PATH"])
+    if found is None:
+        raise PipelineError(f"the program {program} is not installed", hint="./inv doctor says which package has it")
+    libraries = _LIBRARY.findall(process.run(["ldd", found]).stdout)
+    modules = [folder for folder in _QEMU_MODULES if Path(folder).is_dir()] if program.startswith("qemu-") else []
+    return tuple(Path(each) for each in dict.fromkeys([found, *libraries, *modules]))

@@ -6,15 +6,19 @@ from typing import Any, NoReturn
 
 import falcon
 
-from pipeline.imageservice.api import task_query
 from pipeline.imageservice.api.context import caller_of, context_of
 from pipeline.imageservice.api.documents import image_task_document, task_document, task_stub
-from pipeline.imageservice.api.parameters import parameters_of
+from pipeline.imageservice.api.options import ApiOptions
+from pipeline.imageservice.api.parameters import Parameters, is_uuid, parameters_of, read_directions, read_limit
 from pipeline.imageservice.api.resource import SMALL_BODY, GetOnly, Resource, answer_json, read_json, refuse_body
 from pipeline.imageservice.api.versions import public_url
 from pipeline.imageservice.errors import Invalid, MethodNotAllowed
 from pipeline.imageservice.importing.job import old_tasks
 from pipeline.imageservice.lifecycle.tasks import list_tasks, require_access, show_task, tasks_of_image
+from pipeline.imageservice.model.queries import TASK_SORT_KEYS, TaskQuery
+from pipeline.imageservice.model.tasks import TaskStatus
+
+_FILTERS = ("status", "type", "owner", "id", "image_id", "user_id", "request_id", "message")
 
 
 class Tasks(Resource):
@@ -26,7 +30,7 @@ class Tasks(Resource):
         caller = caller_of(req)
         require_access(self.service, caller)
         parameters = parameters_of(req)
-        query = task_query.read_query(parameters, self.service.settings.api)
+        query = _read_query(parameters, self.service.settings.api)
         page = list_tasks(self.service, caller, query)
         again = parameters.without("marker")
         document: dict[str, Any] = {"tasks": [task_stub(task) for task in page], "first": again.link("/v2/tasks")}
@@ -83,3 +87,26 @@ def _checked_input(body: Any) -> dict[str, Any]:
     if not isinstance(body["input"], dict):
         raise Invalid("Task 'input' must be a JSON object")
     return body["input"]
+
+
+def _read_query(parameters: Parameters, options: ApiOptions) -> TaskQuery:
+    """The list that is asked for. Raises ``Invalid``."""
+    marker = parameters.one("marker")
+    if marker is not None and not is_uuid(marker):
+        raise Invalid("Invalid marker format: a task's id is a UUID")
+    key = parameters.one("sort_key") or "created_at"
+    if key not in TASK_SORT_KEYS:
+        raise Invalid(f"Invalid sort key: {key[:64]!r}; use {', '.join(TASK_SORT_KEYS)}")
+    directions = read_directions(parameters.all("sort_dir")[-1:])
+    filters = {name: value for name, value in parameters.pairs if name in _FILTERS}
+    if "status" in filters and filters["status"] not in list(TaskStatus):
+        raise Invalid(f"Invalid status value: {filters['status'][:64]!r}; use {', '.join(TaskStatus)}")
+    if "type" in filters and filters["type"] != "import":
+        raise Invalid(f"Invalid type value: {filters['type'][:64]!r}; use import")
+    return TaskQuery(
+        filters=tuple(sorted(filters.items())),
+        sort_key=key,
+        descending=directions[0] if directions else True,
+        limit=read_limit(parameters, options),
+        marker=marker,
+    )
