@@ -28,14 +28,15 @@ class FstabEntry:
     location: str
 
 
-def mount_all(handle: Any, root: str, tell: Callable[[str], None]) -> dict[str, str]:
+def mount_all(handle: Any, root: str, tell: Callable[[str], None], *, read_only: bool = False) -> dict[str, str]:
     """Mount them; return mount point → device. ``tell`` gets the words on each that is passed over.
 
     Raises ``PipelineError`` where one cannot be mounted that holds the system itself.
     """
+    mount = handle.mount_ro if read_only else handle.mount
     mounts: dict[str, str] = {}
     for location, device in sorted(places(handle, root).items(), key=lambda item: len(item[0])):
-        _mount(handle, location, device, mounts, tell)
+        _mount(handle, mount, location, device, mounts, tell)
     table = handle.read_file("/etc/fstab") if handle.is_file("/etc/fstab", followsymlinks=True) else b""
     for entry in sorted(entries(table), key=lambda entry: len(entry.location)):
         if entry.location in mounts:
@@ -44,7 +45,7 @@ def mount_all(handle: Any, root: str, tell: Callable[[str], None]) -> dict[str, 
         if found is None:
             _pass_over(entry.location, entry.source, "there is no such device", tell)
         elif found not in mounts.values():
-            _mount(handle, entry.location, found, mounts, tell)
+            _mount(handle, mount, entry.location, found, mounts, tell)
     return mounts
 
 
@@ -96,14 +97,21 @@ def _told(handle: Any, device: str) -> Mapping[str, str]:
         return {}
 
 
-def _mount(handle: Any, location: str, device: str, mounts: dict[str, str], tell: Callable[[str], None]) -> None:
+def _mount(
+    handle: Any,
+    mount: Callable[[str, str], object],
+    location: str,
+    device: str,
+    mounts: dict[str, str],
+    tell: Callable[[str], None],
+) -> None:
     try:
         if location != "/" and not handle.is_dir(location, followsymlinks=True):
             if location in _NEEDED:
                 raise _missing(location, device, f"there is no folder {location}")
             tell(f"{device} is not mounted: there is no folder {location}")
             return
-        handle.mount(device, location)
+        mount(device, location)
     except (RuntimeError, UnicodeEncodeError) as error:
         _pass_over(location, device, (str(error).strip().splitlines() or ["no reason given"])[0], tell)
         return

@@ -23,14 +23,19 @@ def find(handle: Any) -> str:
             f"the disk has software RAID ({', '.join(sorted(arrays))}), which an image of one disk is no place for",
             hint="install the system on plain partitions or LVM; a cloud's storage keeps the copies",
         )
-    found = [str(root) for root in handle.inspect_os()]
-    if not found:
+    kept = candidates(handle)
+    if not kept:
         raise _none(handle)
-    kept = choose(found, _defaults(handle, found))
     if len(kept) != 1:
         details = [f"{root}: {_product(handle, root)}" for root in kept]
         raise PipelineError(f"there are {len(kept)} operating systems on the disk", details=details, hint=_ONE)
     return kept[0]
+
+
+def candidates(handle: Any) -> list[str]:
+    """Return the roots that may be the system, by looking into each file system; none where there is no system."""
+    found = [str(root) for root in handle.inspect_os()]
+    return choose(found, _defaults(handle, found))
 
 
 def choose(found: Sequence[str], defaults: Mapping[str, str]) -> list[str]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import posixpath
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
-from pipeline.host.guestfs import contents, manifest, tar_stream
+from pipeline.host.guestfs import contents, manifest, mounting, roots, tar_stream
 from pipeline.host.guestfs.installed_packages import InstalledPackage
 from pipeline.signing.scan import registry
 from pipeline.signing.scan.files import FileScan
@@ -100,18 +100,18 @@ def walk(
     walker = _Walker(scratch, seen, needles, kept, expected_keys, progress)
     systems = dict(handle.list_filesystems())
     mounted: set[str] = set()
-    roots = handle.inspect_os()
-    for root in roots:
-        places = handle.inspect_get_mountpoints(root)
-        for location in sorted(places, key=len):
-            if _mount(handle, places[location], location, seen):
-                mounted.add(places[location])
-        walker.read(handle, "", listing=handle.inspect_get_type(root) == "linux")
+    found = roots.candidates(handle)
+    for root in found:
+        if places := _mount_system(handle, root, seen):
+            mounted.update(places.values())
+            # A second system's paths are its own.
+            first = root == found[0]
+            walker.read(handle, "" if first else f"{root}:", listing=first and handle.inspect_get_type(root) == "linux")
         handle.umount_all()
     for device, kind in sorted(systems.items()):
         if device not in mounted and kind not in _NO_FILES and _mount(handle, device, "/", seen):
-            # A data disk or an EFI partition that the system doesn't mount; its paths are its own.
-            walker.read(handle, f"{device}:" if roots or len(systems) > 1 else "")
+            # A data disk, an EFI partition that the system doesn't mount, or a snapshot; its paths are its own.
+            walker.read(handle, f"{device}:" if found or len(systems) > 1 else "")
             handle.umount_all()
             mounted.add(device)
     seen.filesystems = [f"{device} {systems.get(device, '')}".strip() for device in sorted(mounted)]
@@ -121,6 +121,16 @@ def walk(
         if device not in mounted and kind != "swap"
     ]
     return seen
+
+
+def _mount_system(handle: Any, root: str, seen: Walked) -> Mapping[str, str]:
+    """Mount a system as it mounts itself; where a part of it is missing, not at all: then each is read by itself."""
+    try:
+        # What is passed over is not on the disk, or is told when it is read by itself.
+        return mounting.mount_all(handle, root, lambda text: None, read_only=True)
+    except PipelineError as error:
+        seen.not_covered.append(error.message)
+        return {}
 
 
 def _mount(handle: Any, device: str, location: str, seen: Walked) -> bool:

@@ -180,3 +180,33 @@ def _require_all(report: ScanReport, number: int, kind: str) -> None:
         # Secrets are numbered in the order in which they were given.
         mark = f"build secret {number * len(STATES) + STATES.index(state) + 1},"
         assert [each for each in report.findings if each.path == FREE_SPACE and mark in each.detail], (kind, state)
+
+
+def test_a_system_is_read_as_it_mounts_itself(tmp_path: Path) -> None:
+    """Bytes of any kind in its fstab(5), disks that are not there, partitions by their own names."""
+    disk = tmp_path / "disk.raw"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "raw", disk, "40M"], check=True)
+    with (tmp_path / "log").open("wb") as log:
+        appliance = Appliance("tcg", APPLIANCES, tmp_path, log)
+        with appliance.launched([Drive(disk, "raw")]) as handle:
+            handle.part_init("/dev/sda", "gpt")
+            for number, (start, end) in enumerate([(2048, 40959), (40960, 79871)], 1):
+                handle.part_add("/dev/sda", "p", start, end)
+                handle.mkfs("ext4", f"/dev/sda{number}")
+            name = handle.blkid("/dev/sda2")["PART_ENTRY_UUID"]
+            handle.mount("/dev/sda2", "/")
+            handle.write("/forgotten", secret("ext4", "plain"))
+            handle.umount("/")
+            handle.mount("/dev/sda1", "/")
+            for folder in ("/etc", "/bin", "/usr", "/srv", "/mnt"):
+                handle.mkdir(folder)
+            handle.write(
+                "/etc/fstab",
+                b"# caf\xe9\n/dev/vdb /caf\xe9 auto nofail 0 2\n/dev/vdc1 /mnt ext4 defaults 0 2\n"
+                b"PARTUUID=%s /srv ext4 defaults 0 2\n" % name.encode(),
+            )
+        examined = scan.examine(disk, "raw", appliance, secrets=[secret("ext4", "plain")])
+    assert {each.path for each in examined.report.findings} == {"/srv/forgotten"}
+    assert {"/srv/forgotten", "/etc/fstab"} <= set(examined.files)
+    assert examined.report.filesystems == ["/dev/sda1 ext4", "/dev/sda2 ext4"]
+    assert not [text for text in examined.report.not_covered if "/dev/" in text]
