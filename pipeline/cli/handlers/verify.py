@@ -103,8 +103,9 @@ def _image(home: Home, wanted: str, cloud: str, root: TrustRoot, policy: Verific
     record = proofs.find(api, wanted)
     evidence = proofs.evidence(api, record)
     certificates = _CloudFallback(home, cloud or cloud_connect.BUNDLED)
-    with api.download(record.id) as blocks:
-        return verify(f"{record.name} ({record.id})", _bytes(blocks), evidence, root, policy, certificates=certificates)
+    with api.download(record.id) as image:
+        name = f"{record.name} ({record.id})"
+        return verify(name, _bytes(image.blocks), evidence, root, policy, certificates=certificates)
 
 
 @dataclass(frozen=True)

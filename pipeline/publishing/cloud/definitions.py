@@ -96,7 +96,7 @@ def _contents(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _get(http: Http, path: str, what: str, room: _Room) -> Mapping[str, Any]:
     """The document at ``path``, which takes of the room."""
     found = bytearray()
-    with http.blocks(path, what) as blocks:
+    with http.blocks(path, what) as (_, blocks):
         for block in blocks:
             found += block
             if len(found) > room.size:

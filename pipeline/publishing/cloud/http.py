@@ -205,11 +205,11 @@ class Http:
         raise AssertionError("a retry policy has at least one attempt")
 
     @contextlib.contextmanager
-    def blocks(self, path: str, what: str) -> Iterator[Iterator[bytes]]:
-        """Open the body of a GET, in blocks of 1 MiB; memory stays constant."""
+    def blocks(self, path: str, what: str) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
+        """Open a GET: the answer's headers, and its body in blocks of 1 MiB; memory stays constant."""
         response = self.once("GET", path, what, stream=True)
         try:
-            yield self._translated_blocks(response, what)
+            yield response.headers, self._translated_blocks(response, what)
         finally:
             response.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +22,18 @@ from pipeline.publishing.cloud.records import ImageRecords, path_of
 
 _BUSY = ("saving", "importing", "uploading")
 _LOCK = "os_glance_import_task"
+_STORE = "X-Openstack-Image-Store"
+
+
+@dataclass(frozen=True)
+class ImageBytes:
+    """An image's data in blocks. ``store`` is the one they are from, where the service says so."""
+
+    blocks: Iterator[bytes]
+    store: str | None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.blocks
 
 
 class ImageApi(ImageRecords):
@@ -132,11 +145,15 @@ class ImageApi(ImageRecords):
         return record
 
     @contextlib.contextmanager
-    def download(self, image_id: str, *, prefer: str | None = None) -> Iterator[Iterator[bytes]]:
-        """Open the image's data in blocks, from the store ``prefer`` where the service can choose."""
-        query = f"?{urlencode({'prefer': prefer})}" if prefer else ""
-        with self._http.blocks(f"{path_of(image_id)}/file{query}", f"read image {image_id} back") as blocks:
-            yield blocks
+    def download(self, image_id: str, *, store: str | None = None) -> Iterator[ImageBytes]:
+        """Open the image's data in blocks, from ``store`` and no other where the service can choose.
+
+        A service that cannot delivers from wherever it likes: only what the answer names was read from.
+        """
+        query = f"?{urlencode({'store': store})}" if store else ""
+        what = f"read image {image_id} back" + (f" from store {store}" if store else "")
+        with self._http.blocks(f"{path_of(image_id)}/file{query}", what) as (headers, blocks):
+            yield ImageBytes(blocks, headers.get(_STORE))
 
     def _import(self, image_id: str, request: Mapping[str, Any]) -> None:
         self._http.once("POST", f"{path_of(image_id)}/import", f"import image {image_id}", json=dict(request))

@@ -144,7 +144,12 @@ def _part(part: PartResult) -> dict[str, Any]:
         "changed": list(part.changed),
         "waiting": list(part.waiting),
         "read_back": [
-            {"store": read.store or "", "signature": read.signature, "seconds": round(read.seconds, 2)}
+            {
+                "store": read.store or "",
+                "place": read.place,
+                "signature": read.signature,
+                "seconds": round(read.seconds, 2),
+            }
             for read in part.read
         ],
     }

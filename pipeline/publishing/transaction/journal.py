@@ -68,9 +68,14 @@ class PublishJournal:
         return max((int(event.detail.get("serial") or 0) for event in self.events()), default=0)
 
     def verified_stores(self, image: str) -> set[str]:
-        """Return the stores an image was read back from already, by any run."""
+        """Return the stores an image was read back from already, by any run; ``""`` is one that is not known.
+
+        Runs of versions before noted as ``store`` the one they had asked for, which need not have answered.
+        """
         return {
-            str(event.detail["store"]) for event in self.events() if event.act == "verified" and event.image == image
+            str(event.detail["read_from"])
+            for event in self.events()
+            if event.act == "verified" and event.image == image and "read_from" in event.detail
         }
 
     def copy_was_refused(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.base.progress import Progress, nothing
 from pipeline.image.digests import Digests, Hasher
-from pipeline.publishing.cloud.errors import ChecksumMismatch, CloudUnreachable
+from pipeline.publishing.cloud.errors import ChecksumMismatch, CloudError, CloudUnreachable
 from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.signing.image_signature import Verifier
@@ -18,7 +18,9 @@ from pipeline.signing.trust.certificates import CertificateSource
 class ReadBack:
     """One whole reading of an image.
 
-    ``store`` is the one asked for; ``signature`` says what verified, and is empty for an unsigned image.
+    ``store`` is the one that gave the bytes, as the service's answer says; ``None`` where it does not say: then
+    ``listed`` are those that its record names, of which one was read. ``signature`` says what verified, and is empty
+    for an unsigned image.
     """
 
     store: str | None
@@ -26,6 +28,14 @@ class ReadBack:
     sha512: str
     signature: str
     seconds: float
+    listed: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where the bytes came from, in words."""
+        if self.store:
+            return f"store {self.store}"
+        return "store not known" + (f"; listed in {', '.join(self.listed)}" if self.listed else "")
 
 
 def read_back(
@@ -40,13 +50,14 @@ def read_back(
 ) -> ReadBack:
     """Read all bytes of ``record`` and compare.
 
+    With ``store``, from that one, where the service can choose; else one reading is one reading, wherever it came from.
     Memory stays constant. A connection that breaks is tried again from the start. Raises ``ChecksumMismatch`` on any
     difference, ``SignatureRefused`` when the record carries a signature that does not prove these bytes.
     """
     began = time.monotonic()
     verifier = Verifier.create(record.properties, certificates)
     desired = {"sha512", verifier.algorithm} if verifier else {"sha512"}
-    digests = _read(api, record.id, size, desired, store, progress)
+    digests, source = _read(api, record.id, size, desired, store, progress)
     location = f"image {record.id} on cloud {api.cloud}" + (f", store {store}" if store else "")
     if digests.size != size:
         raise ChecksumMismatch(f"{location}: {digests.size} bytes came back, {size} were sent")
@@ -58,7 +69,8 @@ def read_back(
         )
     if verifier:
         verifier.verify(bytes.fromhex(digests[verifier.algorithm]))
-    return ReadBack(store, digests.size, digests.sha512, _described(verifier), time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return ReadBack(source, digests.size, digests.sha512, _described(verifier), seconds, record.stores)
 
 
 def _described(verifier: Verifier | None) -> str:
@@ -69,11 +81,15 @@ def _described(verifier: Verifier | None) -> str:
 
 def _read(
     api: ImageApi, image_id: str, size: int, algorithms: set[str], store: str | None, progress: Progress
-) -> Digests:
+) -> tuple[Digests, str | None]:
     for attempt in api.tries():
         try:
-            with api.download(image_id, prefer=store) as blocks, Hasher(algorithms) as hasher:
-                for block in blocks:
+            with api.download(image_id, store=store) as image, Hasher(algorithms) as hasher:
+                if store and image.store and image.store != store:
+                    raise CloudError(
+                        f"cloud {api.cloud} delivers image {image_id} from store {image.store}, not {store}"
+                    )
+                for block in image:
                     hasher.update(block)
                     progress.advance(hasher.size, size)
                     if hasher.size > size:
@@ -81,7 +97,7 @@ def _read(
                 digests = hasher.finish()
             if digests.size < size and attempt < api.retry_policy.attempts:
                 continue  # an answer without a length that was cut looks like a short one
-            return digests
+            return digests, image.store
         except CloudUnreachable:
             if attempt == api.retry_policy.attempts:
                 raise

@@ -60,7 +60,7 @@ class Fault(StrEnum):
 class FaultyProxy:
     """``upstream`` is a URL. ``choose`` is asked for the fault of each request; ``watch`` is called around each.
     ``kill`` ends the process whose requests these are; only a ``deadly`` proxy does. ``retry_after`` stands in answers
-    that tell of overload.
+    that tell of overload. ``keeps_back``: names of headers, in lower case, that no answer has any more.
     """
 
     upstream: str
@@ -70,6 +70,7 @@ class FaultyProxy:
     kill: Callable[[], None] = lambda: None
     dead: bool = False
     retry_after: str = "0"
+    keeps_back: frozenset[str] = frozenset()
     log: list[str] = field(default_factory=list)
     url: str = ""
     failures: list[AssertionError] = field(default_factory=list)
@@ -165,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         length = answer.length
         for name, value in answer.getheaders():
-            if name.lower() not in _HOP_BY_HOP:
+            if name.lower() not in _HOP_BY_HOP | self.owner.keeps_back:
                 self.send_header(name, value)
         if length is None:
             self.send_header("Connection", "close")

@@ -88,7 +88,7 @@ def test_bytes_that_change_in_the_store_are_never_shown(desk: Desk) -> None:
     service = desk.services["here"]
 
     def choose(method: str, path: str) -> Fault:
-        if method == "GET" and path.endswith("/file?prefer=two"):
+        if method == "GET" and path.endswith("/file?store=two"):
             for file in service.files("two"):
                 if file.name in path:
                     data = bytearray(file.read_bytes())
@@ -105,6 +105,45 @@ def test_bytes_that_change_in_the_store_are_never_shown(desk: Desk) -> None:
     assert publish_result.error is not None and "store two" in publish_result.error.message
     assert [each.state for each in desk.images()] == [ImageState.NEWEST]
     assert desk.newest().sha512 == desk.build("before").products[0].digests["sha512"]
+
+
+@pytest.mark.parametrize("stores", [("one", "two"), ()])
+def test_each_store_is_read_back_as_the_answer_says(desk: Desk, stores: tuple[str, ...]) -> None:
+    published = desk.publish(desk.build("a"), stores=stores)
+    assert [read.store for read in published.parts[-1].read] == list(stores or ("one",))
+
+
+def test_a_copy_that_is_lost_before_it_is_read_back_is_no_success(desk: Desk) -> None:
+    service = desk.services["here"]
+
+    def choose(method: str, path: str) -> Fault:
+        if method == "GET" and path.endswith("/file?store=two"):
+            for file in service.files("two"):
+                file.unlink()
+        return Fault.NONE
+
+    with FaultyProxy(service.url, choose=choose).running() as proxy:
+        write_clouds(Path(desk.home.root.parent / "clouds.yaml"), {"here": (proxy.url, "admin-token")})
+        publish_result = desk.publish(desk.build("a"))
+    assert publish_result.outcome is PublishOutcome.FAILED
+    assert publish_result.error is not None
+    assert "store two" in publish_result.error.message
+
+
+def test_a_cloud_that_names_no_store_is_read_once(desk: Desk) -> None:
+    service = desk.services["here"]
+    asked: list[str] = []
+
+    def choose(method: str, path: str) -> Fault:
+        asked.extend([path] if method == "GET" and "/file" in path else [])
+        return Fault.NONE
+
+    with FaultyProxy(service.url, choose=choose, keeps_back=frozenset({"x-openstack-image-store"})).running() as proxy:
+        write_clouds(Path(desk.home.root.parent / "clouds.yaml"), {"here": (proxy.url, "admin-token")})
+        published = desk.publish(desk.build("a"))
+    (read,) = published.parts[-1].read
+    assert (read.store, read.place) == (None, "store not known; listed in one, two")
+    assert len(asked) == 1
 
 
 def test_a_signature_that_the_cloud_cannot_check_leaves_nothing(desk: Desk) -> None:

@@ -16,6 +16,7 @@ from pipeline.imageservice.lifecycle.transfer.upload import UploadResult, upload
 
 _OCTETS = "application/octet-stream"
 _CONTENT = "X-Openstack-Image-Content"  # what was declared raw and is none
+_STORE = "X-Openstack-Image-Store"  # the one whose bytes these are
 _PROXY = "X-Image-Service-Proxy"
 
 
@@ -36,7 +37,9 @@ class ImageFile(Resource):
         refuse_body(req)
         caller = caller_of(req)
         context_of(req).image_id = image_id
-        asked = DownloadRequest(req.get_header("Range"), req.get_header("Content-Range"), req.get_param("prefer"))
+        asked = DownloadRequest(
+            req.get_header("Range"), req.get_header("Content-Range"), req.get_param("prefer"), req.get_param("store")
+        )
         download = open_download(self.service, caller, image_id, asked)
         if download is None:
             resp.status = 204
@@ -74,8 +77,7 @@ def answer_download(resource: Resource, req: falcon.Request, resp: falcon.Respon
     resp.status = 200
     resp.content_type = _OCTETS
     resp.content_length = download.reader.length
-    if download.image.checksum:
-        resp.set_header("Content-MD5", download.image.checksum)
+    _describe(resp, download)
     if download.part is not None:
         resp.status = 206
         resp.set_header("Content-Range", download.part.content_range)
@@ -85,6 +87,12 @@ def answer_download(resource: Resource, req: falcon.Request, resp: falcon.Respon
         resp.stream = send_file(file, download.reader.length, check=download.cancel_token.check, done=download.ended)
     else:
         resp.stream = download.blocks(resource.service.buffers)
+
+
+def _describe(resp: falcon.Response, download: ImageDownload) -> None:
+    resp.set_header(_STORE, download.store.id)
+    if download.image.checksum:
+        resp.set_header("Content-MD5", download.image.checksum)
 
 
 def _hand_to_proxy(resource: Resource, req: falcon.Request, resp: falcon.Response, download: ImageDownload) -> bool:
@@ -101,8 +109,7 @@ def _hand_to_proxy(resource: Resource, req: falcon.Request, resp: falcon.Respons
     resp.status = 200
     resp.content_type = _OCTETS
     resp.set_header("X-Accel-Redirect", f"{prefix}/{file_name}")
-    if download.image.checksum:
-        resp.set_header("Content-MD5", download.image.checksum)
+    _describe(resp, download)
     download.ended(download.reader.length, None)
     return True
 

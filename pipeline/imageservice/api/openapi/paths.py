@@ -68,7 +68,7 @@ def _data() -> Paths:
             "get": call(
                 "Download data",
                 {200: None, 204: None, 206: None},
-                parameters=[_IMAGE, header("Range"), header("Content-Range"), query("prefer")],
+                parameters=[_IMAGE, header("Range"), header("Content-Range"), query("prefer"), query("store")],
                 fails=(416, 503),
             ),
             "put": call(

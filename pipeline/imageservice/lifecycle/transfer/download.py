@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.imageservice.access.caller import Caller
@@ -15,13 +15,13 @@ from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.ranges import ByteRange
 from pipeline.imageservice.data.slots.slots import Slot, SlotKind
-from pipeline.imageservice.errors import Forbidden, Invalid, ServiceError, StoreFailed
+from pipeline.imageservice.errors import Forbidden, Invalid, NotFound, ServiceError, StoreFailed, Unavailable
 from pipeline.imageservice.lifecycle.records.view import view
 from pipeline.imageservice.lifecycle.records.visibility import find_image
 from pipeline.imageservice.model.images import Image, ImageStatus, Location
 from pipeline.imageservice.service import Service
 from pipeline.imageservice.stores.base import Reader, Store
-from pipeline.imageservice.stores.errors import RangeRefused, StoreDamaged, StoreError, StoreUnavailable
+from pipeline.imageservice.stores.errors import ObjectMissing, RangeRefused, StoreDamaged, StoreError, StoreUnavailable
 from pipeline.imageservice.stores.file.store import FileStore
 
 log = logging.getLogger("imageservice.data")
@@ -31,11 +31,15 @@ _PIECE = 512 << 10
 
 @dataclass(frozen=True)
 class DownloadRequest:
-    """What a request asks for, as its header and parameters say. ``prefer``: stores to try first."""
+    """What a request asks for, as its header and parameters say.
+
+    ``prefer``: stores to try first. ``store``: the one to read from, and no other.
+    """
 
     requested: str | None = None
     legacy: str | None = None
     prefer: str | None = None
+    store: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,22 +97,40 @@ class ImageDownload:
 def open_download(service: Service, caller: Caller, image_id: str, asked: DownloadRequest) -> ImageDownload | None:
     """Open an image's data for a caller; ``None`` when there is none yet.
 
-    The stores are tried in turn, the preferred ones first, then the heaviest. Raises the service's errors, and the last
-    store's when none can deliver.
+    The stores are tried in turn, the preferred ones first, then the heaviest; where one is asked for, it alone, and it
+    is missing or unavailable when it cannot deliver. Raises the service's errors, and the last store's when none can.
     """
     with service.database.read() as connection:
         image = find_image(connection, service.policy, caller, image_id)
     if image.status is ImageStatus.DEACTIVATED and not caller.is_admin:
         raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
     service.policy.require(caller, "download_image", image)
-    preferred = _preferred(service, caller, image, asked.prefer)
+    preferred = _preferred(service, caller, image, asked)
     if not image.readable_locations or image.status is ImageStatus.IMPORTING:
         return None
     with contextlib.ExitStack() as stack:
         cancel_token = CancelToken()
         stack.enter_context(running.listed(cancel_token))
         slot = stack.enter_context(service.slots.held(SlotKind.DOWNLOAD, caller.project, cancel_token))
-        return _opened(service, caller, image, asked, preferred, HeldDownload(cancel_token, slot, stack))
+        held = HeldDownload(cancel_token, slot, stack)
+        if asked.store:
+            return _opened_from(asked.store, service, caller, image, asked, held)
+        return _opened(service, caller, image, asked, _candidates(service, image, preferred), held)
+
+
+def _opened_from(
+    store: str, service: Service, caller: Caller, image: Image, asked: DownloadRequest, held: HeldDownload
+) -> ImageDownload:
+    """Open it in one store. What is said of that store is no failure of the service, which may have it elsewhere."""
+    found = [one for one in _candidates(service, image, ()) if one[1].id == store]
+    if not found:
+        raise NotFound(f"Image {image.id} has no data in store {store}")
+    try:
+        return _opened(service, caller, image, asked, found, held)
+    except ObjectMissing:
+        raise NotFound(f"Store {store} has lost its data of image {image.id}") from None
+    except StoreFailed as error:
+        raise Unavailable(f"Store {store} cannot deliver image {image.id}: {error.message}") from error
 
 
 def _opened(
@@ -116,11 +138,11 @@ def _opened(
     caller: Caller,
     image: Image,
     asked: DownloadRequest,
-    preferred: Sequence[str],
+    candidates: Iterable[tuple[Location, Store]],
     held: HeldDownload,
 ) -> ImageDownload:
     last: StoreError | None = None
-    for location, store in _candidates(service, image, preferred):
+    for location, store in candidates:
         try:
             service.health.require(store)
             size = image.size if image.size is not None else store.size(location.url)
@@ -147,8 +169,15 @@ def _open(store: Store, location: Location, part: ByteRange | None, size: int) -
         raise StoreDamaged(f"store {store.id} holds less of this image than it should") from None
 
 
-def _preferred(service: Service, caller: Caller, image: Image, prefer: str | None) -> Sequence[str]:
-    names = [name for name in (prefer or "").split(",") if name]
+def _preferred(service: Service, caller: Caller, image: Image, asked: DownloadRequest) -> Sequence[str]:
+    """Check what the request says of stores, and return those to try first."""
+    names = [name for name in (asked.prefer or "").split(",") if name]
+    if asked.store:
+        if names:
+            raise Invalid("prefer says where to begin, store where to read and nowhere else: give one of the two")
+        if asked.store not in service.stores:
+            raise NotFound(f"Store for identifier {asked.store[:64]} not found")
+        service.policy.require(caller, "download_from_store", image)
     if not names:
         return ()
     if not service.stores.several:

@@ -87,6 +87,7 @@ def test_nginx_sends_images_itself(front: Front) -> None:
     assert answer.content == DATA
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert answer.headers["Content-MD5"] == hashlib.md5(DATA).hexdigest()
+    assert answer.headers["X-Openstack-Image-Store"] == "main"
     assert answer.headers["Content-Length"] == str(len(DATA))
     assert answer.headers["Server"].startswith("nginx")
     assert "X-Accel-Redirect" not in answer.headers

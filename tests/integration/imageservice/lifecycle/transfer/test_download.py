@@ -164,6 +164,39 @@ def test_a_preferred_store(service: ImageService, image: str) -> None:
     assert service.request("GET", f"{path_of(image)}?prefer=three").status_code == 400
 
 
+def test_the_store_that_is_asked_for_and_no_other(service: ImageService) -> None:
+    image_id = stored(service, DATA)
+    for query in ("", "?prefer=two,one", "?store=one"):
+        answer = service.request("GET", path_of(image_id) + query)
+        assert (answer.content, answer.headers["X-Openstack-Image-Store"]) == (DATA, "one")
+    part = service.request("GET", f"{path_of(image_id)}?store=one", headers={"Range": "bytes=0-9"})
+    assert (part.content, part.headers["X-Openstack-Image-Store"]) == (DATA[:10], "one")
+    for store, said in (("two", "has no data in store two"), ("five", "Store for identifier five not found")):
+        answer = service.request("GET", f"{path_of(image_id)}?store={store}")
+        assert answer.status_code == 404
+        assert said in answer.text
+    assert service.request("GET", f"{path_of(image_id)}?store=one&prefer=one").status_code == 400
+    assert service.request("GET", f"{path_of(service.create())}?store=two").status_code == 204
+    assert service.request("GET", f"{path_of(image_id)}?store=one", "bob").status_code == 404
+
+
+def test_a_store_that_lost_its_copy_is_not_stood_in_for(service: ImageService) -> None:
+    image_id = stored(service, DATA)
+    body = {"method": {"name": "copy-image"}, "stores": ["two"]}
+    assert service.request("POST", f"/v2/images/{image_id}/import", "admin", json=body).status_code == 202
+    wait_until(lambda: set(service.show(image_id)["stores"].split(",")) == {"one", "two"}, "it is in both")
+    file = service.folder / "stores" / "two" / image_id
+    os.truncate(file, 0)
+    short = service.request("GET", f"{path_of(image_id)}?store=two")
+    assert short.status_code == 503
+    assert "Store two cannot deliver" in short.text
+    file.unlink()
+    lost = service.request("GET", f"{path_of(image_id)}?store=two")
+    assert lost.status_code == 404
+    assert "Store two has lost its data" in lost.text
+    assert service.request("GET", f"{path_of(image_id)}?prefer=two").content == DATA
+
+
 def test_lost_data_is_an_error(service: ImageService) -> None:
     image_id = stored(service, b"data")
     (service.folder / "stores" / "one" / image_id).unlink()
@@ -228,6 +261,7 @@ def test_a_single_store_has_no_list(tmp_path: Path) -> None:
         image_id = stored(service, b"data")
         assert "stores" not in service.show(image_id)
         assert service.request("GET", f"{path_of(image_id)}?prefer=only").status_code == 400
+        assert service.request("GET", f"{path_of(image_id)}?store=only").headers["X-Openstack-Image-Store"] == "only"
         assert service.request("DELETE", f"/v2/stores/only/{image_id}", "admin").status_code == 404
         assert service.upload(service.create(), b"x", **{"X-Image-Meta-Store": "whatever"}).status_code == 204
         assert service.request("DELETE", f"/v2/images/{image_id}").status_code == 204
