@@ -79,6 +79,7 @@ def test_image_api_conforms(
             outcome = tempest.run(
                 keystone, files, run, options={"image-feature-enabled": features}, exclude=list(EXCLUDED), only=only
             )
+    print(f"{kind}: {len(outcome.passed)} passed, {len(outcome.failed)} failed, {len(outcome.skipped)} skipped")
     assert not outcome.failed, "\n\n".join(f"{name}\n{text[-1500:]}" for name, text in outcome.failed.items())
     assert set(outcome.skipped.values()) <= SKIPS
     assert len(outcome.passed) >= FEWEST[only], sorted(outcome.passed)

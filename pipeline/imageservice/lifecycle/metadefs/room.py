@@ -1,7 +1,7 @@
 """Bound what metadata definitions may take of the database: how many, and how large together.
 
-What is counted in a namespace stands still, since that is locked. What is counted across namespaces is counted after the
-writer has taken its turn (``versions.bump``), so that two at once cannot both take the last place.
+What is counted in a namespace stands still, since that is locked. What is counted across namespaces is counted after
+the writer has taken its turn (``versions.bump``), so that two at once cannot both take the last place.
 """
 
 from __future__ import annotations
