@@ -45,7 +45,7 @@ def make(disk: Path, mebibytes: int) -> None:
 
 
 def seconds(pid: int) -> float:
-    """What the appliance's hypervisor and this process have used of processors."""
+    """Return what the appliance's hypervisor and this process have used of processors."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS + time.process_time()
 

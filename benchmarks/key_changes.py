@@ -64,7 +64,7 @@ class PastTree(Tree):
             self.recipe = "pipeline.recipes"
 
     def steps(self) -> dict[str, str]:
-        """The qualified names of the steps' classes, by what they are called now."""
+        """Return the qualified names of the steps' classes, by what they are called now."""
         registry = self.module(_REGISTRY)
         assert registry is not None
         named = [registry.imports.get(name[0], "") for name in registry.definition("STEPS")[1].names]
@@ -86,7 +86,7 @@ class PastTree(Tree):
 
 @functools.cache
 def _file(text: bytes, package: str) -> tuple[str, list[str]]:
-    """A digest of a file, and what it imports anywhere but for type checkers."""
+    """Return a digest of a file, and what it imports anywhere but for type checkers."""
     nodes: list[ast.AST] = [ast.parse(text)]
     found: list[str] = []
     while nodes:
@@ -114,7 +114,7 @@ def _git(*words: str | Path) -> bytes:
 
 
 def states(until: str, last: int, folder: Path, *, hand: bool) -> Iterator[State]:
-    """The newest commits, newest first."""
+    """Yield the newest commits, newest first."""
     names: dict[str, str] = {}
     _note_renames(names, f"{until}..HEAD")
     for commit in _git("rev-list", f"-{last + 1}", until).decode().split():

@@ -53,13 +53,13 @@ def recipe(hostname: str, *, proofs: bool) -> Recipe:
 
 
 def without(recipe: Recipe, *parts: str) -> dict[str, Any]:
-    """These parts of a recipe, switched off."""
+    """Return these parts of a recipe, switched off."""
     return {part: getattr(recipe, part).model_copy(update={"enabled": False}) for part in parts}
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards."""
+    """Provide a folder that is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
     try:
         yield folder
@@ -190,7 +190,7 @@ def _template(folder: Path, disk: Path, seed: Path, key: Path, hostname: str, pr
 
 
 def _leftovers(folder: Path) -> list[str]:
-    """What is there after packer was killed: its guest, its folder. The guest is ended."""
+    """Return what is there after packer was killed: its guest, its folder. The guest is ended."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -206,7 +206,7 @@ def _leftovers(folder: Path) -> list[str]:
 
 
 def _installed_disk(home: Home) -> Path:
-    """The frozen disk that the pipeline's install step left."""
+    """Return the frozen disk that the pipeline's install step left."""
     store = CacheStore.open(home.cache)
     outcomes = [outcome for file in store.outcomes.glob("*.json") if (outcome := store.peek(file.stem))]
     install = next(outcome for outcome in outcomes if outcome.unit == "install" and outcome.disk)

@@ -84,7 +84,7 @@ class Rebuilds:
         return defaultdict(list, known)
 
     def table(self) -> str:
-        """What was measured, beside its limit."""
+        """Return what was measured, beside its limit."""
         known = self.figures()
         cold = statistics.median(each["seconds"] for each in known["cold"]) if known["cold"] else None
         rows = ["| build | seconds | share of cold | limit | steps that ran |", "|---|---|---|---|---|"]

@@ -39,7 +39,7 @@ def _write(connection: Connection, batch: tuple[Image, ...]) -> None:
 
 
 def _images(count: int) -> Iterator[Image]:
-    """The same share of everything whatever the number, but of what "few" has: always 25, of rare ones: always 10."""
+    """Yield the same share of everything whatever the number, but 25 of what "few" has and 10 of rare ones."""
     choose = random.Random(count)
     start = now() - count * 1_000_000
     few, rare = set(choose.sample(range(count), 25)), set(choose.sample(range(count), 10))

@@ -67,14 +67,14 @@ class _Files(BaseHTTPRequestHandler):
 
 
 def serve_files(folder: str, port: int) -> None:
-    """The web server, in a process of its own."""
+    """Run the web server, in a process of its own."""
     _Files.folder = Path(folder)
     ThreadingHTTPServer(("127.0.0.1", port), _Files).serve_forever()
 
 
 @contextmanager
 def origin(folder: Path) -> Iterator[str]:
-    """A web server with the files of ``folder``; its URL."""
+    """Provide a web server with the files of ``folder``; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     words = [sys.executable, "-c", f"from {__spec__.name} import serve_files as s; s({str(folder)!r}, {port})"]
@@ -92,7 +92,7 @@ def origin(folder: Path) -> Iterator[str]:
 
 
 def make_disk(path: Path, size: int, *, spread: int = 0) -> None:
-    """A raw disk with ``size`` bytes that cannot be compressed, evenly over ``spread`` bytes where that is more."""
+    """Write a raw disk of ``size`` bytes that cannot be compressed, evenly over ``spread`` bytes where that is more."""
     pieces = size // (4 * MIB)
     step = max(spread, size) // pieces
     with path.open("wb") as file:
@@ -190,7 +190,7 @@ def imported(service: ImageService, url: str, stores: list[str], disk_format: st
 
 @contextmanager
 def running(folder: Path, *plugins: str) -> Iterator[ImageService]:
-    """The service with three stores in ``folder``."""
+    """Provide the service with three stores in ``folder``."""
     folder.mkdir()
     stores = [{"id": name, "directories": [str(folder / "stores" / name)]} for name in STORES]
     fetch = {"allowed_networks": ["127.0.0.1/32"], "allowed_ports": [], "disallowed_ports": [22]}
@@ -219,7 +219,7 @@ def _middle(values: list[Cost], of: Callable[[Cost], float]) -> float:
 
 
 def converting(folder: Path, url: str, parts: list[str], rounds: int, report: Report) -> None:
-    """A QCOW2 image from the web, kept as raw in one store and in three."""
+    """Import a QCOW2 image from the web, kept as raw in one store and in three."""
     size = (folder / "web" / "disk.qcow2").stat().st_size
     url = f"{url}/disk.qcow2"
     costs: dict[str, list[Cost]] = {"alone": [], **{part: [] for part in parts}}
@@ -256,7 +256,7 @@ def _cpu(cost: Cost) -> float:
 
 
 def sparse(folder: Path, url: str, disk: int, report: Report) -> None:
-    """A raw disk that is mostly holes, which come as zeros over the wire."""
+    """Import a raw disk that is mostly holes, which come as zeros over the wire."""
     make_disk(folder / "web" / "sparse.raw", disk // 40, spread=disk)
     hashed = receive_and_hash(f"{url}/sparse.raw")
     with running(folder / "sparse") as service:

@@ -59,7 +59,7 @@ class Served:
 
 @contextmanager
 def served(folder: Path, *, discard: bool = False, **more: Mapping[str, Any]) -> Iterator[Served]:
-    """The service with one process, its state in ``folder``; ``more`` settings, by section."""
+    """Provide the service with one process, its state in ``folder``; ``more`` settings, by section."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "settings.yaml"
@@ -152,7 +152,7 @@ def _serve(file: Path, discard: bool) -> None:
 
 
 def _let_through(app: Any) -> None:
-    """The yardstick's path has no version: the front must not answer it itself."""
+    """Let the yardstick's path through, which has no version: the middleware must not answer it itself."""
     from pipeline.imageservice.api import versions
 
     setattr(versions, "_OURS", (*versions._OURS, "/trivial"))  # noqa: B010 - its type names our paths only

@@ -97,7 +97,7 @@ class Crowd:
 
 @contextlib.contextmanager
 def silent_server(first: bytes = b"") -> Iterator[int]:
-    """A server that takes connections, sends ``first``, and then nothing; its port."""
+    """Provide a server that takes connections, sends ``first``, and then nothing; its port."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as server:
         kept = []
 
@@ -125,7 +125,7 @@ def timed(work: Callable[[], Any], count: int) -> list[float]:
 
 
 def measure(folder: Path, web: str, given: argparse.Namespace, *, honest: bool) -> dict[str, list[float]]:
-    """What the second project's calls take beside a crowd. Raises when one of them is refused."""
+    """Return what the second project's calls take beside a crowd. Raises when one of them is refused."""
     fetch = {"allowed_networks": ["127.0.0.1/32"], "allowed_ports": [], "disallowed_ports": [22]}
     stores = [{"id": "main", "directories": [str(folder / "main")]}, {"id": "web", "type": "http"}]
     more: dict[str, Any] = {"api": {"show_locations": True}, "stores": stores, "fetch": fetch}

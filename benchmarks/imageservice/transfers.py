@@ -115,7 +115,7 @@ def at_once(count: int, work: Callable[[], object]) -> None:
 
 
 def hash_alone(size: int) -> Sample:
-    """The two hashes, of bytes that are in memory."""
+    """Return the two hashes, of bytes that are in memory."""
     used, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     hashing = Hashing()
     for offset in range(0, size, BLOCK):
@@ -173,7 +173,7 @@ def _upload(server: Served, size: int, chunked: bool) -> Sample:
 
 
 def uploads(folder: Path, size: int, rounds: int, report: Report) -> None:
-    """Uploads against the raw server and the hashes alone."""
+    """Compare uploads with the raw server and the hashes alone."""
     with ExitStack() as stack:
         port, pid = stack.enter_context(raw_server(folder))
         discarding = stack.enter_context(served(folder / "discarding", discard=True))
@@ -200,7 +200,7 @@ def uploads(folder: Path, size: int, rounds: int, report: Report) -> None:
 
 
 def downloads(folder: Path, size: int, rounds: int, report: Report) -> None:
-    """Downloads against nginx, of the same file."""
+    """Compare downloads with nginx's of the same file."""
     with ExitStack() as stack:
         server = stack.enter_context(served(folder / "downloads"))
         image = _image(server.port)
@@ -238,7 +238,7 @@ def _rounds(turns: Mapping[str, Callable[[int], Sample]], size: int, rounds: int
 
 
 def parallel_memory(folder: Path, size: int, report: Report, count: int = 10) -> None:
-    """The memory of the processes that take ten uploads at once, beyond what they have when idle."""
+    """Measure the memory of the processes that take ten uploads at once, beyond what they have when idle."""
     with served(folder / "memory") as server:
         paths = iter([_image(server.port) for _ in range(count)])
         pids = usage.family(server.pid)

@@ -10,7 +10,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def family(pid: int) -> list[int]:
-    """A process and everything that descends from it."""
+    """Return a process and everything that descends from it."""
     found = [pid]
     for one in found:
         for listed in Path(f"/proc/{one}/task").glob("*/children"):
@@ -28,12 +28,12 @@ def cpu(pids: list[int]) -> float:
 
 
 def peak_memory(pid: int) -> int:
-    """The most memory a process has had since ``forget_peak``, in bytes."""
+    """Return the most memory a process has had since ``forget_peak``, in bytes."""
     return _status(pid, "VmHWM")
 
 
 def memory(pid: int) -> int:
-    """The memory a process has now, in bytes."""
+    """Return the memory a process has now, in bytes."""
     return _status(pid, "VmRSS")
 
 

@@ -27,7 +27,7 @@ MIB = 1 << 20
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="benchmarks.stores.compare")
     parser.add_argument("site", choices=SITES)
     parser.add_argument("--size", type=int, default=256, help="MiB of an image")

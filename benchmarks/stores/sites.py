@@ -57,7 +57,7 @@ def files(folder: Path) -> Iterator[Site]:
 
 @contextlib.contextmanager
 def objects(folder: Path) -> Iterator[Site]:
-    """A bucket of Ceph's S3 gateway, which keeps its data on disk; both with their own sizes of parts."""
+    """Provide a bucket of Ceph's S3 gateway, which keeps its data on disk; both with their own sizes of parts."""
     with ceph(memory=False) as cluster, gateway(cluster) as url:
         keys = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
         location = {"id": "s3", "host": url, "bucket": "images", "create_bucket": True}
@@ -72,7 +72,7 @@ def objects(folder: Path) -> Iterator[Site]:
 
 @contextlib.contextmanager
 def swift_loopback(folder: Path) -> Iterator[Site]:
-    """A container of Swift, whose processes share the cores with both programs."""
+    """Provide a container of Swift, whose processes share the cores with both programs."""
     with contextlib.ExitStack() as stack:
         identity = stack.enter_context(keystone())
         server = stack.enter_context(swift(identity))
@@ -81,7 +81,7 @@ def swift_loopback(folder: Path) -> Iterator[Site]:
 
 @contextlib.contextmanager
 def swift_relayed(folder: Path) -> Iterator[Site]:
-    """The same behind a line that lets each connection have 30 MiB a second."""
+    """Provide the same behind a line that lets each connection have 30 MiB a second."""
     with contextlib.ExitStack() as stack:
         identity = stack.enter_context(keystone())
         server = stack.enter_context(swift(identity))
@@ -90,7 +90,7 @@ def swift_relayed(folder: Path) -> Iterator[Site]:
 
 
 def account_url(identity: Keystone, url: str) -> str:
-    """The address of the account that images belong to."""
+    """Return the address of the account that images belong to."""
     project = identity.connect("glance").current_project_id
     return f"{url}/v1/KEY_{project}"
 
@@ -115,7 +115,7 @@ def _swift(folder: Path, identity: Keystone, endpoint: str) -> Iterator[Site]:
 
 @contextlib.contextmanager
 def blocks(folder: Path, *, memory: bool = False) -> Iterator[Site]:
-    """A pool of a Ceph cluster; ``memory``: one that keeps its data there."""
+    """Provide a pool of a Ceph cluster; ``memory``: one that keeps its data there."""
     with ceph(memory=memory) as cluster:
         options = RbdOptions.model_validate({"id": "rbd", "ceph_conf": cluster.glance_conf})
         with _site(options, other_stores.rbd_settings(cluster)) as site:

@@ -120,7 +120,7 @@ def held(
 
 
 def _awaited(path: Path, purpose: str, wait: float, progress: Progress) -> Lock | None:
-    """The lock once its holder gives it back; ``None`` when that takes longer than ``wait`` seconds."""
+    """Return the lock once its holder gives it back; ``None`` when that takes longer than ``wait`` seconds."""
     if wait <= 0:
         return None
     progress.say(f"waiting for {holder(path)}")

@@ -24,7 +24,7 @@ class ProgressPart(Progress, Protocol):
     """The progress of one part of a piece of work."""
 
     def ended(self, error: PipelineError | None) -> None:
-        """It is over; with ``error`` it failed."""
+        """Note that it is over; with ``error`` it failed."""
 
 
 @runtime_checkable
@@ -32,7 +32,7 @@ class ShowsParts(Protocol):
     """What a progress has, beside everything else, when it can show parts."""
 
     def part(self, name: str) -> ProgressPart:
-        """The progress of the part ``name``."""
+        """Return the progress of the part ``name``."""
 
 
 class NoProgress:

@@ -50,7 +50,7 @@ class SafeTable(rich.table.Table):
 
 
 def _one_line(shown: Any) -> Any:
-    """A text with its styles as one line; anything else as it is."""
+    """Return a text with its styles as one line; anything else as it is."""
     if isinstance(shown, str):
         return Text(plain_text.one_line(shown))
     if isinstance(shown, Text):

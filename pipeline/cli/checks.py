@@ -49,7 +49,7 @@ def again(*, everything: bool) -> None:
 
 
 def _failed_last_time() -> list[str]:
-    """The tests that pytest noted as failed; files that could not even be collected count too."""
+    """Return the tests that pytest noted as failed; files that could not even be collected count too."""
     try:
         noted = json_text.loads((CHECKOUT / ".pytest_cache/v/cache/lastfailed").read_text())
     except (FileNotFoundError, ValueError):  # ValueError: a run was killed while it wrote

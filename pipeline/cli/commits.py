@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def _before_scissors(text: str) -> Iterator[str]:
-    """The lines above the diff that ``git commit --verbose`` shows."""
+    """Yield the lines above the diff that ``git commit --verbose`` shows."""
     for line in text.splitlines(keepends=True):
         if _SCISSORS in line and line.lstrip("#;@!$%^&|: ").startswith("-"):
             return

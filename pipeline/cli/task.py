@@ -116,7 +116,7 @@ def show(error: PipelineError) -> None:
 
 
 def _explained(function: Callable[..., None]) -> Callable[..., None]:
-    """``function``, whose failures are printed and turned into exit codes."""
+    """Return ``function`` with its failures printed and turned into exit codes."""
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> None:

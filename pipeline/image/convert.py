@@ -216,7 +216,7 @@ def convert(
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of the file: what was judged is what QEMU gets, even if another file takes its name meanwhile."""
+    """Provide a descriptor of the file: QEMU gets what was judged, even if another file takes its name meanwhile."""
     with path.open("rb", buffering=0) as file:
         yield file.fileno()
 
@@ -244,7 +244,7 @@ def _virtual_size_of_layer(source: Path, source_format: str) -> int:
 
 @contextlib.contextmanager
 def _workplace(target: Path) -> Iterator[Path]:
-    """A private folder next to ``target``, gone at the end."""
+    """Provide a private folder next to ``target``, gone at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = atomic.temporary_name(target)
     folder.mkdir(mode=0o700)

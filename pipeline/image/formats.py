@@ -167,7 +167,7 @@ class FormatTap:
         return matched[0]
 
     def _refuse_hidden(self) -> None:
-        """A file too short for its inspector would pass as raw: its magic still says what it pretends to be."""
+        """Refuse a file too short for its inspector, which would pass as raw: its magic says what it pretends to be."""
         for magic, name in _MAGICS.items():
             if self.size < _TRAILER and self._tail.startswith(magic):
                 raise FormatRefused(RefusalReason.TRUNCATED, f"the image begins like {name} but ends within its header")

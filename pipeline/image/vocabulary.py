@@ -192,7 +192,7 @@ def _values(said: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
 
 
 def _resolved(body: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The body, with the values of the property that it names."""
+    """Return the body, with the values of the property that it names."""
     if "values_of" not in body:
         return body
     same = data[body["values_of"]]

@@ -21,7 +21,7 @@ class ClaimsStep:
     stage = Stage.RECORD
 
     def wanted(self, recipe: Recipe) -> bool:
-        """Always."""
+        """Return ``True``, always."""
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:

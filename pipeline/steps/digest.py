@@ -22,7 +22,7 @@ class DigestStep:
     stage = Stage.RECORD
 
     def wanted(self, recipe: Recipe) -> bool:
-        """Always: publishing needs them, too."""
+        """Return ``True``: publishing needs them, too."""
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:

@@ -86,7 +86,7 @@ def _options(recipe: Recipe) -> ImageInstall:
 
 @contextlib.contextmanager
 def _unpacked(context: Context, source: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """The image itself, out of what it is packed in, and what is to be remembered of that."""
+    """Provide the image itself, out of what it is packed in, and what is to be remembered of that."""
     if unpack.packing_of_file(source) is None:
         yield source, {}
         return
@@ -109,7 +109,7 @@ def _tell_filling(context: Context, install: ImageInstall, image: Path) -> None:
 
 
 def _source(context: Context, install: ImageInstall) -> tuple[Path, Mapping[str, Any]]:
-    """The image's file, and of a release what proves where it comes from."""
+    """Return the image's file, and of a release what proves where it comes from."""
     if install.release is not None:
         if install.file is not None:
             return install.file.path, release.check_release(context, install.release, install.file.path)

@@ -34,7 +34,7 @@ class ProductsStep:
     stage = Stage.PRODUCT
 
     def wanted(self, recipe: Recipe) -> bool:
-        """Always."""
+        """Return ``True``, always."""
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:

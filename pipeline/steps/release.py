@@ -104,7 +104,7 @@ def _locked(context: Context, release: Release, name: str) -> bytes:
 
 
 def _changed(context: Context, name: str, error: PipelineError) -> PipelineError:
-    """A newer release came in since the recipe was locked: the usual reason, and the only one with a remedy here."""
+    """Say that a newer release came in since the recipe was locked: the usual reason, and the one with a remedy."""
     if not any(" instead of " in line for line in error.details):
         return error
     return PipelineError(
@@ -115,7 +115,7 @@ def _changed(context: Context, name: str, error: PipelineError) -> PipelineError
 
 
 def _urls(context: Context, release: Release, name: str) -> list[str]:
-    """The server that answered when the recipe was locked comes first: others may lag behind."""
+    """Put the server that answered when the recipe was locked first: others may lag behind."""
     found = str(context.locked.get(_outside(release, release.checksums).name, {}).get("url", ""))
     first = sorted(release.folders, key=lambda folder: not found.startswith(folder))
     return [f"{folder}{name}" for folder in first]

@@ -90,7 +90,7 @@ def _require_clean(recipe: Recipe, report: ScanReport) -> None:
 
 
 def _expected_keys(recipe: Recipe) -> frozenset[str]:
-    """The base64 words of the public keys that the recipe puts into the image."""
+    """Return the base64 words of the public keys that the recipe puts into the image."""
     return frozenset(key.split()[1] for key in _keys(recipe))
 
 

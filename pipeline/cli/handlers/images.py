@@ -71,7 +71,7 @@ def images(cloud: str = "", *, as_json: bool = False) -> None:
 
 
 def _known(api: ImageApi, who: Sender) -> ImageApi:
-    """The cloud, once it is known whose images are ours, or that there are none. Raises ``OwnerUnknown``."""
+    """Return the cloud, once it is known whose images are ours, or that there are none. Raises ``OwnerUnknown``."""
     marked = () if api.owners.are_known else report_images.strangers(api, who.publisher, ())
     return known_project.as_nobody(api, marked)
 

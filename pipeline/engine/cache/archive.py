@@ -83,7 +83,7 @@ def _opened(source: Path) -> Iterator[tarfile.TarFile]:
 
 @contextlib.contextmanager
 def _workdir(store: CacheStore) -> Iterator[Path]:
-    """A folder that is on the layers' file system and as closed as they are."""
+    """Provide a folder that is on the layers' file system and as closed as they are."""
     folder = atomic.temporary_name(store.layers / "import")
     folder.mkdir(mode=0o700)
     try:

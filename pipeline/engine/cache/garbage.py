@@ -113,7 +113,7 @@ def collect(store: CacheStore, cap: int | None = None, *, also_kept: bool = Fals
 
 
 def _within(store: CacheStore, entries: list[_Entry], cap: int | None, horizon: float) -> list[_Entry]:
-    """The entries that may stay: newest use first, as many as fit, and all that running builds use."""
+    """Return the entries that may stay: newest use first, as many as fit, and all that running builds use."""
     if cap is None:
         return entries
     stay = sorted(entries, key=lambda entry: _rank(entry, entries))
@@ -126,7 +126,7 @@ def _within(store: CacheStore, entries: list[_Entry], cap: int | None, horizon: 
 
 
 def _rank(entry: _Entry, entries: list[_Entry]) -> tuple[float, int]:
-    """What stands on an outcome counts as a use of it."""
+    """Count what stands on an outcome as a use of it."""
     mine = {blob.sha256 for blob in (entry.outcome.disk, *entry.outcome.products.values()) if blob}
     on_top = [other.used for other in entries if mine & set(_foundation(other.outcome))]
     return max([entry.used, *on_top]), -_DEPTH.get(entry.outcome.unit, 3)
@@ -158,7 +158,7 @@ def files(store: CacheStore, outcomes: Iterable[UnitOutcome]) -> set[Path]:
 
 
 def _below(store: CacheStore, folder: Path) -> Iterator[Path]:
-    """The folder of a disk and those of all disks that it stands on."""
+    """Yield the folder of a disk and those of all disks that it stands on."""
     while True:
         yield folder
         try:
@@ -208,7 +208,7 @@ def _remove(path: Path, done: Collected) -> None:
 
 
 def _taken(path: Path) -> int:
-    """What a file or folder takes on the disk."""
+    """Return what a file or folder takes on the disk."""
     total = 0
     for file in [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]:
         try:

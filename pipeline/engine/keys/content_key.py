@@ -86,7 +86,7 @@ def canonical(data: Any) -> str:
 
 
 def _plain(step: Step, recipe: Recipe) -> Any:
-    """The step's inputs, checked to be JSON data and nothing that only looks like it."""
+    """Return the step's inputs, checked to be JSON data and nothing that only looks like it."""
     try:
         return json_text.loads(canonical(step.inputs(recipe)))
     except PipelineError as error:

@@ -156,7 +156,7 @@ class _Lookups:
         self._guard = threading.Lock()
 
     def look(self, source: Outside, known: Locked | None) -> Locked | list[str]:
-        """What is there, or why nobody knows: a line for each place."""
+        """Return what is there, or why nobody knows: a line for each place."""
         if source.reading is Reading.MACHINE:
             found = Locked(source.urls[0], _now())
             return known if known and known.identity == found.identity else found
@@ -241,7 +241,7 @@ def _final(url: str, answer: requests.Response) -> str:
 
 
 def _public(url: str) -> str:
-    """The URL without a user's name and password; what it asks for stays, since the lock file is read for it."""
+    """Return the URL without a user's name and password; what it asks for stays, since the lock file is read for it."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 

@@ -22,7 +22,7 @@ class Wait:
     """What is done while answers are waited for: nothing."""
 
     def __call__(self, names: Sequence[str]) -> None:
-        """Called a few times a second with what there is no answer to yet. What it raises ends the wait."""
+        """See, a few times a second, what there is no answer to yet. What it raises ends the wait."""
 
 
 class ReportingWait(Wait):

@@ -135,7 +135,7 @@ class Terminal:
         self.live.update(table, refresh=True)
 
     def _lines(self, recipe: str, now: float) -> Iterator[tuple[Text, ProgressBar | Text, str, str]]:
-        """The build's line, and one for each step that runs; those that wait only when none does."""
+        """Yield the build's line, and one for each step that runs; those that wait only when none does."""
         rows = [row for row in self._rows.values() if row.recipe == recipe]
         running = [row for row in rows if not row.waits]
         build = self._builds.get(recipe)
@@ -149,7 +149,7 @@ class Terminal:
             yield name, bar, _times(row, now - row.begun), row.text
 
     def _bar(self, share: float | None) -> ProgressBar:
-        """A bar that is filled so far, or one that only moves."""
+        """Return a bar that is filled so far, or one that only moves."""
         width = 24 if self.console.width >= _WIDE else 16
         return ProgressBar(total=1.0, completed=share or 0.0, width=width, pulse=share is None)
 

@@ -159,7 +159,7 @@ def _reason(known: bool, missing: list[str], changed: tuple[str, ...]) -> str:
 
 
 def _of(entry: StepEntry, changed: tuple[str, ...]) -> tuple[str, ...]:
-    """The changes of one step: all that name it, and those that name none."""
+    """Return the changes of one step: all that name it, and those that name none."""
     return tuple(line for line in changed if line.startswith((f"{entry.name}.", f"{entry.name}:")) or ":" not in line)
 
 

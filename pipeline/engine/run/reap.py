@@ -93,7 +93,7 @@ def _temporary_folders() -> Iterator[Path]:
 
 
 def _killed_runs(home: Home) -> Iterator[str]:
-    """Runs whose process died without a word: say so in their journal."""
+    """Find runs whose process died without a word, and say so in their journal."""
     for file in home.runs.glob("*/run.json"):
         with contextlib.suppress(OSError, ValueError):
             head = json_text.loads(file.read_text())

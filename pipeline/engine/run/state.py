@@ -105,7 +105,7 @@ class BuildState:
         return {"disk": disk} if disk and unit.stage is not Stage.INSTALL else {}
 
     def _spoken_of(self, unit: Unit) -> dict[str, Any]:
-        """The products that a record is about; or only a part of them, so that it holds for others with the same."""
+        """Return the products that a record is about, or a part of them, so that it holds for others with the same."""
         part = unit.about_a_part.part(self.recipe, self.facts()) if unit.about_a_part else None
         return {"part": part} if part else {"products": {name: blob.sha256 for name, blob in self.products().items()}}
 

@@ -60,7 +60,7 @@ def start(task: WorkerTask) -> tuple[int, int]:
 
 
 def _be_worker(task: WorkerTask, writer: int, parent: int) -> NoReturn:
-    """The child's whole life. It never returns into the caller's code."""
+    """Live the child's whole life. It never returns into the caller's code."""
     status = 1
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -177,7 +177,7 @@ class _Worker:
         shutil.rmtree(evidence, ignore_errors=True)
 
     def _require_same_bytes(self, facts: Mapping[str, Any]) -> None:
-        """A step that read the products must have read the bytes that were frozen."""
+        """Require that a step that read the products has read the bytes that were frozen."""
         for name, blob in self.task.products.items():
             read = facts.get("products", {}).get(name, {}).get("digests", {}).get("sha256", blob.sha256)
             if read != blob.sha256:
@@ -211,7 +211,7 @@ class _Worker:
         )
 
     def _frozen(self) -> list[Path]:
-        """What the unit may read but not change."""
+        """Return what the unit may read but not change."""
         task = self.task
         below = [task.store.disk(task.base)] if task.base else []
         return [*below, *(task.store.product(name, blob.sha256) for name, blob in task.products.items())]
@@ -257,7 +257,7 @@ class _Worker:
         )
 
     def _as_disk_full(self, error: PipelineError) -> PipelineError:
-        """The error itself, or, when a disk is full, that: what programs say then may be anything."""
+        """Return the error itself, or, when a disk is full, that: what programs say then may be anything."""
         if disk_full.MESSAGE in error.message:
             return error
         places = (self.task.store.root, self.task.temporary, self.task.logs[self._step])
@@ -271,7 +271,7 @@ class _Worker:
 
 
 def _dependencies(entry: StepEntry, task: WorkerTask, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the step says that it took in, and what was locked for it."""
+    """Return what the step says that it took in, and what was locked for it."""
     said = list(facts.get("dependencies", ()))
     known = {each["name"] for each in said}
     for name in outside(task.unit.recipe, [entry]):

@@ -30,11 +30,11 @@ class Needs:
     guests: int = 0
 
     def __or__(self, other: Needs) -> Needs:
-        """What suffices for either, one after the other."""
+        """Return what suffices for either, one after the other."""
         return Needs(max(self.memory, other.memory), max(self.disk, other.disk), max(self.guests, other.guests))
 
     def __add__(self, other: Needs) -> Needs:
-        """What suffices for both at once."""
+        """Return what suffices for both at once."""
         return Needs(self.memory + other.memory, self.disk + other.disk, self.guests + other.guests)
 
 

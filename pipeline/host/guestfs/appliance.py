@@ -154,7 +154,7 @@ class Appliance:
             handle.set_append(_EMULATED)
 
     def _said_since(self, position: int) -> str:
-        """What is in the log behind ``position``: programs below libguestfs write there, too."""
+        """Return what is in the log behind ``position``: programs below libguestfs write there, too."""
         self.log.flush()
         with Path(self.log.name).open("rb") as log:
             log.seek(position)

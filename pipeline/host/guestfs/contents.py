@@ -82,7 +82,7 @@ def identity(node: ManifestEntry) -> str:
 
 
 def _services(system: GuestFiles) -> dict[str, str]:
-    """What starts by itself: systemd's, OpenRC's and SysV's."""
+    """Return what starts by itself: systemd's, OpenRC's and SysV's."""
     enabled = [
         *system.glob("/etc/systemd/system/*.wants/*"),
         *system.glob("/etc/systemd/system/*.requires/*"),
@@ -164,7 +164,7 @@ def _password(field: str) -> str:
 
 
 def _table(system: GuestFiles, path: str, columns: int) -> Iterator[tuple[str, list[str]]]:
-    """The rows of a table such as passwd(5): the name, and the other fields."""
+    """Yield the rows of a table such as passwd(5): the name, and the other fields."""
     for line in _read(system, path).splitlines():
         name, *fields = line.split(":")
         if name and len(fields) >= columns - 1:

@@ -115,7 +115,7 @@ class _Databases:
         self._guest = guest
 
     def read(self, path: str) -> bytes | None:
-        """A file's bytes; it may be larger than a message of the appliance."""
+        """Return a file's bytes; it may be larger than a message of the appliance."""
         if not self._guest.handle.is_file(path):
             return None
         with tempfile.NamedTemporaryFile() as file:
@@ -123,12 +123,12 @@ class _Databases:
             return Path(file.name).read_bytes()
 
     def names(self, folder: str) -> list[str]:
-        """The names in a folder."""
+        """Return the names in a folder."""
         return [PurePosixPath(path).name for path in self._guest.glob(f"{folder}/*")]
 
 
 def _known(ask: Callable[[], str]) -> str:
-    """What libguestfs knows; it hands on the bytes of the image, and Python's bindings take UTF-8 only."""
+    """Return what libguestfs knows; it hands on the bytes of the image, and Python's bindings take UTF-8 only."""
     try:
         text = ask()
     except UnicodeDecodeError as error:

@@ -88,7 +88,7 @@ def _dpkg(files: GuestFileReader) -> Iterator[InstalledPackage]:
 
 
 def _stanzas(data: bytes) -> Iterator[dict[str, str]]:
-    """The fields of each paragraph (deb822); continuation lines are left out, nothing needed stands there."""
+    """Yield the fields of each paragraph (deb822); continuation lines are left out, nothing needed stands there."""
     fields: dict[str, str] = {}
     for line in [*data.decode(errors="replace").splitlines(), ""]:
         if not line.strip():

@@ -65,7 +65,7 @@ def _is_snapshot(root: str) -> bool:
 
 
 def _defaults(handle: Any, found: Iterable[str]) -> dict[str, str]:
-    """The path of each device's default subvolume, of those that have several roots."""
+    """Return the path of each device's default subvolume, of those that have several roots."""
     matches = [match for root in found if (match := _SUBVOLUME.fullmatch(root))]
     if len(matches) < 2:
         return {}

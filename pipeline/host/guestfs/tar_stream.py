@@ -156,7 +156,7 @@ def _connected(scratch: Path) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _folder(path: Path, process: str) -> Iterator[str]:
-    """A short name for a folder: a socket's address has 108 bytes (unix(7))."""
+    """Provide a short name for a folder: a socket's address has 108 bytes (unix(7))."""
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"{process}/fd/{descriptor}"

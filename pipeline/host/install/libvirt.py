@@ -129,7 +129,7 @@ def _ordinary_user() -> int | None:
 
 @contextlib.contextmanager
 def _private_folder(user: int | None, mode: int = 0o700) -> Iterator[Path]:
-    """A folder that only ``user`` can look into, outside of those that only we can; marked, so that it is swept."""
+    """Provide a marked folder, which is swept, that only ``user`` can look into, outside of those that only we can."""
     location = Path(tempfile.gettempdir())
     # A worker's own folder for temporary files is closed to everybody else.
     location = location.parent if location.name.startswith(_TEMPORARY) else location

@@ -152,7 +152,7 @@ class DomainMonitor:
 
 
 def _words(machine: qemu_command.Machine, domain: str, libvirt: Libvirt, serial: Path, network: str) -> list[str]:
-    """The command line that describes ``machine``. Nobody is asked or waited for, and no domain stays defined."""
+    """Return the command that describes ``machine``. Nobody is asked or waited for, and no domain stays defined."""
     hardware = machine.hardware
     words = ["virt-install", "--connect", libvirt.uri, "--name", domain, "--noautoconsole", "--wait", "0"]
     words += ["--transient", "--noreboot", "--osinfo", "detect=on,require=off", "--check", "path_in_use=off"]

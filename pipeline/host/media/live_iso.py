@@ -60,7 +60,7 @@ def write(target: Path, label: str, kernel: Path, root: Path, scratch: Path) -> 
 
 
 def _blocks(archive: tarfile.TarFile) -> Iterator[bytes]:
-    """The archive in the kernel's format. A hard link becomes a file of its own."""
+    """Yield the archive in the kernel's format. A hard link becomes a file of its own."""
     number = 0
     for number, member in enumerate(archive, 1):
         path = member.name.removeprefix("./").strip("/")

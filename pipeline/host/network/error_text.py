@@ -59,7 +59,7 @@ def may_pass(error: Exception) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came of, to the first cause."""
+    """Yield the error and what it came of, to the first cause."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -52,7 +52,7 @@ def verify(content: bytes, signature: bytes, key: bytes, fingerprint: str, *, of
 
 
 def _binary(key: bytes, of: str) -> bytes:
-    """The key's packets, out of their armour (RFC 9580, section 6) if they are in one."""
+    """Return the key's packets, out of their armour (RFC 9580, section 6) if they are in one."""
     if not key.lstrip().startswith(b"-----BEGIN"):
         return key
     packets = b""

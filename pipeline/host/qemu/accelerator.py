@@ -105,7 +105,7 @@ def forget(home: Home) -> None:
 
 
 def _circumstances() -> dict[str, str]:
-    """What a probe's answer depends on."""
+    """Return what a probe's answer depends on."""
     return {
         "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         "qemu": _version(),
@@ -187,6 +187,6 @@ def _busybox() -> Path:
 
 
 def _reason(error: process.ProcessFailed) -> str:
-    """What QEMU complained of first; what follows (assertions, core dumps) only comes of it."""
+    """Return what QEMU complained of first; what follows (assertions, core dumps) only comes of it."""
     said = [line.partition("error: ")[2] for line in error.details[1:] if "error: " in line]
     return said[0].strip() if said else error.message

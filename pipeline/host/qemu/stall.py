@@ -97,5 +97,5 @@ class StallWatch:
 
 
 def _told(said: str) -> list[str]:
-    """The lines of what was said, numbers and times taken out: "retry 7" is "retry 8" again."""
+    """Return the lines of what was said, numbers and times taken out: "retry 7" is "retry 8" again."""
     return [_NUMBERS.sub("#", line).strip() for line in said.splitlines() if line.strip()]

@@ -119,7 +119,7 @@ def _installed() -> Iterator[Kernel]:
 
 
 def _natural(version: str) -> Sequence[tuple[int, str]]:
-    """A key under which 6.10 comes after 6.9."""
+    """Return a key under which 6.10 comes after 6.9."""
     return [(int(number or 0), text) for number, text in re.findall(r"(\d+)|([^\d]+)", version)]
 
 

@@ -34,7 +34,7 @@ def available(root: Path = Path("/")) -> int:
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:
-    """What each control group that this process is in leaves, and each above them, if it has a limit."""
+    """Yield what each control group that this process is in leaves, and each above them, if it has a limit."""
     groups = root / "proc/self/cgroup"
     for line in groups.read_text().splitlines() if groups.is_file() else ():
         _, controller, path = line.split(":", 2)
@@ -46,7 +46,7 @@ def _left_by_groups(root: Path) -> Iterator[int]:
 
 
 def _left(group: Path, version: _Version) -> Iterator[int]:
-    """What one group leaves; nothing when it has no limit, or is not to be seen from inside a container."""
+    """Yield what one group leaves; nothing when it has no limit, or is not to be seen from inside a container."""
     try:
         limit = (group / version.limit).read_text().strip()
         used = int((group / version.used).read_text())

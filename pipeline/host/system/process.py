@@ -159,7 +159,7 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def _since(log: IO[bytes] | None, start: int) -> str:
-    """What was added to ``log``'s file since ``start``, its last 16 KiB at the most."""
+    """Return what was added to ``log``'s file since ``start``, its last 16 KiB at the most."""
     if log is None or not isinstance(log.name, str | Path):
         return ""
     with Path(log.name).open("rb") as reader:

@@ -117,7 +117,7 @@ class _Qcow2Tables:
             raise self._image.damaged(f"the compressed cluster at byte {offset} cannot be unpacked")
 
     def _unpacked(self, data: bytes) -> tuple[int, int]:
-        """The length of a cluster's content, and how many bytes of ``data`` it does not need."""
+        """Return the length of a cluster's content, and how many bytes of ``data`` it does not need."""
         if self._zstd is not None:
             # Bounded, as a frame may claim any length. It begins with a mark, so that a wrong offset shows.
             return len(self._zstd.stream_reader(data).read(self._cluster + 1)), 0

@@ -147,7 +147,7 @@ def _regular(name: str, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _disk(name: str, entries: Mapping[str, _Entry]) -> _Entry:
-    """The one file, or the one among others that is called like a disk image."""
+    """Return the one file, or the one among others that is called like a disk image."""
     named = [each for each in entries if each.lower().endswith(_DISKS)]
     found = list(entries) if len(entries) == 1 else named
     if len(found) != 1:

@@ -136,7 +136,7 @@ def service_session(options: KeystoneIdentity) -> Any:
 
 
 def _configured(options: KeystoneIdentity) -> tuple[cfg.ConfigOpts, str, dict[str, str]]:
-    """Configuration of our own with what logs the service's user in, its section, and what is left of the settings.
+    """Make a configuration with what logs the service's user in, its section, and what is left of the settings.
 
     These options belong to the plugin that logs in, so keystonemiddleware complains when it is given them itself.
     """

@@ -96,7 +96,7 @@ class SsrfFilter:
         return None
 
     def _addresses(self, host: str, port: int, trusted: bool) -> list[str]:
-        """The host's addresses; none when one of them must not be reached, or it has none."""
+        """Return the host's addresses; none when one of them must not be reached, or it has none."""
         literal = _literal(host)
         if literal is not None:
             found = [literal] if str(literal) == host.lower() else []

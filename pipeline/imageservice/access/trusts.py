@@ -76,18 +76,18 @@ def delete(options: KeystoneIdentity, trust: str) -> None:
 
 
 def _by(options: KeystoneIdentity, trust: str) -> KeystoneIdentity:
-    """The service's user, but acting by a trust, which is what its token is for then instead of a project."""
+    """Return the service's user, but acting by a trust, which is what its token is for then instead of a project."""
     without = dict.fromkeys(("project_id", "project_name", "project_domain_id", "project_domain_name"), "")
     return options.model_copy(update={"options": {**options.options, **without, "trust_id": trust}})
 
 
 def _identity(session: Any) -> str:
-    """The URL that the session asks for tokens, with its version."""
+    """Return the URL that the session asks for tokens, with its version."""
     url = str(session.get_endpoint(interface=plugin.AUTH_INTERFACE)).rstrip("/")
     return url if url.endswith("/v3") else f"{url}/v3"
 
 
 def _as_caller(service: Any, caller: Caller) -> Any:
-    """A session like the service's, but with the caller's token, for paths below the identity service's URL."""
+    """Return a session like the service's, but with the caller's token, for paths below the identity service's URL."""
     auth = token_endpoint.Token(_identity(service), caller.token)
     return sessions.Session(auth, verify=service.verify, cert=service.cert, timeout=service.timeout)

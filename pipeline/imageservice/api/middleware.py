@@ -79,7 +79,7 @@ class Middleware:
 
 
 def _checked_path(req: falcon.Request) -> str:
-    """The request's path as text. Raises ``Invalid`` when it is not UTF-8, or holds a NUL."""
+    """Return the request's path as text. Raises ``Invalid`` when it is not UTF-8, or holds a NUL."""
     try:
         path = str(req.env.get("PATH_INFO", "")).encode("latin-1").decode() or "/"
     except UnicodeError:

@@ -123,7 +123,7 @@ def _read(req: falcon.Request, longest: int) -> bytes:
 
 
 def _read_slowly(req: falcon.Request, wanted: int) -> bytes:
-    """A body that may keep its reader waiting, in a slot of the caller's project."""
+    """Return a body that may keep its reader waiting, in a slot of the caller's project."""
     context, source, token = context_of(req), req.env[SOURCE], CancelToken()
     project = context.caller.project if context.caller is not None else None
     raw = bytearray()

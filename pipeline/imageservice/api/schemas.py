@@ -111,7 +111,7 @@ def resources(service: Service) -> dict[str, Resource]:
 
 
 def metadefs() -> dict[str, dict[str, Any]]:
-    """The schemas of metadata definitions."""
+    """Return the schemas of metadata definitions."""
     documents = {
         "namespace": metadef_schema.NAMESPACE,
         "namespaces": collection("namespaces", metadef_schema.NAMESPACE),

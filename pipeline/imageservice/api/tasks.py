@@ -90,7 +90,7 @@ def _checked_input(body: Any) -> dict[str, Any]:
 
 
 def _read_query(parameters: Parameters, options: ApiOptions) -> TaskQuery:
-    """The list that is asked for. Raises ``Invalid``."""
+    """Return the list that is asked for. Raises ``Invalid``."""
     marker = parameters.one("marker")
     if marker is not None and not is_uuid(marker):
         raise Invalid("Invalid marker format: a task's id is a UUID")

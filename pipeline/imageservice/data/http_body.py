@@ -191,7 +191,7 @@ def _set_timeout(connection: socket.socket, seconds: float) -> None:
 
 
 def _line(received: memoryview) -> bytes | None:
-    """The next line of a body's framing without its end; ``None`` when it has not come whole."""
+    """Return the next line of a body's framing without its end; ``None`` when it has not come whole."""
     for enough in (_USUAL_LINE, LONGEST_LINE + 2):
         head = bytes(received[:enough])
         end = head.find(b"\r\n")

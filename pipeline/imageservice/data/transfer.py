@@ -138,7 +138,7 @@ def _too_large(limit: int) -> LimitExceeded:
 
 
 def _blocks(source: Source, buffers: Buffers, cancel_token: CancelToken) -> Iterator[AnyBlock]:
-    """Filled blocks; each is the loop's until it asks for the next one."""
+    """Yield filled blocks; each is the loop's until it asks for the next one."""
     hole: Callable[[int], int] = source.hole if isinstance(source, Sparse) else lambda limit: 0
     while True:
         while zeros := hole(BLOCK):

@@ -167,7 +167,7 @@ class Answer:
         return FetchBroken(f"The source broke the connection off after {self._received}{whole} bytes")
 
     def _coding(self) -> set[str]:
-        """The codings that the file itself does not have."""
+        """Return the codings that the file itself does not have."""
         codings = {text.strip().lower() for text in self.headers.get("Content-Encoding", "").split(",")} - _NO_CODING
         paths = [urlsplit(uri).path.lower() for uri in self._uris]
         paths.append(self.headers.get("Content-Disposition", "").lower().rstrip('"; '))
@@ -188,7 +188,7 @@ class Answer:
 
 
 def _phrase(status: int) -> str:
-    """What a status means, in words of our own: the server's may be anything."""
+    """Return what a status means, in words of our own: the server's may be anything."""
     try:
         return http.HTTPStatus(status).phrase
     except ValueError:

@@ -167,7 +167,7 @@ class Client:
         raise failure or FetchBroken("The source cannot be connected to")
 
     def _connection(self, checked: CheckedUri, address: str, secure: bool, wire: Wire) -> HTTPConnection:
-        """A connection to be made: to the address for the host's name, or to the proxy."""
+        """Return a connection to be made: to the address for the host's name, or to the proxy."""
         options = self._options
         proxy = parse_url(options.proxy) if options.proxy else None
         host, port = (
@@ -215,7 +215,7 @@ def _unconnected(error: NewConnectionError | ConnectTimeoutError, *, proxy: bool
 
 
 def _failure(error: BaseException) -> FetchBroken | FetchRefused:
-    """What a failed request means. Raises nothing."""
+    """Return what a failed request means. Raises nothing."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ProxyError) or str(cause).startswith(_NO_TUNNEL):
@@ -235,7 +235,7 @@ def _failure(error: BaseException) -> FetchBroken | FetchRefused:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came of; urllib3 keeps some in its errors' arguments only."""
+    """Yield the error and what it came of; urllib3 keeps some in its errors' arguments only."""
     seen: list[BaseException] = []
     waiting = [error]
     while waiting:

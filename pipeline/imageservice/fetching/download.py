@@ -70,7 +70,7 @@ class HttpDownload:
         self._answer.close()
 
     def _opened(self, part: FilePart | None) -> Answer:
-        """An answer with data, from the first address on at each attempt: a redirect may lead elsewhere by then."""
+        """Return an answer with data. Each attempt starts at the first address: redirects may lead elsewhere by then."""
         while True:
             try:
                 answer = self._asked(part)

@@ -156,7 +156,7 @@ def _bring_back(service: Service, image: Image, status: ImageStatus) -> None:
 
 
 def _close(connection: Connection, image: Image) -> None:
-    """What ends with an image: who it is shared with, and what was reserved for it."""
+    """End what ends with an image: who it is shared with, and what was reserved for it."""
     members.remove_all(connection, image.id)
     quotas.release(connection, image.id)
 

@@ -34,7 +34,7 @@ _STATUSES: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
 
 
 def refusal(problem: Exception) -> bytes | None:
-    """The whole answer to a request that cannot be read; ``None`` when it is not the request that is wrong."""
+    """Return the whole answer to a request that cannot be read; ``None`` when it is not the request that is wrong."""
     if not isinstance(problem, errors.ParseException):
         return None
     for kind, status, message in _STATUSES:
@@ -46,7 +46,7 @@ def refusal(problem: Exception) -> bytes | None:
 
 
 def rendered(status: HTTPStatus, message: str) -> bytes:
-    """An error as an answer of HTTP/1.1, after which the connection ends."""
+    """Return an error as an answer of HTTP/1.1, after which the connection ends."""
     reason = "Request Header Fields Too Large" if status == 431 else status.phrase
     body = json.dumps({"message": message, "code": f"{status:d} {reason}", "title": reason}).encode()
     head = (

@@ -108,5 +108,5 @@ def waits_for_store(req: Any, ahead: Any) -> bool:
 
 
 def _asked(req: Any) -> str:
-    """The method and the path as the application will see it: ``%66ile`` is a file, too."""
+    """Return the method and the path as the application will see it: ``%66ile`` is a file, too."""
     return f"{req.method} {unquote(req.path)}"

@@ -67,7 +67,7 @@ class Supervisor:
                     self._start(name)
 
     def _wait(self) -> tuple[int, int]:
-        """The next child that ended; (0, 0) when a restart is due first."""
+        """Return the next child that ended; (0, 0) when a restart is due first."""
         if not self._restart_at:
             return os.waitpid(-1, 0)
         pid, status = os.waitpid(-1, os.WNOHANG)

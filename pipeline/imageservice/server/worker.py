@@ -220,7 +220,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         return super().handle(conn)
 
     def _open(self, conn: Any) -> None:
-        """What gunicorn does, with a time limit."""
+        """Do what gunicorn does, with a time limit."""
         if self._tls is not None:
             conn.sock.settimeout(self._options.header_timeout)
             conn.sock = self._tls.wrap_socket(conn.sock, server_side=True, do_handshake_on_connect=False)

@@ -253,7 +253,7 @@ class Store(ABC):
 
     @abstractmethod
     def validate(self, uri: str) -> None:
-        """Raises ``BadLocation`` unless ``uri`` is well formed and lies within this store. Touches nothing."""
+        """Raise ``BadLocation`` unless ``uri`` is well formed and lies within this store. Touches nothing."""
 
     def canonical(self, uri: str) -> str:
         """Return the address as this store writes it itself, without the credentials that old ones held.

@@ -25,7 +25,7 @@ class Unlimited:
     """A budget that counts nothing."""
 
     def reserve(self, size: int, deadline: float | None = None) -> contextlib.AbstractContextManager[None]:
-        """Always granted."""
+        """Grant always."""
         return contextlib.nullcontext()
 
 

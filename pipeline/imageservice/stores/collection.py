@@ -30,7 +30,7 @@ class Stores:
         return cls([make_store(one, context or DriverContext()) for one in options], default)
 
     def __getitem__(self, identifier: str) -> Store:
-        """The store of that id. Raises ``KeyError``."""
+        """Return the store of that id. Raises ``KeyError``."""
         return self._stores[identifier]
 
     def __contains__(self, identifier: object) -> bool:

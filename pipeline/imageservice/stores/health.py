@@ -87,7 +87,7 @@ class _StoreWatch:
             return self._silent or self._hangs
 
     def fault(self, timeout: float) -> str | None:
-        """What is wrong, as far as it gets known within ``timeout`` seconds."""
+        """Return what is wrong, as far as it gets known within ``timeout`` seconds."""
         until = time.monotonic() + timeout
         with self._changed:
             if self._process != os.getpid():

@@ -104,7 +104,7 @@ class MultipartUpload(Generic[T]):
             self._filling = self._spare.pop() if self._spare else self._sent_piece()
 
     def _sent_piece(self) -> bytearray:
-        """The memory of a piece that has been sent."""
+        """Return the memory of a piece that has been sent."""
         done, _ = wait(self._sending, return_when=FIRST_COMPLETED)
         for future in done:
             self._spare.append(self._sending.pop(future))

@@ -16,7 +16,7 @@ from pipeline.imageservice.stores.swift.options import SwiftOptions
 
 
 def _kind(options: Any) -> Any:
-    """The kind of store that settings mean; a file store needs not say so."""
+    """Return the kind of store that settings mean; a file store needs not say so."""
     if isinstance(options, StoreOptions):
         return getattr(options, "type", None)
     return options.get("type", "file") if isinstance(options, dict) else "file"

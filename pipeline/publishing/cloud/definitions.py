@@ -58,7 +58,7 @@ def read(http: Http) -> DefinedProperties:
 
 
 def _namespaces(http: Http, room: _Room) -> Iterator[tuple[str, str]]:
-    """The namespaces for images, each with the prefix of its properties there."""
+    """Yield the namespaces for images, each with the prefix of its properties there."""
     marker, seen = "", set[str]()
     while True:
         query = {"resource_types": _IMAGE, "limit": str(_PAGE), "sort_key": "namespace", "sort_dir": "asc"}
@@ -94,7 +94,7 @@ def _contents(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _get(http: Http, path: str, what: str, room: _Room) -> Mapping[str, Any]:
-    """The document at ``path``, which takes of the room."""
+    """Return the document at ``path``, which takes of the room."""
     found = bytearray()
     with http.blocks(path, what) as (_, blocks):
         for block in blocks:

@@ -39,7 +39,7 @@ def serve_file(path: Path, digest: str, cloud: str) -> Iterator[str]:
 
 
 def _address_towards(url: str) -> str:
-    """This machine's address on the way to a URL's host; nothing is sent for that."""
+    """Return this machine's address on the way to a URL's host; nothing is sent for that."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     family, kind, _, _, location = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_DGRAM)[0]
@@ -60,7 +60,7 @@ class _FileServer(ThreadingHTTPServer):
         self.url = f"http://{host}:{self.server_address[1]}{self.secret}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves is no news: it comes again for the rest, or the import fails and says why."""
+        """Ignore a client that leaves: it comes again for the rest, or the import fails and says why."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the address is a secret."""
 
     def do_GET(self) -> None:
-        """The file, or the rest of it."""
+        """Send the file, or the rest of it."""
         self.close_connection = True
         if not secrets.compare_digest(self.path.encode(), self.server.secret.encode()):
             self.send_error(404)

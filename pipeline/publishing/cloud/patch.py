@@ -50,5 +50,5 @@ class RecordPatch:
 
 
 def _pointer(name: str) -> str:
-    """A property's name as a JSON pointer (RFC 6901)."""
+    """Return a property's name as a JSON pointer (RFC 6901)."""
     return "/" + name.replace("~", "~0").replace("/", "~1")

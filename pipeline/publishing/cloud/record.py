@@ -71,7 +71,7 @@ class ImageRecord:
 
     @classmethod
     def parse(cls, document: Any) -> ImageRecord:
-        """Raises ``PipelineError`` when ``document`` is not an image document."""
+        """Read an image document. Raises ``PipelineError`` when ``document`` is none."""
         if not isinstance(document, dict) or not isinstance(document.get("id"), str):
             raise PipelineError("the cloud answered with something that is not an image document")
         return cls(

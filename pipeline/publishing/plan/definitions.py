@@ -52,6 +52,6 @@ class CloudDefinitions:
 
 
 def _plain(text: str) -> str:
-    """The text without what a stranger's words could do to a terminal."""
+    """Return the text without what a stranger's words could do to a terminal."""
     line = one_line(text)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"

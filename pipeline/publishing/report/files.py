@@ -69,7 +69,7 @@ def newest(home: Home, run: str = "") -> Path:
 
 
 def _runs(home: Home) -> list[Path]:
-    """The reports' folders, oldest first."""
+    """Return the reports' folders, oldest first."""
     root = folder(home)
     return sorted(path for path in root.iterdir() if _RUN.fullmatch(path.name)) if root.is_dir() else []
 
@@ -99,7 +99,7 @@ def _serial(build: BuildResult) -> list[dict[str, str]]:
 
 
 def _evidence(build: BuildResult) -> Sequence[tuple[str, Path]]:
-    """What a failed step left behind."""
+    """Return what a failed step left behind."""
     if build.evidence is None or not build.evidence.is_dir():
         return []
     return [(path.name, path) for path in sorted(build.evidence.iterdir()) if path.is_file()]
@@ -118,13 +118,13 @@ def _copy_documents(build: BuildResult, target: Path) -> list[dict[str, str]]:
 
 
 def _kind(name: str) -> str:
-    """What a document is, by the parts of its name (``tiny.cdx.json``)."""
+    """Return what a document is, by the parts of its name (``tiny.cdx.json``)."""
     parts = name.lower().split(".")
     return next((kind for part, kind in _KINDS.items() if part in parts), "document")
 
 
 def _without_pictures(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts as other programs want them: pictures by name only."""
+    """Return the facts as other programs want them: pictures by name only."""
     recipes = [
         {**recipe, "screens": [{"name": screen["name"]} for screen in recipe["screens"]]} for recipe in told["recipes"]
     ]

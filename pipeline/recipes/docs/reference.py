@@ -43,7 +43,7 @@ def _parts(title: str, schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _in_order(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
-    """The names of all definitions that ``schema`` refers to, in the order of first use, depth first."""
+    """Return the names of all definitions that ``schema`` refers to, in the order of first use, depth first."""
     found: list[str] = []
 
     def visit(value: Any) -> None:

@@ -53,7 +53,7 @@ def nightly_schema() -> str:
 
 
 def _image_properties(schema: dict[str, Any]) -> dict[str, Any]:
-    """The image properties with the clouds' vocabulary, so that editors complete names and values."""
+    """Return the image properties with the clouds' vocabulary, so that editors complete names and values."""
     known = {}
     for name, entry in vocabulary.entries().items():
         values: dict[str, Any] = {"enum": list(entry.values)} if entry.values else {"type": "string"}

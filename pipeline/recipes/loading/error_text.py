@@ -78,7 +78,7 @@ def _without_key_mark(detail: ErrorDetails) -> tuple[int | str, ...]:
 
 
 def _located(loc: tuple[int | str, ...], model: type[BaseModel], root: YamlNode) -> tuple[Path, type[BaseModel] | None]:
-    """The path in the recipe that pydantic's ``loc`` means, and the model that the path's last key belongs to.
+    """Return the path in the recipe that pydantic's ``loc`` means, and the model that the path's last key belongs to.
 
     Besides keys and indices, ``loc`` holds the tag of the chosen member of a union, which is no part of the path.
     """
@@ -99,7 +99,7 @@ def _located(loc: tuple[int | str, ...], model: type[BaseModel], root: YamlNode)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models an annotation can stand for, itself or as a member of a union."""
+    """Return the models an annotation can stand for, itself or as a member of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if typing.get_origin(annotation) is typing.Annotated:
@@ -110,7 +110,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _methods(model: type[BaseModel]) -> tuple[Any, ...]:
-    """The tags of a member of a union that is told apart by ``method``."""
+    """Return the tags of a member of a union that is told apart by ``method``."""
     field = model.model_fields.get("method")
     return typing.get_args(field.annotation) if field is not None else ()
 

@@ -94,7 +94,7 @@ class RecipeFolder:
     def _denied(
         self, name: str, merged: YamlNode, recipes: Sequence[Recipe], files: Sequence[Path], home: Path
     ) -> list[RecipeProblem]:
-        """The secrets that a recipe names without having been granted them, where it names its installation."""
+        """Return the secrets that a recipe names without having been granted them, where it names its installation."""
         made_of = {
             *files,
             *(each.install.kickstart.path for each in recipes if isinstance(each.install, KickstartInstall)),
@@ -105,7 +105,7 @@ class RecipeFolder:
         return [RecipeProblem(location, ("install", "subscription"), str(each)) for each in found]
 
     def _missing(self, name: str) -> PipelineError:
-        """What to say of a name without a recipe: how a file that is meant has to be called, or what there is."""
+        """Return what to say of a name without a recipe: how a file has to be called, or what there is."""
         plain_name = re.sub(r"\.ya?ml$", "", name)
         right = plain_name.lower()
         if _NAME.fullmatch(right):

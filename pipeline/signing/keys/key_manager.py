@@ -28,7 +28,7 @@ class _Context(RequestContext):  # type: ignore[misc]  # oslo's packages carry n
         self._auth = auth
 
     def get_auth_plugin(self) -> Any:
-        """What castellan asks for."""
+        """Return what castellan asks for."""
         return self._auth
 
 

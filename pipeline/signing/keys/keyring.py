@@ -194,7 +194,7 @@ class Keyring(KeyFolder):
             self._write(temporary, Record(AUTHORITY, (self._make_authority(temporary, 1),)))
 
     def _rotate_authority(self) -> Record:
-        """A new authority issues from now on; the old one still vouches for what it issued, unless it is revoked."""
+        """Make a new authority, which issues from now on; the old one vouches for what it issued, unless revoked."""
         with self._locked():
             record = self.record(AUTHORITY)
             added = self._make_authority(self._of(AUTHORITY), len(record.generations) + 1)
@@ -264,7 +264,7 @@ class Keyring(KeyFolder):
             )
 
     def _passphrases_if_set(self, name: str) -> bytes | None:
-        """A new key made without a person there is encrypted only when a passphrase lies ready."""
+        """Encrypt a new key that is made without a person there only when a passphrase lies ready."""
         if not passphrase.is_set(name):
             return None
         found = self._passphrases(name)

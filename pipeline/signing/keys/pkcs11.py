@@ -41,7 +41,7 @@ class Uri:
 
     @classmethod
     def parse(cls, text: str) -> Uri:
-        """Raises ``PipelineError`` when it names no token or no key."""
+        """Read a ``pkcs11:`` URI. Raises ``PipelineError`` when it names no token or no key."""
         path, _, query = text.removeprefix("pkcs11:").partition("?")
         parts = _pairs(path, ";")
         token, label, identity = parts.get("token"), parts.get("object"), parts.get("id")
@@ -147,7 +147,7 @@ def public_key(uri: str, pin: bytes | None) -> PublicKey:
 
 @contextlib.contextmanager
 def _session(uri: Uri, pin: bytes | None) -> Iterator[Any]:
-    """A session with the token, its errors in plain words."""
+    """Provide a session with the token, its errors in plain words."""
     try:
         import pkcs11
     except ImportError:

@@ -84,7 +84,7 @@ def rules() -> Sequence[RegistryRule]:
 
 
 def _hives(handle: Any) -> Iterator[tuple[str, str]]:
-    """The hives that are there: what they are called in rules, and their paths as they are spelled here."""
+    """Yield the hives that are there: what they are called in rules, and their paths as they are spelled here."""
     for name in _HIVES:
         path = _spelled(handle, f"{_CONFIG}/{name}")
         if path:
@@ -97,7 +97,7 @@ def _hives(handle: Any) -> Iterator[tuple[str, str]]:
 
 
 def _names(handle: Any, folder: str) -> list[str]:
-    """The names in a folder; one that is no valid Unicode is passed over, as libguestfs takes no such name."""
+    """Return the names in a folder; one that is no valid Unicode is passed over, as libguestfs takes no such name."""
     with tempfile.NamedTemporaryFile() as file:
         handle.ls0(folder, file.name)
         names = Path(file.name).read_bytes().split(b"\0")
@@ -105,7 +105,7 @@ def _names(handle: Any, folder: str) -> list[str]:
 
 
 def _spelled(handle: Any, path: str, exists: Callable[[str], bool] | None = None) -> str | None:
-    """The path in the case it really has; ``None`` when there is no such file (or whatever ``exists`` asks for)."""
+    """Return the path in the case it has; ``None`` when there is no such file (or whatever ``exists`` asks for)."""
     with contextlib.suppress(RuntimeError):
         real = str(handle.case_sensitive_path(path))
         if (exists or handle.is_file)(real):
@@ -114,7 +114,7 @@ def _spelled(handle: Any, path: str, exists: Callable[[str], bool] | None = None
 
 
 def _nodes(hive: Hive, key: str) -> Iterator[tuple[str, int]]:
-    """The keys that a path names, each with its own path; ``*`` stands for any one key."""
+    """Yield the keys that a path names, each with its own path; ``*`` stands for any one key."""
     found = [("", hive.root())]
     for part in key.split("\\"):
         found = [

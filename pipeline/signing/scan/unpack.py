@@ -110,7 +110,7 @@ def _zstd() -> Callable[[bytes], Iterator[bytes]]:
 
 
 def _behind_cpio() -> Callable[[bytes], Iterator[bytes]]:
-    """An initramfs: an archive of microcode, plain, and behind its trailer and zeros the packed one."""
+    """Yield an initramfs: an archive of microcode, plain, and behind its trailer and zeros the packed one."""
     kept = b""
     begun = False
 

@@ -135,7 +135,7 @@ def _has_other_names(certificate: x509.Certificate) -> bool:
 
 
 def _library_problem(chain: Sequence[x509.Certificate], moment: datetime.datetime) -> str | None:
-    """What cryptography's verifier has against a chain whose last certificate is trusted."""
+    """Return what cryptography's verifier has against a chain whose last certificate is trusted."""
     anything = verification.ExtensionPolicy.permit_all()
     authority = anything.require_present(x509.BasicConstraints, verification.Criticality.AGNOSTIC, None)
     builder = verification.PolicyBuilder().store(verification.Store([chain[-1]])).time(moment)

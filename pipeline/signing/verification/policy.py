@@ -60,7 +60,7 @@ class VerificationPolicy(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> VerificationPolicy:
-        """Raises ``PipelineError`` with every problem and its line."""
+        """Read a policy's file. Raises ``PipelineError`` with every problem and its line."""
         source = yaml_source.load(path)
         try:
             made = cls.model_validate(source.data if source.data is not None else {})

@@ -120,7 +120,7 @@ def _inputs(recipe: Recipe) -> dict[str, Any]:
 
 
 def _firmware(recipe: Recipe, kinds: Sequence[str]) -> dict[str, str]:
-    """The firmware itself, by its bytes: a newer package of it may boot differently."""
+    """Return the firmware itself, by its bytes: a newer package of it may boot differently."""
     found: dict[str, str] = {}
     for kind in kinds:
         machine = hardware.Hardware.from_properties(recipe.image_properties, firmware=kind)

@@ -90,7 +90,7 @@ def run(
 
 
 def _origin(file: Path) -> dict[str, Any]:
-    """A package as a provenance names it. Colons of versions are spelt %3a in file names, as package URLs want them."""
+    """Return a package as a provenance names it. File names spell colons of versions %3a, as package URLs want them."""
     name, version, architecture = file.stem.split("_")
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -99,7 +99,7 @@ def _origin(file: Path) -> dict[str, Any]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The kept packages, in a folder of this run: another run may replace them meanwhile."""
+    """Link the kept packages into a folder of this run: another run may replace them meanwhile."""
     for file in source.glob("*.deb"):
         with contextlib.suppress(FileNotFoundError):
             os.link(file, target / file.name)

@@ -90,6 +90,6 @@ def _index(archive: str, mirrors: Sequence[str], suite: str) -> Outside:
 
 
 def _place(context: Context, name: str, mirrors: Sequence[str]) -> str:
-    """The mirror that answered when the recipe was locked, else the first."""
+    """Return the mirror that answered when the recipe was locked, else the first."""
     found = str(context.locked.get(name, {}).get("url", ""))
     return next((mirror for mirror in mirrors if found.startswith(mirror)), mirrors[0])

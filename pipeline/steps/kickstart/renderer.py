@@ -126,7 +126,7 @@ def _bounded(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def _line(error: BaseException) -> int | None:
-    """The line of the template where ``error`` arose: Jinja2 puts it into the traceback."""
+    """Return the line of the template where ``error`` arose: Jinja2 puts it into the traceback."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
     return lines[-1] if lines else None
 

@@ -70,7 +70,7 @@ class _ServedFolder:
         self._url = url if url.endswith("/") else f"{url}/"
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file, ``None`` when there is none."""
+        """Return the content of a file, ``None`` when there is none."""
         import requests
 
         try:

@@ -73,7 +73,7 @@ def _wrong(name: str, text: str, error: str, line: int | None, variables: Mappin
 
 
 def _stopped(name: str, finished: process.Finished) -> PipelineError:
-    """What to say of a renderer that ended without an answer."""
+    """Return what to say of a renderer that ended without an answer."""
     said = (finished.stderr.strip().splitlines() or [f"status {finished.status}"])[-1]
     if finished.status in (137, 152, -9, -24):  # SIGKILL and SIGXCPU, as bubblewrap and we ourselves see them
         said = f"it takes more than {_BOUNDS.seconds} s of processor time"

@@ -132,7 +132,7 @@ class Collector(parser.KickstartParser):  # type: ignore[misc]
         self.warned += [(line or self._place(), str(each.message)) for each in warned]
 
     def _place(self) -> int | None:
-        """The line that was read last outside of sections: a section's first, or one that cannot be split."""
+        """Return the line that was read last outside of sections: a section's first, or one that cannot be split."""
         return self._lines.index(self._line) + 1 if self._line in self._lines else None
 
 

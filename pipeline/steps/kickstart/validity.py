@@ -54,7 +54,7 @@ def judge(text: str, kickstart: Kickstart, info: TreeInfo) -> Verdict:
 
 
 def _module(name: str) -> ModuleType:
-    """A module by its place only: it is imported where it runs, not here."""
+    """Return a module by its place only: it is imported where it runs, not here."""
     full = f"{__package__}.{name}" if name == "validator" else name
     spec = importlib.util.find_spec(full)
     if spec is None or spec.origin is None:
@@ -70,7 +70,7 @@ def _told(line: int | None, words: str) -> str:
 
 
 def _further(kickstart: Kickstart, release: str) -> Iterator[str]:
-    """What the installer's classes refuse beyond pykickstart's: ``parse`` in kickstart.py of anaconda, rhel7-branch."""
+    """Yield what the installer refuses beyond pykickstart: ``parse`` in kickstart.py of anaconda, rhel7-branch."""
     if release == "RHEL6":
         return
     for command in kickstart.commands:

@@ -50,7 +50,7 @@ def write(recipe: Recipe, archive: Path, disk: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _trees(archive: Path, folder: Path) -> Iterator[tuple[FileTree, FileTree]]:
-    """The trees of boot partition and root, with files kept in ``folder`` while the block lasts."""
+    """Provide the trees of boot partition and root, with files kept in ``folder`` while the block lasts."""
     boot, root = FileTree(), FileTree()
     contents = folder / "sealed"
     contents.mkdir()

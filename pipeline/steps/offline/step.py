@@ -41,7 +41,7 @@ class OfflineStep:
     stage = Stage.OFFLINE
 
     def wanted(self, recipe: Recipe) -> bool:
-        """Always: every image is inspected at least."""
+        """Return ``True``: every image is inspected at least."""
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
@@ -110,7 +110,7 @@ class OfflineStep:
 
 
 def _opened(handle: Any, context: Context) -> GuestSystem:
-    """The installed system; it need not be inspected again each time something is changed in it."""
+    """Return the installed system; it need not be inspected again each time something is changed in it."""
     known = context.facts.get("install", {}).get("system")
     if known is None:
         return GuestSystem.open(handle, context.log)

@@ -58,7 +58,7 @@ def gather(context: Context) -> BuildFacts:
 
 
 def _boots(context: Context) -> dict[str, Any] | None:
-    """The boot tests' facts in one. Firmwares that booted an earlier image with the same boot chain say when."""
+    """Return the boot tests' facts in one. Firmwares that booted an earlier image with the same boot chain say when."""
     tested, others = context.facts.get("boot_test"), context.facts.get("firmware_test")
     if tested is None or others is None:
         return None if tested is None else dict(tested)
@@ -68,7 +68,7 @@ def _boots(context: Context) -> dict[str, Any] | None:
 
 
 def _system(found: Mapping[str, Any]) -> dict[str, str]:
-    """What the finished system was found to be, of what a bill of materials tells."""
+    """Return what the finished system was found to be, of what a bill of materials tells."""
     told = {
         "product": found.get("product") or "",
         "kernel": ", ".join(found.get("kernels") or ()),
@@ -96,7 +96,7 @@ def tools() -> dict[str, str]:
 
 
 def _sources(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The recipe and this pipeline's own code, with all that it depends on."""
+    """Yield the recipe and this pipeline's own code, with all that it depends on."""
     text = json.dumps(options, sort_keys=True, separators=(",", ":")).encode()
     yield _dependency("recipe", f"urn:golden-image-pipeline:recipe:{options['name']}", sha256=_sha256(text))
     lock = CHECKOUT / _LOCK

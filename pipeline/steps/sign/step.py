@@ -36,7 +36,7 @@ class SignStep:
     stage = Stage.RECORD
 
     def wanted(self, recipe: Recipe) -> bool:
-        """Always."""
+        """Return ``True``, always."""
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
@@ -92,7 +92,7 @@ def _digests(context: Context) -> dict[str, Digests]:
 
 
 def _named(made: seal.Sealed, packed: bytes) -> dict[str, str]:
-    """The image's documents by digest, as properties."""
+    """Return the image's documents by digest, as properties."""
     named = {proof.SHA256: packed, proof.SBOM_SHA256: made.documents.get(seal.SBOM)}
     return {name: hashlib.sha256(data).hexdigest() for name, data in named.items() if data is not None}
 

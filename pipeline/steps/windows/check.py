@@ -123,7 +123,7 @@ class _WindowsFiles:
 
 
 def _value(hive: Hive, key: str, name: str) -> str:
-    """A value of the registry as text; empty when there is no such key or value."""
+    """Return a value of the registry as text; empty when there is no such key or value."""
     node: int | None = hive.root()
     for part in key.split("/"):
         node = hive.child(node, part) if node else None

@@ -46,7 +46,7 @@ class _Answers:
         self._passes: dict[str, Element] = {}
 
     def component(self, configuration_pass: str, name: str) -> Element:
-        """A new component of a pass."""
+        """Return a new component of a pass."""
         if configuration_pass not in self._passes:
             self._passes[configuration_pass] = SubElement(self._root, "settings", {"pass": configuration_pass})
         about = {
@@ -82,7 +82,7 @@ def _windows_pe(made: _Answers, install: WindowsInstall, firmware: Firmware) -> 
 
 
 def _disk(setup: Element, firmware: Firmware) -> int:
-    """The partitions; the last one fills the disk and gets Windows. Returns its number."""
+    """Declare the partitions; the last one fills the disk and gets Windows. Returns its number."""
     configuration = _child(setup, "DiskConfiguration")
     _fill(configuration, WillShowUI="OnError")
     disk = _child(configuration, "Disk", {_ACTION: "add"})

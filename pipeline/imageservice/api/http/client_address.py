@@ -93,7 +93,7 @@ def _forwarded_for(environ: Mapping[str, Any]) -> list[str]:
 
 
 def _forwarded(environ: Mapping[str, Any]) -> list[str]:
-    """The ``for`` of each element (RFC 7239); one without it names nobody."""
+    """Return the ``for`` of each element (RFC 7239); one without it names nobody."""
     elements = re.findall(r'(?:"[^"]*"|[^",])+', environ.get("HTTP_FORWARDED") or "")
     matches = [_FOR.search(element.strip()) for element in elements]
     return [(match[1] or match[2] or "") if match else "" for match in matches]

@@ -26,7 +26,7 @@ class Members(Resource):
     """All members of an image: list and add."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
-        """The members the caller may know of: all for the owner, its own membership for a consumer."""
+        """Answer with the members the caller may know of: all for the owner, its own membership for a consumer."""
         refuse_body(req)
         found = list_members(self.service, caller_of(req), image_id)
         answer_json(resp, {"members": [member_document(member) for member in found], "schema": "/v2/schemas/members"})
@@ -42,12 +42,12 @@ class OneMember(Resource):
     """One membership: show, answer, end."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str, member_id: str) -> None:
-        """The membership. Whoever may not know of it is told that there is none."""
+        """Answer with the membership. Whoever may not know of it is told that there is none."""
         refuse_body(req)
         answer_json(resp, member_document(show_member(self.service, caller_of(req), image_id, member_id)))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, image_id: str, member_id: str) -> None:
-        """What the member says of the image."""
+        """Take what the member says of the image."""
         status = _status(read_json(req, SMALL_BODY))
         context_of(req).image_id = image_id
         member = answer_membership(self.service, caller_of(req), image_id, member_id, status)

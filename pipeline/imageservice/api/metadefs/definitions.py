@@ -43,7 +43,7 @@ class Objects(NamespaceContents):
         super().__init__(service, DefinitionKind.OBJECT)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, namespace: str) -> None:
-        """The objects."""
+        """Answer with the objects."""
         refuse_body(req)
         asked = query.read_definitions(parameters_of(req), self.kind)
         found, objects = list_definitions(self.service, caller_of(req), named(namespace), asked)
@@ -52,7 +52,7 @@ class Objects(NamespaceContents):
         answer_json(resp, {"objects": documents, "schema": f"{SCHEMAS}/objects".removeprefix("/")})
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, namespace: str) -> None:
-        """A new object."""
+        """Add an object."""
         definition = metadef_reader.read_object(read_json(req, self.service.settings.api.max_body))
         answer_json(
             resp, new_object_document(*add_definition(self.service, caller_of(req), named(namespace), definition)), 201
@@ -66,14 +66,14 @@ class Properties(NamespaceContents):
         super().__init__(service, DefinitionKind.PROPERTY)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, namespace: str) -> None:
-        """The properties, by their names."""
+        """Answer with the properties, by their names."""
         refuse_body(req)
         asked = DefinitionQuery(self.kind)
         _found, properties = list_definitions(self.service, caller_of(req), named(namespace), asked)
         answer_json(resp, {"properties": properties_document(properties)})
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, namespace: str) -> None:
-        """A new property."""
+        """Add a property."""
         definition = metadef_reader.read_property(read_json(req, self.service.settings.api.max_body))
         _found, written = add_definition(self.service, caller_of(req), named(namespace), definition)
         answer_json(resp, property_document(written), 201)
@@ -86,14 +86,14 @@ class Tags(NamespaceContents):
         super().__init__(service, DefinitionKind.TAG)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, namespace: str) -> None:
-        """The tags."""
+        """Answer with the tags."""
         refuse_body(req)
         asked = query.read_definitions(parameters_of(req), self.kind)
         _found, tags = list_definitions(self.service, caller_of(req), named(namespace), asked)
         answer_json(resp, {"tags": [{"name": tag.name} for tag in tags]})
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, namespace: str) -> None:
-        """These tags instead of all others, or beside them."""
+        """Put these tags in the place of all others, or next to them."""
         tags = metadef_reader.read_tags(read_json(req, self.service.settings.api.max_body))
         append = (req.get_header("X-Openstack-Append") or "").strip().lower() in _TRUE
         written = set_tags(self.service, caller_of(req), named(namespace), tags, append=append)
@@ -131,7 +131,7 @@ class OneObject(_OneDefinition):
     kind = DefinitionKind.OBJECT
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, namespace: str, name: str) -> None:
-        """The object."""
+        """Answer with the object."""
         answer_json(resp, object_document(*self._show(req, namespace, name)))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, namespace: str, name: str) -> None:
@@ -145,7 +145,7 @@ class OneProperty(_OneDefinition):
     kind = DefinitionKind.PROPERTY
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, namespace: str, name: str) -> None:
-        """The property; called with its prefix where a type of resource is named."""
+        """Answer with the property; called with its prefix where a type of resource is named."""
         answer_json(resp, property_document(self._show(req, namespace, name)[1]))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, namespace: str, name: str) -> None:
@@ -159,16 +159,16 @@ class OneTag(_OneDefinition):
     kind = DefinitionKind.TAG
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, namespace: str, name: str) -> None:
-        """The tag."""
+        """Answer with the tag."""
         answer_json(resp, tag_document(self._show(req, namespace, name)[1]))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, namespace: str, name: str) -> None:
-        """A new tag."""
+        """Add a tag."""
         refuse_body(req)
         tag = metadef_reader.named_tag(named(name))
         _found, written = add_definition(self.service, caller_of(req), named(namespace), tag)
         answer_json(resp, tag_document(written), 201)
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, namespace: str, name: str) -> None:
-        """A new name for the tag."""
+        """Rename the tag."""
         answer_json(resp, tag_document(self._change(req, namespace, name, metadef_reader.read_tag)[1]))

@@ -30,7 +30,7 @@ class Namespaces(Resource):
     """All namespaces: list and create."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """A page of the namespaces that the caller sees."""
+        """Answer with a page of the namespaces that the caller sees."""
         refuse_body(req)
         caller, parameters = caller_of(req), parameters_of(req)
         asked = query.read_namespaces(parameters, caller, self.service.settings.api)
@@ -43,7 +43,7 @@ class Namespaces(Resource):
         answer_json(resp, document)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """A new namespace, with everything that is said to be in it."""
+        """Add a namespace, with everything that is said to be in it."""
         fields, associations, contents = read_namespace(read_json(req, self.service.settings.api.max_body))
         view = create_namespace(self.service, caller_of(req), fields, associations, contents)
         answer_json(resp, full_document(view), 201)
@@ -54,7 +54,7 @@ class OneNamespace(Resource):
     """One namespace: show, change, delete."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, namespace: str) -> None:
-        """The namespace with everything in it."""
+        """Answer with the namespace and everything in it."""
         refuse_body(req)
         resource_type = parameters_of(req).one("resource_type")
         view = show_namespace(self.service, caller_of(req), named(namespace))

@@ -21,7 +21,7 @@ class ResourceTypes(Resource):
     """All types of resources."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """The types that are known."""
+        """Answer with the types that are known."""
         refuse_body(req)
         found = list_types(self.service, caller_of(req))
         answer_json(resp, {"resource_types": [resource_type_document(one) for one in found]})
@@ -31,7 +31,7 @@ class Associations(Resource):
     """What a namespace is for: list and add."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, namespace: str) -> None:
-        """The types the namespace is for."""
+        """Answer with the types the namespace is for."""
         refuse_body(req)
         found = list_associations(self.service, caller_of(req), named(namespace))
         answer_json(resp, {"resource_type_associations": [association_document(one) for one in found]})
@@ -47,7 +47,7 @@ class OneAssociation(Resource):
     """One type that a namespace is for."""
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, namespace: str, name: str) -> None:
-        """The namespace is not for it any more."""
+        """Take the type from the namespace."""
         refuse_body(req)
         remove_association(self.service, caller_of(req), named(namespace), named(name))
         resp.status = 204

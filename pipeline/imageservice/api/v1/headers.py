@@ -140,7 +140,7 @@ def _moment(moment: int) -> str:
 
 
 def _written(value: Any) -> str:
-    """A header's value: UTF-8 bytes, and nothing that could begin another header."""
+    """Return a header's value: UTF-8 bytes, and nothing that could begin another header."""
     return _BREAKS.sub(" ", str(value)).encode().decode("latin-1")
 
 

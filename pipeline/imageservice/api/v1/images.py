@@ -150,7 +150,7 @@ class _Checked:
 
 
 def _source(req: falcon.Request, sent: Sent) -> Source | None:
-    """The request's data; ``None`` when it has none. A body of another type than octets is a mistake."""
+    """Return the request's data; ``None`` when it has none. A body of another type than octets is a mistake."""
     if not has_body(req):
         return None
     source = request_source(req)
@@ -178,7 +178,7 @@ def _check_fixed(sent: Sent, image: Image, caller: Caller, *, has_data: bool) ->
 
 
 def _operations(sent: Sent, view: ImageView, *, keep: bool) -> list[Operation]:
-    """The headers as a patch: what they name is set; further properties go unless they are kept."""
+    """Return the headers as a patch: what they name is set; further properties go unless they are kept."""
     fields = {name: value for name, value in sent.fields.items() if name != "id"}
     image = view.image
     if not image.status.formats_may_change:

@@ -90,7 +90,7 @@ _LENGTH = {
 
 @functools.lru_cache(maxsize=1024)
 def _typed(statement: str, *more: str) -> TextualSelect:
-    """The text as a statement whose rows are converted like those of the table, with ``more`` numbers behind them."""
+    """Return the text as a statement: rows are converted like those of the table, with ``more`` numbers behind them."""
     return text(statement).columns(*image_records.columns(), *(column(name, BigInteger) for name in more))
 
 
@@ -101,7 +101,7 @@ class _Values:
         self.bound: dict[str, Any] = {}
 
     def bind(self, value: Any) -> str:
-        """The name that stands for ``value``."""
+        """Return the name that stands for ``value``."""
         name = f"v{len(self.bound)}"
         self.bound[name] = str(value) if isinstance(value, str) else value
         return f":{name}"
@@ -141,7 +141,7 @@ def _branch(connection: Connection, query: Query, part: Branch, values: _Values)
 
 
 def _leader(connection: Connection, query: Query, part: Branch, found: Sequence[bytes]) -> bytes | None:
-    """The term whose rows are read first; ``None`` to read the branch's own index."""
+    """Return the term whose rows are read first; ``None`` to read the branch's own index."""
     if not found:
         return None
     in_order = query.has_default_order and not isinstance(part, OfMember)
@@ -160,7 +160,7 @@ def _capped_count(connection: Connection, term: bytes) -> int:
 
 
 def _location(part: Branch, shelf: Shelf, values: _Values) -> str:
-    """The branch's place in the index, in the order of its columns."""
+    """Return the branch's place in the index, in the order of its columns."""
     first = f"i.shelf = {values.bind(int(shelf))}"
     if isinstance(part, OfOwner):
         return f"{first} AND i.owner = {values.bind(part.owner)} AND i.visibility = {values.bind(part.visibility)}"
@@ -177,7 +177,7 @@ def _membership(part: OfMember, values: _Values) -> str:
 
 
 def _keys(query: Query, part: Branch, *, leads: bool) -> list[str]:
-    """What to sort by, in the table that leads: then its index delivers it in order."""
+    """Return what to sort by, in the table that leads: then its index delivers it in order."""
     if query.has_default_order and leads:
         return ["t.created_at", "t.image_id"]
     if query.has_default_order and isinstance(part, OfMember):
@@ -190,7 +190,7 @@ def _direction(sort: Sort) -> str:
 
 
 def _beyond(connection: Connection, query: Query, keys: Sequence[str], values: _Values) -> str:
-    """What comes after the marker."""
+    """Return what comes after the marker."""
     names = [values.bind(_sort_value(query.marker, sort)) for sort in query.sort]
     signs = ["<" if sort.descending else ">" for sort in query.sort]
     if len(set(signs)) == 1 and connection.dialect.name in ("sqlite", "postgresql"):

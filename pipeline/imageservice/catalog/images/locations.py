@@ -124,7 +124,7 @@ def digest(url: str) -> bytes:
 
 
 def _same(location: Location) -> tuple[Any, ...]:
-    """The conditions for this location's row: SQLite gives the id of a row that has gone to the next one."""
+    """Return the conditions for this location's row: SQLite gives the id of a row that has gone to the next one."""
     return _T.c.id == location.id, _T.c.image_id == location.image_id, _T.c.url_digest == digest(location.url)
 
 

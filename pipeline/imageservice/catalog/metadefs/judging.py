@@ -61,7 +61,7 @@ class BindingDefinitions:
 
 
 def _of_project(project: str) -> ColumnElement[bool]:
-    """A project's own: what binds it alone, and what its administrators keep to it."""
+    """Return a project's own: what binds it alone, and what its administrators keep to it."""
     hidden = and_(_N.c.binds == EVERYBODY, _N.c.owner == project, ~_PUBLIC)
     return or_(and_(_N.c.binds == project, _N.c.owner == project), hidden)
 

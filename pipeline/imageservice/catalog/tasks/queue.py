@@ -161,7 +161,7 @@ def in_line(connection: Connection, types: Collection[str], limit: int) -> list[
 def _by_turn(
     connection: Connection, waiting: Select[Any], types: Collection[str], *, newcomers: bool
 ) -> list[str | None]:
-    """The owners of waiting tasks, in the order in which it is their turn."""
+    """Return the owners of waiting tasks, in the order in which it is their turn."""
     owner = _T.c.owner
     working = (_T.c.status == str(TaskStatus.PROCESSING), _T.c.lease_until > now())
     count = select(owner, func.count()).where(*working, _T.c.type.in_(types), _T.c.deleted_at.is_(None))

@@ -216,7 +216,7 @@ class Slots:
             self._tables[kind].put(key, records[key])
 
     def _living(self, kind: SlotKind) -> dict[int, SlotRecord]:
-        """The records, without those of processes that died, which are freed; with the table locked."""
+        """Return the records, without those of processes that died, which are freed; with the table locked."""
         table, records = self._tables[kind], self._tables[kind].all()
         boot = self._me[2] or Owner.current().boot
         dead = {

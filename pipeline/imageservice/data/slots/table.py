@@ -115,7 +115,7 @@ class SlotTable:
         return int(_HEAD.unpack_from(memory)[1])
 
     def _open(self) -> mmap.mmap:
-        """The table's memory. A forked process opens the file anew: it would share its parent's lock."""
+        """Return the table's memory. A forked process opens the file anew: it would share its parent's lock."""
         if self._process != os.getpid() or self._memory is None:
             with self._opening:
                 if self._process != os.getpid() or self._memory is None:

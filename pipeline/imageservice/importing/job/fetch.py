@@ -82,7 +82,7 @@ class _TakenOver:
 
 
 def _taken_over(job: Job) -> _TakenOver | None:
-    """What a dead worker has fetched so far, as this one's; where the store cannot go on with it, it is removed."""
+    """Take over what a dead worker has fetched so far; where the store cannot go on with it, it is removed."""
     left, staging = left_behind(job), job.service.staging
     if left is None:
         return None
@@ -151,7 +151,7 @@ def _stage_source(
 
 
 def _resumable(job: Job, source: WebSource, name: str) -> dict[str, str] | None:
-    """What another worker has to know to go on with this fetch; ``None`` where it could not."""
+    """Return what another worker has to know to go on with this fetch; ``None`` where it could not."""
     if source.validator is None or job.request.method != "web-download":
         return None
     return {"attempt": job.attempt, "name": name, "validator": source.validator, "boot": _boot()}
@@ -213,7 +213,7 @@ def _put(
 
 @contextlib.contextmanager
 def _sink(job: Job, name: str, source: Source, begun: OpenEnds | None) -> Iterator[Writer]:
-    """A writer into staging, new or one that goes on."""
+    """Provide a writer into staging, new or one that goes on."""
     writer = begun.writer if begun else job.service.staging.writer(name, size=source.size, attempt=job.attempt)
     with _Kept(job, writer) as kept:
         yield kept

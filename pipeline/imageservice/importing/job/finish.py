@@ -153,7 +153,7 @@ def _known_stores(job: Job) -> list[Store]:
 
 
 def _staged(connection: Connection, job: Job) -> list[ObjectRecord]:
-    """What this import leaves behind: all that is in staging for it, and what it may have put into stores in vain."""
+    """Return what this import leaves: all that is in staging for it, and what it may have put into stores in vain."""
     found = objects.held(connection, job.service, job.service.staging, job.image_id)
     if job.request.is_copy:
         found = [one for one in found if job.is_own(one.attempt or "")]

@@ -98,7 +98,7 @@ def _source(job: Job, url: str, headers: Mapping[str, str], attempts: Attempts) 
 
 
 def _document(job: Job, url: str, headers: Mapping[str, str], attempts: Attempts) -> dict[str, Any]:
-    """The source's own description, as far as it is needed. Raises ``FetchRefused`` when it can't be imported."""
+    """Return the source's description, as far as it is needed. Raises ``FetchRefused`` when it can't be imported."""
     where = f"Image {job.request.source_id} in region {job.request.region}"
     try:
         with contextlib.closing(_source(job, url, {**headers, "Accept": "application/json"}, attempts)) as source:
@@ -123,7 +123,7 @@ def _document(job: Job, url: str, headers: Mapping[str, str], attempts: Attempts
 
 
 def _digest(document: Mapping[str, Any]) -> str:
-    """What the data has to be, as a demand for a checksum; empty where the source does not tell."""
+    """Return what the data has to be, as a demand for a checksum; empty where the source does not tell."""
     known = [(document.get("os_hash_algo"), document.get("os_hash_value")), ("md5", document.get("checksum"))]
     for algorithm, value in known:
         if isinstance(value, str) and algorithm in DIGITS and len(value) == DIGITS[algorithm]:

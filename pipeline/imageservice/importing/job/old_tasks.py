@@ -103,7 +103,7 @@ def _with_image(service: Service, task: Task) -> Task:
 
 
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The new image's fields as ``POST /v2/images`` would be given them."""
+    """Return the new image's fields as ``POST /v2/images`` would be given them."""
     fields = given.get("image_properties") or {}
     if not isinstance(fields, dict):
         raise Invalid("image_properties must be a JSON object")

@@ -69,7 +69,7 @@ def staged(job: Job) -> None:
 
 
 def _copied(job: Job) -> PreparedData:
-    """The image's data, in the store from which it is read best."""
+    """Return the image's data, in the store from which it is read best."""
     image, service = job.image(), job.service
     if image.size is None:
         raise StoreFailed("The image has no data to copy")
@@ -91,7 +91,7 @@ def _copied(job: Job) -> PreparedData:
 
 @contextlib.contextmanager
 def _converted(job: Job, staged: Staged, verdict: FormatVerdict, target: str) -> Iterator[PreparedData]:
-    """The staged image in another format: raw is read through QEMU as it is needed, others are written once."""
+    """Provide the staged image in another format: raw is read through QEMU as it is needed, others are written once."""
     seconds = int(job.service.settings.imports.conversion.seconds)
     with _as_file(job, staged) as path:
         if target == "raw" and verdict.virtual_size is not None:
@@ -127,7 +127,7 @@ def _converted(job: Job, staged: Staged, verdict: FormatVerdict, target: str) ->
 
 @contextlib.contextmanager
 def _judged_again(job: Job, path: Path, verdict: FormatVerdict) -> Iterator[int]:
-    """A descriptor of the image, judged immediately before QEMU opens it, and found to be whole."""
+    """Provide a descriptor of the image, judged immediately before QEMU opens it, and found to be whole."""
     with path.open("rb", buffering=0) as file:
         try:
             convert.judged(path.name, file.fileno(), verdict.disk_format, import_limits(job))

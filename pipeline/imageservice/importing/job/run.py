@@ -107,7 +107,7 @@ def _start(job: Job) -> None:
 
 
 def _begin(connection: Connection, job: Job, before: Image) -> None:
-    """What comes first, once: the project's limits, and the properties that every imported image gets."""
+    """Do what comes first, once: the project's limits, and the properties that every imported image gets."""
     job.require_not_cancelled(before)
     if job.state.get("begun"):
         return

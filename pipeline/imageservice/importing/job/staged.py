@@ -113,7 +113,7 @@ def digest_of(job: Job, staged: Staged, algorithm: str) -> str:
 
 
 def _enough(job: Job, staged: Staged, tap: FormatTap) -> Iterable[bytes]:
-    """What a verdict needs of the data: its beginning, until the format is decided, and its end."""
+    """Yield what a verdict needs of the data: its beginning, until the format is decided, and its end."""
     uri, read = staged_uri(job, staged), 0
     with job.service.staging.reader(uri) as reader:
         while not tap.decided and (block := reader.read(_BLOCK)):

@@ -76,7 +76,7 @@ def submit(service: Service, caller: Caller, image_id: str, asked: ImportSubmiss
 
 
 def _checked(service: Service, caller: Caller, image: Image, request: ImportRequest, header: str | None) -> list[str]:
-    """The stores to fill, once nothing speaks against the import."""
+    """Return the stores to fill, once nothing speaks against the import."""
     _check_status(image, request)
     if not image.has_formats:
         missing = "container_format" if not image.container_format else "disk_format"
@@ -95,7 +95,7 @@ def _check_status(image: Image, request: ImportRequest) -> None:
 
 
 def _check_lock(image: Image, request: ImportRequest, stores: Sequence[str]) -> None:
-    """An image is imported once at a time; copies to different stores do not stand in each other's way."""
+    """Refuse a second import of an image; copies to different stores do not stand in each other's way."""
     under_way = set(filter(None, image.service.get(service_notes.IMPORTING_TO_STORES, "").split(",")))
     locked = service_notes.IMPORT_TASK in image.service
     if under_way & set(stores) or (locked and not (request.is_copy and under_way)):
@@ -126,7 +126,7 @@ def _chosen_stores(service: Service, image: Image, request: ImportRequest, heade
 
 
 def _state(service: Service, caller: Caller, image: Image, request: ImportRequest) -> dict[str, Any]:
-    """What the work needs of the caller, who will not be there any more. A token is never kept."""
+    """Return what the work needs of the caller, who will not be there any more. A token is never kept."""
     state: dict[str, Any] = {"project": caller.project, "user": caller.user, "roles": sorted(caller.roles)}
     if not request.is_copy:
         verifier = signatures.verifier_of(service, caller, image)

@@ -75,7 +75,7 @@ def _require_success(job: Job) -> None:
 
 
 def _inspector(job: Job, product: PreparedData) -> DataInspector:
-    """What looks at the data on its way: its digests, and what a conversion has made of it."""
+    """Return what looks at the data on its way: its digests, and what a conversion has made of it."""
     service, image = job.service, job.image()
     algorithm = image.hash_algo or service.hash_algorithm
     converted = product.disk_format is not None
@@ -215,7 +215,7 @@ def _catch_up(job: Job, product: PreparedData, filling: _Filling, writer: Writer
 
 
 def _note_failure(job: Job, filling: _Filling, error: Exception, again: list[_Filling]) -> None:
-    """A store failed while all were filled: once more by itself after a passing fault, else it is out."""
+    """Note that a store failed while all were filled: once more by itself after a passing fault, else it is out."""
     if isinstance(error, Unavailable):
         again.append(filling)
     elif isinstance(error, ServiceError):

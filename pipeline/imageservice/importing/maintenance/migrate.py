@@ -219,7 +219,7 @@ class _Migration:
             _require_same(image, reader.length, digests, self._new.id)
 
     def _switch(self, connection: Connection, lease: Lease, location: Location, stored: StoredObject | None) -> None:
-        """The image's data is in the new store from now on. Raises ``NotFound``, ``Conflict``."""
+        """Switch the image to its data in the new store. Raises ``NotFound``, ``Conflict``."""
         leases.check(connection, lease)
         before = image_records.lock(connection, location.image_id)
         if location.id not in {one.id for one in before.readable_locations}:
@@ -239,7 +239,7 @@ def _end(connection: Connection, lease: Lease, image_id: str, attempt: str) -> N
 
 
 def _digests(image: Image) -> list[DigestTap]:
-    """What the image's data is compared by: every digest the catalog has."""
+    """Return what the image's data is compared by: every digest the catalog has."""
     known = ["md5"] if image.checksum else []
     return [DigestTap(name) for name in [*known, *([image.hash_algo] if image.hash_algo else [])]]
 

@@ -79,7 +79,7 @@ def reconcile(
 
 
 def _shared(service: Service, only: str | None) -> Iterator[Discrepancy]:
-    """Data that images share: each of them reads it, and whoever is deleted last takes it along."""
+    """Find data that images share: each of them reads it, and whoever is deleted last takes it along."""
     with service.database.read() as connection:
         found = objects.shared(connection)
     for _, places in found:

@@ -125,7 +125,7 @@ class NbdSource:
             connection.close()
 
     def _extent(self) -> tuple[int, bool]:
-        """What is known of the bytes at the present offset: all there are up to an end, and whether they are zeros."""
+        """Return how many bytes at this offset are alike, and whether they are zeros; all there are up to an end."""
         if not self._extents:
             end = self._offset
             wanted = min(_LONGEST_QUERY, self._length - end)
@@ -172,7 +172,7 @@ class _Connection:
         self._request(_READ, offset, length)
 
     def receive(self, into: memoryview) -> None:
-        """The data that was asked for last; ``into`` has its length."""
+        """Receive the data that was asked for last; ``into`` has its length."""
         try:
             for kind, size in self._chunks():
                 if kind == _DATA:
@@ -187,7 +187,7 @@ class _Connection:
             raise _given_up() from error
 
     def status(self, offset: int, length: int) -> list[tuple[int, bool]]:
-        """The extents from ``offset`` on: lengths, and whether they are zeros. They may end before ``length`` bytes."""
+        """Return the extents from ``offset`` on: length, and whether zeros. They may end before ``length`` bytes."""
         try:
             self._request(_BLOCK_STATUS, offset, length)
             found: list[tuple[int, bool]] = []
@@ -209,7 +209,7 @@ class _Connection:
         self._socket.close()
 
     def _negotiate(self) -> int:
-        """The fixed newstyle handshake; the length of the export in bytes."""
+        """Do the fixed newstyle handshake; return the length of the export in bytes."""
         if self._exactly(16) != b"NBDMAGICIHAVEOPT":
             raise OSError("not an NBD server")
         self._exactly(2)
@@ -240,7 +240,7 @@ class _Connection:
             raise _given_up() from error
 
     def _chunks(self) -> Iterator[tuple[int, int]]:
-        """The parts of an answer: kind, and length of what follows; the caller takes it off the connection."""
+        """Yield the parts of an answer: kind, and length of what follows; the caller takes it off the connection."""
         flags = 0
         while not flags & _DONE:
             magic, flags, kind, handle, size = _CHUNK.unpack(self._exactly(_CHUNK.size))

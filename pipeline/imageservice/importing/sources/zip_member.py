@@ -113,7 +113,7 @@ class ZipMember(io.RawIOBase):
 
 
 def _long_size(fields: bytes) -> int:
-    """The packed length in the extra field for long files."""
+    """Return the packed length in the extra field for long files."""
     while len(fields) >= 4:
         kind, length = struct.unpack_from("<2H", fields)
         if kind == 1 and length >= 16:

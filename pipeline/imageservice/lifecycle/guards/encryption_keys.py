@@ -51,7 +51,7 @@ def _kept(image: Image, reason: str) -> str:
 
 
 def _key(image: Image) -> str | None:
-    """The key that goes with the image, if one does."""
+    """Return the key that goes with the image, if one does."""
     return image.properties.get(KEY) if image.properties.get(POLICY) == _ON_DELETION else None
 
 

@@ -47,12 +47,12 @@ class SignatureUnproven(Exception):
 
 
 def signature_of(image: Image) -> Mapping[str, str | None]:
-    """The properties that sign an image; none of an unsigned one."""
+    """Return the properties that sign an image; none of an unsigned one."""
     return {name: image.properties[name] for name in PROPERTIES if image.properties.get(name) is not None}
 
 
 def verifier_of(service: Service, caller: Caller, image: Image) -> Verifier | None:
-    """What checks an image's signature, with a certificate that counts here; ``None`` for an unsigned image.
+    """Return what checks an image's signature, with a certificate that counts here; ``None`` for an unsigned image.
 
     Raises ``Invalid`` when the signature cannot be checked, or nobody trusted vouches for its certificate.
     """
@@ -61,7 +61,7 @@ def verifier_of(service: Service, caller: Caller, image: Image) -> Verifier | No
 
 
 def as_note(verifier: Verifier | None) -> dict[str, str]:
-    """The certificate for whoever goes on without the caller, who alone may be able to fetch it."""
+    """Return the certificate for whoever goes on without the caller, who alone may be able to fetch it."""
     if verifier is None:
         return {}
     return {"certificate": verifier.certificate.public_bytes(Encoding.PEM).decode()}

@@ -84,7 +84,7 @@ def _bring_back(connection: Connection, image_id: str, location: Location) -> No
 
 
 def store_for(service: Service, url: str, metadata: Mapping[str, Any]) -> Store:
-    """The store in which ``url`` lies. Raises ``Invalid``, whatever is wrong with it, in the same words."""
+    """Return the store in which ``url`` lies. Raises ``Invalid``, whatever is wrong with it, in the same words."""
     scheme = url.partition(":")[0].lower()
     if "@" in url.partition("://")[2].partition("/")[0]:
         raise Invalid("Invalid location: its URL must not hold a user name or password.")
@@ -98,7 +98,7 @@ def store_for(service: Service, url: str, metadata: Mapping[str, Any]) -> Store:
 
 
 def size_of(store: Store, url: str) -> int:
-    """The length of what lies there, in bytes. Raises ``Invalid`` when nothing does."""
+    """Return the length of what lies there, in bytes. Raises ``Invalid`` when nothing does."""
     try:
         size = store.size(url)
     except ServiceError as error:

@@ -205,7 +205,7 @@ def _read(service: Service, task: Task, buffers: Buffers, cancel_token: CancelTo
 
 
 def _verifier(task: Task, image: Image) -> Verifier | None:
-    """What checks the signature of an image that waits for that; one that is active has been seen to already."""
+    """Return what checks the signature of an image that waits for that; one that is active has been seen to already."""
     waits = image.status is ImageStatus.IMPORTING
     return signatures.verifier_from(task.state or {}, image) if waits else None
 
@@ -237,7 +237,7 @@ def _settle(service: Service, task: Task, image: Image, digests: Mapping[str, st
 
 
 def _fail(service: Service, task: Task, message: str) -> None:
-    """The digests are wrong or cannot be had: an image that waited for them goes back to queued."""
+    """Note that the digests are wrong or cannot be had: an image that waited for them goes back to queued."""
 
     def work(connection: Connection) -> None:
         image = image_records.find(connection, _input(task)["image_id"])

@@ -94,7 +94,7 @@ def _patch(
 
 
 def _proof(service: Service, caller: Caller, before: Image, after: Image) -> SignatureProof | None:
-    """That the data which the image has already fits the signature that the same patch gives it."""
+    """Prove that the data which the image has already fits the signature that the same patch gives it."""
     try:
         signatures.require_proof(before, after, None)
     except SignatureUnproven:

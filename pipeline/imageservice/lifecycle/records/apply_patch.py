@@ -16,7 +16,7 @@ from pipeline.imageservice.service import Service
 
 
 def check_operations(service: Service, operations: Sequence[Operation]) -> None:
-    """What can be said without looking at the image: names and values. Raises ``Forbidden``, ``Invalid``."""
+    """Check what can be said without looking at the image: names and values. Raises ``Forbidden``, ``Invalid``."""
     quotas = service.settings.quotas
     for operation in operations:
         if operation.name == "id":
@@ -67,7 +67,7 @@ class _Draft:
         self._properties = dict(image.properties)
 
     def image(self) -> Image:
-        """The image as it is after the operations so far."""
+        """Return the image as it is after the operations so far."""
         return dataclasses.replace(self._image, **self._fields, properties=self._properties)
 
     def change_field(self, operation: Operation) -> None:

@@ -54,7 +54,7 @@ def list_images(service: Service, caller: Caller, query: Query, marker: str | No
 
 
 def _narrowed(service: Service, caller: Caller, query: Query) -> Query:
-    """The list as this caller gets it: by a property that it may not read nothing is found, as if no image had it."""
+    """Return the list as this caller gets it: a property that it may not read finds nothing, as if no image had it."""
     if all(service.protections.may(caller, "read", name) for name, _ in query.properties):
         return query
     return dataclasses.replace(query, limit=0)

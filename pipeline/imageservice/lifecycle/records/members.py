@@ -134,7 +134,7 @@ def _require_shared(image: Image) -> None:
 
 
 def _known(connection: Connection, service: Service, caller: Caller, image: Image, project: str) -> Member:
-    """The membership, for one who may know of it: the image's owner, an administrator, the member itself."""
+    """Return the membership, for one who may know of it: the image's owner, an administrator, the member itself."""
     member = members.find(connection, image.id, project)
     if member is None or not _may_see(service, caller, image, member, "get_member"):
         raise NotFound(f"{project[:64]} not found in the member list of the image {image.id}.")

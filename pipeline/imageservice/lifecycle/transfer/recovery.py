@@ -95,7 +95,7 @@ def remove_made(service: Service, store: Store, image_id: str, attempt: str) -> 
 
 
 def _of_before(service: Service, store: Store, image_id: str, found: Sequence[ObjectRecord]) -> set[str]:
-    """The image's id, under which an older version of the service wrote every attempt, if nobody has that name."""
+    """Return the image's id, by which an older version of the service named every attempt, if nobody has that name."""
     own = identities(service, store, image_id)
     if any(one.identity in own for one in found):
         return set()

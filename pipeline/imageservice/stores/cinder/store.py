@@ -138,7 +138,7 @@ class CinderStore(Store):
             return self._made
 
     def _connect(self) -> Any:
-        """The driver, with settings that nothing else in the process sees."""
+        """Return the driver, with settings that nothing else in the process sees."""
         conf = cfg.ConfigOpts()
         conf([], project="image-service", default_config_files=[])
         driver: Any = importutils.import_class(self._driver_class)
@@ -239,7 +239,7 @@ class _Pulled:
         self._pieces, self._left, self._finished = pieces, b"", False
 
     def read(self, size: int = -1) -> bytes:
-        """Some bytes, none at the end. Raises ``OSError`` when the writer was aborted."""
+        """Return some bytes, none at the end. Raises ``OSError`` when the writer was aborted."""
         if not self._left and not self._finished:
             piece = self._pieces.get()
             if piece is None:

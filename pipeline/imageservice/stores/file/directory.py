@@ -158,7 +158,7 @@ class Folder:
 
 
 def _read_marker(directory: int) -> tuple[str, str] | None:
-    """The store and the number that a directory's marker has."""
+    """Return the store and the number that a directory's marker has."""
     try:
         with open(os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)) as file:  # noqa: PTH123
             content = json_text.loads(file.read(4096))

@@ -53,7 +53,7 @@ class FileOptions(StoreOptions):
     @field_validator("directories", mode="before")
     @classmethod
     def _plain_paths(cls, value: Any) -> Any:
-        """A bare path means a directory without further options."""
+        """Take a bare path for a directory without further options."""
         if isinstance(value, list):
             return [{"path": item} if isinstance(item, str | Path) else item for item in value]
         return value

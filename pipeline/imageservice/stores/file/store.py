@@ -231,7 +231,7 @@ class FileStore(Store):
             return
 
     def _roomiest(self, size: int) -> Path:
-        """The directory to write ``size`` bytes to: of the greatest weight that has the room, the emptiest."""
+        """Return the directory to write ``size`` bytes to: of the greatest weight that has the room, the emptiest."""
         best: tuple[int, int] | None = None
         chosen, fault = None, None
         for item in self.options.directories:
@@ -251,7 +251,7 @@ class FileStore(Store):
         raise fault or StoreFull(f"store {self.id} has no room for {size} bytes")
 
     def _path(self, uri: str) -> Path:
-        """The file an address means; it has to lie directly in one of the directories."""
+        """Return the file an address means; it has to lie directly in one of the directories."""
         parts = urllib.parse.urlsplit(uri)
         # glance_store writes paths unquoted and reads them so, hence no unquoting here.
         path = Path(parts.netloc + parts.path)
@@ -266,12 +266,12 @@ def _identity(directory: Path, name: str) -> str:
 
 
 def _partial(attempt: str, name: str) -> str:
-    """What the file of an unfinished write of this process is called."""
+    """Return what the file of an unfinished write of this process is called."""
     return f".partial.{Owner.current().mark}.{checked_attempt(attempt)}.{checked_name(name)}"
 
 
 def _regular(path: Path) -> os.stat_result:
-    """The state of a regular file; anything else (a link, a device) counts as missing."""
+    """Return the state of a regular file; anything else (a link, a device) counts as missing."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))

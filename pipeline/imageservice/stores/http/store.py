@@ -142,7 +142,7 @@ class HttpStore(Store):
         return ()
 
     def _beyond(self, uri: str, offset: int, length: int | None) -> Reader:
-        """What a range holds that begins at the object's end or behind it."""
+        """Return what a range holds that begins at the object's end or behind it."""
         if offset > self.size(uri) or length:
             raise ValueError(f"byte {offset} does not lie in the object")
         return _NothingReader()

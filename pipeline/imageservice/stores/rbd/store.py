@@ -174,11 +174,11 @@ class RbdStore(Store):
             return list(rbd.RBD().list(connection.pool))
 
     def _known_fsid(self) -> dict[str, str]:
-        """The cluster's id, once somebody has asked the cluster."""
+        """Return the cluster's id, once somebody has asked the cluster."""
         return {"fsid": self._cluster.known_fsid} if self._cluster.known_fsid else {}
 
     def _parse(self, uri: str) -> tuple[str, str | None]:
-        """The image and the snapshot an address means; it has to lie in this store's pool."""
+        """Return the image and the snapshot an address means; it has to lie in this store's pool."""
         scheme, _, rest = uri.partition("://")
         parts = [unquote(part) for part in rest.split("/")]
         if scheme == "rbd" and len(parts) == 1 and NAME.fullmatch(parts[0]):
@@ -191,5 +191,5 @@ class RbdStore(Store):
 
 
 def _utc(when: datetime) -> datetime:
-    """The time of day that librbd gives, which is the machine's own."""
+    """Return the time of day that librbd gives, which is the machine's own."""
     return when.astimezone(UTC)

@@ -152,7 +152,7 @@ class S3Writer(Writer):
             call(Bucket=self._options.bucket, **arguments)
 
     def _holder(self) -> str | None:
-        """The attempt that has made the object of this name, empty where it was none of ours; ``None``: no object."""
+        """Return the attempt that made the object of this name, empty where none of ours did; ``None``: no object."""
         try:
             with s3_errors(self._options.id):
                 head = self._client.head_object(Bucket=self._options.bucket, Key=self._name)

@@ -239,7 +239,7 @@ class S3Store(Store):
             return self._client.head_object(Bucket=self.options.bucket, Key=key)["ContentLength"]
 
     def _nothing(self, uri: str, offset: int) -> Reader:
-        """The reader of no bytes at ``offset``, which has to lie in the object or at its end."""
+        """Return the reader of no bytes at ``offset``, which has to lie in the object or at its end."""
         size = self.size(uri)
         if offset > size:
             raise ValueError(f"byte {offset} does not lie in an object of {size}")
@@ -253,7 +253,7 @@ class S3Store(Store):
             return None
 
     def _key(self, uri: str) -> str:
-        """The key an address means; it has to lie in this store's bucket."""
+        """Return the key an address means; it has to lie in this store's bucket."""
         scheme, _, rest = uri.partition("://")
         # glance_store of old wrote the keys into the address: they are passed over.
         host, _, key = rest.rpartition("@")[2].partition(f"/{self.options.bucket}/")

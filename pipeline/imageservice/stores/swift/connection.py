@@ -103,7 +103,7 @@ class SwiftConnections:
 
 
 def _log_in(options: SwiftOptions) -> keystoneauth1.session.Session:
-    """A session of Keystone, which renews its token by itself; nothing is contacted yet."""
+    """Return a session of Keystone, which renews its token by itself; nothing is contacted yet."""
     if options.application_credential_secret is not None:
         auth: Any = v3.ApplicationCredential(
             options.auth_url,

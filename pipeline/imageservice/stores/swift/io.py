@@ -134,7 +134,7 @@ class SwiftWriter(Writer):
             self._location.remove([self._location.name, *sorted(self._sent)])
 
     def _former(self, replace: bool) -> list[str]:
-        """The segments of the object that is to be replaced."""
+        """Return the segments of the object that is to be replaced."""
         try:
             headers = self._location.head()
         except ObjectMissing:
@@ -162,7 +162,7 @@ class SwiftWriter(Writer):
             return etag
 
     def _grouped(self, segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """What the object's manifest says: the segments, or manifests of them where there are too many."""
+        """Return what the object's manifest says: the segments, or manifests of them where there are too many."""
         if len(segments) <= _GROUP:
             return segments
         groups = []
@@ -223,7 +223,7 @@ class _Contents:
         self._view, self._offset = memoryview(data), 0
 
     def read(self, size: int = -1) -> memoryview:
-        """Some of the bytes: more than a socket's few KiB at a time, whatever ``size`` says."""
+        """Return some of the bytes: more than a socket's few KiB at a time, whatever ``size`` says."""
         data = self._view[self._offset : self._offset + _SEND]
         self._offset += len(data)
         return data

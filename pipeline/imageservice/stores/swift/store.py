@@ -228,7 +228,7 @@ class SwiftStore(Store):
         return SwiftReader(location, connection, body, int(answer["content-length"]))
 
     def _nothing(self, location: SwiftObject, offset: int) -> Reader:
-        """The reader of no bytes at ``offset``, which has to lie in the object or at its end."""
+        """Return the reader of no bytes at ``offset``, which has to lie in the object or at its end."""
         size = int(location.head()["content-length"])
         if offset > size:
             raise ValueError(f"byte {offset} does not lie in an object of {size}")
@@ -247,7 +247,7 @@ class SwiftStore(Store):
         return [self.options.container, *(item["name"] for item in found)]
 
     def _listing(self, container: str, prefix: str = "") -> Iterator[dict[str, Any]]:
-        """What lies in a container, sorted by name. Nothing where there is no such container."""
+        """Yield what lies in a container, sorted by name. Nothing where there is no such container."""
         marker = ""
         while True:
             try:
@@ -264,7 +264,7 @@ class SwiftStore(Store):
         return SwiftObject(self._access, self.id, self._container(name), name)
 
     def _container(self, name: str) -> str:
-        """The container of an object, which glance_store names by the beginning of the image's id."""
+        """Return the container of an object, which glance_store names by the beginning of the image's id."""
         seed = self.options.containers_seed
         if not seed:
             return self.options.container
@@ -278,7 +278,7 @@ class SwiftStore(Store):
         return StoredObject(self._uri(self._container(name), name), size)
 
     def _parse(self, uri: str) -> SwiftObject:
-        """The object an address means; it has to lie in this account, in one of the store's containers."""
+        """Return the object an address means; it has to lie in this account, in one of the store's containers."""
         scheme, _, rest = uri.partition("://")
         account, _, path = rest.rpartition("@")[2].rpartition("/")[0].rpartition("/")
         container, name = path, rest.rpartition("/")[2]
