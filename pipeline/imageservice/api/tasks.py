@@ -84,9 +84,21 @@ def _checked_input(body: Any) -> dict[str, Any]:
     extra = sorted(set(body) - {"type", "input"})
     if extra:
         raise Invalid(f"Attribute '{extra[0][:64]}' is read-only or unknown.")
-    if not isinstance(body["input"], dict):
-        raise Invalid("Task 'input' must be a JSON object")
-    return body["input"]
+    given = body["input"]
+    if not isinstance(given, dict) or not given:
+        raise Invalid("Task 'input' must be a JSON object with import_from, import_from_format and image_properties")
+    _check_types(given)
+    return given
+
+
+def _check_types(given: dict[str, Any]) -> None:
+    """Refuse keys of the wrong type. A missing one is for the task to fail on, as clients know it."""
+    if "import_from" in given and not isinstance(given["import_from"], str):
+        raise Invalid("Task input 'import_from' must be text: an http or https URI")
+    if not isinstance(given.get("import_from_format"), str | None):
+        raise Invalid("Task input 'import_from_format' must be text: a disk format")
+    if not isinstance(given.get("image_properties"), dict | None):
+        raise Invalid("Task input 'image_properties' must be a JSON object of the image's fields")
 
 
 def _read_query(parameters: Parameters, options: ApiOptions) -> TaskQuery:

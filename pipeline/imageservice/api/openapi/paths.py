@@ -201,6 +201,6 @@ def _task_body() -> Document:
         "additionalProperties": False,
         "properties": {
             "type": {"type": "string", "enum": ["import"]},
-            "input": {"type": "object", "properties": properties},
+            "input": {"type": "object", "minProperties": 1, "properties": properties},
         },
     }

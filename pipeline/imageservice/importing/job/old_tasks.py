@@ -105,7 +105,7 @@ def _with_image(service: Service, task: Task) -> Task:
 def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the new image's fields as ``POST /v2/images`` would be given them."""
     fields = given.get("image_properties") or {}
-    if not isinstance(fields, dict):
+    if not isinstance(fields, dict):  # of a task that an earlier version took
         raise Invalid("image_properties must be a JSON object")
     known = given.get("import_from_format")
     return {**_DEFAULTS, **({"disk_format": known} if known else {}), **fields}

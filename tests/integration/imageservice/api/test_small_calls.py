@@ -124,6 +124,14 @@ def test_a_task(api: Api) -> None:
         {"type": "explode", "input": {}},
         {"type": "api_image_import", "input": {}},
         {"type": "import", "input": []},
+        {"type": "import", "input": {}},
+        {"type": "import", "input": None},
+        {"type": "import", "input": "http://mirror.example.org/x"},
+        {"type": "import", "input": {"import_from": None}},
+        {"type": "import", "input": {"import_from": ["http://mirror.example.org/x"]}},
+        {"type": "import", "input": {"import_from_format": 5}},
+        {"type": "import", "input": {"import_from_format": "raw", "image_properties": "x"}},
+        {"type": "import", "input": {"import_from_format": "raw", "image_properties": []}},
         {"type": "import", "input": {}, "status": "success"},
         {"type": "import", "input": {"import_from": "file:///etc/passwd"}},
         {"type": "import", "input": {"import_from": "swift://x/y"}},
@@ -142,7 +150,8 @@ def test_tasks_that_make_no_sense(api: Api, body: Any) -> None:
 
 
 def test_lists_of_tasks(api: Api) -> None:
-    made = [api.admin.post("/v2/tasks", {"type": "import", "input": {}}).json["id"] for _ in range(3)]
+    body = {"type": "import", "input": {"import_from_format": "raw"}}
+    made = [api.admin.post("/v2/tasks", body).json["id"] for _ in range(3)]
     owner = f"owner={api.admin.project}"
 
     def ids(query: str) -> list[str]:

@@ -53,8 +53,9 @@ def test_a_task_makes_an_image(service: ImageService, origin: Web) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "import_from"),
-        ({"import_from": "/old.img", "image_properties": "x"}, "must be a JSON object"),
+        ({"import_from_format": "raw"}, "import_from"),
+        ({"import_from": "/old.img", "image_properties": {"min_disk": "1"}}, "min_disk"),
+        ({"import_from": "/old.img", "import_from_format": "floppy"}, "floppy"),
         ({"import_from": "/old.img", "image_properties": {"os_glance_x": "y"}}, "os_glance_x"),
         ({"import_from": "/old.img", "image_properties": {"disk_format": "floppy"}}, "floppy"),
         ({"import_from": "/old.img"}, "qcow2"),  # what the data is not, and what is expected unless told otherwise
