@@ -16,6 +16,7 @@ from pipeline.imageservice.schema import times
 
 Choice = TypeVar("Choice", ImageVisibility, MemberStatus)
 _SHARED = ("limit", "marker", "sort", "sort_key", "sort_dir")
+_OPERATORS = ("eq", "neq", "in", "gt", "gte", "lt", "lte")  # of any filter; here a word of other kinds is no operator
 _LISTABLE = ("name", "id", "status", "container_format", "disk_format")
 _TIMES = ("created_at", "updated_at")
 _INTEGERS = ("size", "virtual_size", "min_ram", "min_disk")
@@ -104,13 +105,14 @@ class _QueryBuilder:
 
 def _list_condition(name: str, value: str) -> Condition:
     operator, colon, rest = value.partition(":")
-    if not colon:
-        return Condition(name, "eq", value)
+    if not colon or (name == "name" and operator not in _OPERATORS):
+        return Condition(name, "eq", value)  # names may have colons; no id, status or format has one
     if operator == "eq":
         return Condition(name, "eq", rest)
     if operator == "in":
         return Condition(name, "in", tuple(dict.fromkeys(split_list(rest, name))))
-    raise Invalid(f"{name}: unable to filter by the operator {operator[:64]!r}; use eq: or in:")
+    text = operator[:64]
+    raise Invalid(f"{name}: unable to filter by the operator {text!r}; use eq: or in:, eq:{text}:… for that text")
 
 
 def split_list(text: str, name: str) -> list[str]:

@@ -137,6 +137,31 @@ def test_filters_by_value(api: Api) -> None:
         assert set(api.alice.ids(query)) == {image_id(path) for path in paths}, query
 
 
+def test_a_colon_is_a_letter_where_no_operator_is_meant(api: Api) -> None:
+    plain, colon, operator = (api.alice.create(name=name) for name in ("one", "a:b", "in:x"))
+    url = api.alice.create(name="https://x/y", tags=["t:u"], **{"a:b": "c:d"})
+    expected = {
+        "name=a:b": {colon},
+        "name=eq:a:b": {colon},
+        "name=in:a:b,one": {colon, plain},
+        "name=in:https://x/y": {url},
+        "name=https://x/y": {url},
+        "name=:": set(),
+        "name=IN:one": set(),  # operators have small letters
+        "name=in:x": set(),
+        "name=eq:in:x": {operator},
+        'name=in:"in:x",one': {operator, plain},
+        "a:b=c:d": {url},
+        "tag=t:u": {url},
+        "tag=eq:red": set(),
+        "owner=in:x": set(),
+        "checksum=eq:x": set(),
+    }
+    for query, paths in expected.items():
+        assert set(api.alice.ids(query)) == {image_id(path) for path in paths}, query
+    assert "eq:gte:" in message(api.alice.get("/v2/images?name=gte:5"))
+
+
 def test_filters_by_time(api: Api) -> None:
     path = api.alice.create()
     moment = api.alice.get(path).json["created_at"]
@@ -189,7 +214,9 @@ def test_filters_by_time(api: Api) -> None:
         "updated_at=",
         "size_min=x",
         "min_disk_max=x",
-        "name=a:b",
+        "name=neq:one",
+        "name=gte:one",
+        "status=a:b",
         "status=neq:active",
         'name=in:"a',
         'name=in:a"b"',
