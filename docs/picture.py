@@ -20,7 +20,7 @@ _PIECES = re.compile(r"\x1b\[(?P<arguments>[?\d;]*)(?P<command>[A-Za-z])|(?P<con
 
 
 def final_lines(session: str) -> list[str]:
-    """The lines on the screen at the end. Programs that redraw (rich's live display) clear whole lines, no less."""
+    """Return the lines on the screen at the end. Programs that redraw (rich's live display) clear whole lines."""
     lines, row = [""], 0
     for piece in _PIECES.finditer(session):
         command, count = piece["command"], int(re.sub(r"\D", "", piece["arguments"] or "") or 1)

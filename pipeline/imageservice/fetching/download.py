@@ -70,7 +70,7 @@ class HttpDownload:
         self._answer.close()
 
     def _opened(self, part: FilePart | None) -> Answer:
-        """Return an answer with data. Each attempt starts at the first address: redirects may lead elsewhere by then."""
+        """Return an answer with data. Each attempt starts at the first address: redirects may have changed."""
         while True:
             try:
                 answer = self._asked(part)
