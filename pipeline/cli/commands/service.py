@@ -74,17 +74,23 @@ def service_restore(context: Context, file: str = "", settings: str = "") -> Non
         "url": "the URL of Glance's database",
         "apply": "do it; without, only say what would be done",
         "store": "Glance's id for a store and ours, as old=new (may be repeated)",
+        "admin_project": "a project of administrators: its metadata definitions count for all (may be repeated)",
         "settings": _SETTINGS,
     },
-    iterable=["store"],
+    iterable=["store", "admin_project"],
 )
 def service_adopt(
-    context: Context, url: str = "", apply: bool = False, store: list[str] | None = None, settings: str = ""
+    context: Context,
+    url: str = "",
+    apply: bool = False,
+    store: list[str] | None = None,
+    admin_project: list[str] | None = None,
+    settings: str = "",
 ) -> None:
-    """Take over the images of an existing Glance: ids, properties, members, tags, locations."""
+    """Take over images and metadata definitions of an existing Glance, with their ids."""
     from pipeline.cli.handlers import catalog
 
-    catalog.adopt(settings, url, apply=apply, renamed=store or ())
+    catalog.adopt(settings, url, apply=apply, renamed=store or (), admin_projects=admin_project or ())
 
 
 @task(

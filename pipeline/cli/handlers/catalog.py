@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipeline.imageservice.lifecycle.metadefs import catalogue
 from pipeline.imageservice.server import background
 from pipeline.imageservice.settings import Settings
 
-_SHOWN = 20  # problems of an adoption that are printed
+_SHOWN = 20  # problems, and names, of an adoption that are printed
 
 
 def upgrade(file: str, *, expand: bool) -> None:
@@ -54,7 +54,7 @@ def restore(file: str, source: str) -> None:
     print(f"{counts['catalog_images']} images restored")
 
 
-def adopt(file: str, url: str, *, apply: bool, renamed: Iterable[str]) -> None:
+def adopt(file: str, url: str, *, apply: bool, renamed: Iterable[str], admin_projects: Collection[str] = ()) -> None:
     """Take over another catalog, or say what that would mean."""
     from pipeline.imageservice import serve  # brings the whole service with it
 
@@ -63,7 +63,9 @@ def adopt(file: str, url: str, *, apply: bool, renamed: Iterable[str]) -> None:
     names = dict(_pair(text) for text in renamed)
     service = serve.prepare(_load(file))
     with SafeConsole(stderr=True).status("reading"):
-        report = adoption.adopt(service.database, service.stores, url, apply=apply, renamed=names)
+        report = adoption.adopt(
+            service.database, service.stores, url, apply=apply, renamed=names, admin_projects=admin_projects
+        )
     _print(report, applied=apply)
 
 
@@ -76,6 +78,8 @@ def _print(report: adoption.AdoptionReport, *, applied: bool) -> None:
     for store, count in sorted(report.stores.items()):
         print(f"  data in store {store}: {count}")
     print(f"namespaces of metadata definitions {said}: {report.metadefs.taken}")
+    _print_names("binding everybody's images, since protected or an administrator's", report.metadefs.binding)
+    _print_names("binding their own project's images only (--admin-project)", report.metadefs.own)
     if report.metadefs.known:
         print(f"  here already, left as they are: {report.metadefs.known}")
     if report.known:
@@ -86,6 +90,12 @@ def _print(report: adoption.AdoptionReport, *, applied: bool) -> None:
         print(f"attention: {len(report.problems) - _SHOWN} more of this kind")
     if not applied:
         print("nothing was changed; add --apply to do it")
+
+
+def _print_names(what: str, names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        print(f"  {what}: {', '.join(one_line(name) for name in names[:_SHOWN])}{more}")
 
 
 def _pair(text: str) -> tuple[str, str]:

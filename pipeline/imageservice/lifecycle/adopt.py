@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,12 +63,14 @@ def adopt(
     *,
     apply: bool,
     renamed: Mapping[str, str] | None = None,
+    admin_projects: Collection[str] = (),
     progress: Progress = nothing,
 ) -> AdoptionReport:
     """Take over the images and metadata definitions of the database at ``source_url``.
 
     With ``apply`` false, only say what would happen.
-    ``renamed``: the other service's store ids → ours. Raises ``PipelineError`` when that database cannot be read.
+    ``renamed``: the other service's store ids → ours. ``admin_projects``: whose namespaces bind everybody's images,
+    since the other database does not say who wrote what. Raises ``PipelineError`` when that database cannot be read.
     """
     report = AdoptionReport()
     work = _Adoption(stores, dict(renamed or {}), report)
@@ -80,7 +82,7 @@ def adopt(
                 database.write(lambda connection, items=tuple(found): _store(connection, items))  # type: ignore[misc]
             done += len(batch)
             progress.advance(done, None, "images")
-        report.metadefs = metadefs.adopt(database, other, apply=apply)
+        report.metadefs = metadefs.adopt(database, other, apply=apply, admin_projects=admin_projects)
     report.problems += report.metadefs.problems
     return report
 

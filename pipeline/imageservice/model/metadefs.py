@@ -9,6 +9,8 @@ from typing import Any
 
 # Whom a namespace binds that an administrator wrote.
 EVERYBODY = "*"
+# The type of resource whose properties are held against definitions.
+IMAGE = "OS::Glance::Image"
 
 
 class NamespaceVisibility(StrEnum):

@@ -11,9 +11,8 @@ from pipeline.base import json_text
 from pipeline.image.definitions.judge import DefinedProperties
 from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.catalog.metadefs import versions
-from pipeline.imageservice.model.metadefs import EVERYBODY, DefinitionKind, NamespaceVisibility
+from pipeline.imageservice.model.metadefs import EVERYBODY, IMAGE, DefinitionKind, NamespaceVisibility
 
-_IMAGE = "OS::Glance::Image"
 _N, _A, _D = tables.metadef_namespaces, tables.metadef_associations, tables.metadef_definitions
 _PROJECTS = 256
 _PUBLIC = _N.c.visibility == str(NamespaceVisibility.PUBLIC)
@@ -70,7 +69,7 @@ def _read(connection: Connection, wanted: ColumnElement[bool]) -> DefinedPropert
     query = select(_N.c.namespace, _A.c.prefix, _D.c.kind, _D.c.name, _D.c.document)
     query = query.join(_A, _A.c.namespace_id == _N.c.id).join(_D, _D.c.namespace_id == _N.c.id)
     kinds = (str(DefinitionKind.PROPERTY), str(DefinitionKind.OBJECT))
-    query = query.where(wanted, _A.c.resource_type == _IMAGE, _D.c.kind.in_(kinds)).order_by(_N.c.namespace)
+    query = query.where(wanted, _A.c.resource_type == IMAGE, _D.c.kind.in_(kinds)).order_by(_N.c.namespace)
     found = DefinedProperties()
     for namespace, prefix, kind, name, text in connection.execute(query):
         document = json_text.loads(text)

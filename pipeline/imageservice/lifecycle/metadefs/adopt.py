@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -14,10 +14,12 @@ from sqlalchemy import Connection
 from pipeline.imageservice.catalog.database.connection import Database
 from pipeline.imageservice.catalog.metadefs import definitions, namespaces, resource_types
 from pipeline.imageservice.errors import Duplicate, ServiceError
-from pipeline.imageservice.lifecycle.metadefs.binding import operators_binding
+from pipeline.imageservice.lifecycle.metadefs.binding import adopted_binding
 from pipeline.imageservice.lifecycle.metadefs.files import NOBODY
 from pipeline.imageservice.lifecycle.other_catalog import OtherCatalog, json_object, moment
 from pipeline.imageservice.model.metadefs import (
+    EVERYBODY,
+    IMAGE,
     Association,
     Definition,
     DefinitionKind,
@@ -41,26 +43,35 @@ _Part = TypeVar("_Part", Association, Definition)
 
 @dataclass
 class MetadefsReport:
-    """What was, or would be, taken over: the number of namespaces, and of those that are here already."""
+    """What was, or would be, taken over: the number of namespaces, and of those that are here already.
+
+    ``binding`` names those that are some project's and bind everybody's images, ``own`` those that bind their owner's.
+    """
 
     taken: int = 0
     known: int = 0
+    binding: list[str] = field(default_factory=list)
+    own: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Adopted:
     fields: NamespaceFields
+    binds: str | None
     associations: Sequence[Association]
     contents: Sequence[Definition]
     created_at: int
     updated_at: int
 
 
-def adopt(database: Database, other: OtherCatalog, *, apply: bool) -> MetadefsReport:
+def adopt(
+    database: Database, other: OtherCatalog, *, apply: bool, admin_projects: Collection[str] = ()
+) -> MetadefsReport:
     """Take over every namespace whose name is not taken here; with ``apply`` false, only say what would happen.
 
-    A namespace that a client could not have made here is a problem in the report, and left out.
+    A namespace that a client could not have made here is a problem in the report, and left out. Those of
+    ``admin_projects`` bind everybody's images.
     """
     report = MetadefsReport()
     if not set(TABLES) <= set(other.tables):
@@ -76,17 +87,30 @@ def adopt(database: Database, other: OtherCatalog, *, apply: bool) -> MetadefsRe
             report.known += 1
             continue
         try:
-            taken = _namespace(other, row, types)
+            taken = _namespace(other, row, types, admin_projects)
             if apply:
                 database.write(partial(_store, taken))
         except ServiceError as error:
             report.problems.append(f"namespace {row['namespace']} of metadata definitions is left out: {error.message}")
         else:
             report.taken += 1
+            _note_binding(report, taken)
     return report
 
 
-def _namespace(other: OtherCatalog, row: Mapping[str, Any], types: Mapping[int, Mapping[str, Any]]) -> _Adopted:
+def _note_binding(report: MetadefsReport, taken: _Adopted) -> None:
+    """Name it where it judges images at all, and where whom it binds is not plain."""
+    if taken.fields.owner is None or not any(one.name == IMAGE for one in taken.associations):
+        return
+    (report.binding if taken.binds == EVERYBODY else report.own).append(taken.fields.namespace)
+
+
+def _namespace(
+    other: OtherCatalog,
+    row: Mapping[str, Any],
+    types: Mapping[int, Mapping[str, Any]],
+    admin_projects: Collection[str],
+) -> _Adopted:
     inside = {"namespace_id": row["id"]}
     said = [(types[one["resource_type_id"]]["name"], one) for one in other.rows(_ASSOCIATIONS, **inside)]
     parts = {kind: other.rows(table, **inside) for kind, table in _PARTS.items()}
@@ -110,6 +134,7 @@ def _namespace(other: OtherCatalog, row: Mapping[str, Any], types: Mapping[int, 
     told = {name: _times(one) for name, one in said}
     return _Adopted(
         fields,
+        adopted_binding(fields, admin_projects),
         [_as_of(one, told[one.name]) for one in associations],
         [_as_of(one, times[one.kind, one.name]) for one in contents],
         *_times(row),
@@ -151,7 +176,7 @@ def _store(taken: _Adopted, connection: Connection) -> None:
         connection,
         fields,
         fields.owner,
-        operators_binding(fields.owner),
+        taken.binds,
         created_at=taken.created_at,
         updated_at=taken.updated_at,
     )

@@ -5,6 +5,8 @@ Where policy lets members write, a stranger's public definition would otherwise 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection
 
 from pipeline.imageservice.access.caller import Caller
@@ -24,6 +26,14 @@ def binding_of(caller: Caller, fields: NamespaceFields, owner: str | None) -> st
 def operators_binding(owner: str | None) -> str | None:
     """Return whom a namespace binds that the operator loads: a file may be an export of a member's own."""
     return EVERYBODY if owner is None else owner
+
+
+def adopted_binding(fields: NamespaceFields, admin_projects: Collection[str]) -> str | None:
+    """Return whom a namespace of the reference's database binds, which keeps no writers: everybody where it is
+    nobody's, one of the administrators' projects', or protected; else its owner.
+    """
+    owner = fields.owner
+    return EVERYBODY if owner is None or fields.protected or owner in admin_projects else owner
 
 
 def note_writer(

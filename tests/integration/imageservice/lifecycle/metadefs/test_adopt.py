@@ -11,6 +11,7 @@ import sqlalchemy
 from pipeline.imageservice.catalog.database import migrate
 from pipeline.imageservice.catalog.database.connection import Database
 from pipeline.imageservice.catalog.metadefs import definitions, namespaces, resource_types
+from pipeline.imageservice.catalog.metadefs.judging import BindingDefinitions
 from pipeline.imageservice.lifecycle.metadefs import adopt
 from pipeline.imageservice.lifecycle.other_catalog import opened
 from pipeline.imageservice.model.metadefs import EVERYBODY
@@ -81,6 +82,41 @@ def test_what_their_loader_left_out_is_for_everybody(theirs: str, ours: Database
     assert found.created_at == 1_577_934_245_000_000
     assert dict(one.document) == {"required": ["a", "b"]}
     assert (association.name, association.prefix) == ("OS::New::Thing", "p_")
+
+
+@pytest.mark.parametrize(
+    ("change", "admins", "binds"),
+    [
+        ("", [], "p"),
+        ("", ["q", "p"], EVERYBODY),
+        ("protected = 1", [], EVERYBODY),
+        ("owner = 'admin'", [], EVERYBODY),
+        ("owner = NULL", [], EVERYBODY),
+    ],
+)
+def test_whom_adopted_definitions_bind(theirs: str, ours: Database, change: str, admins: list[str], binds: str) -> None:
+    statements = [
+        f"UPDATE metadef_namespaces SET visibility = 'public'{change and f', {change}'} WHERE id = 5",
+        'INSERT INTO metadef_properties VALUES (9, 5, \'size\', \'{"type": "integer", "title": "S"}\', NULL, NULL)',
+        "UPDATE metadef_resource_types SET name = 'OS::Glance::Image'",
+        "UPDATE metadef_namespace_resource_types SET namespace_id = 5",
+    ]
+    with sqlalchemy.create_engine(theirs).begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    with opened(theirs, {}, optional=adopt.TABLES) as other:
+        said = adopt.adopt(ours, other, apply=False, admin_projects=admins)
+        assert adopt.adopt(ours, other, apply=True, admin_projects=admins) == said
+    is_owned = "owner" not in change
+    assert said.binding == (["plain"] if binds == EVERYBODY and is_owned else [])
+    assert said.own == (["plain"] if binds == "p" else [])
+    with ours.read() as connection:
+        wrong = {
+            project: BindingDefinitions().of_project(connection, project).judge({"p_size": "x"}, ["p_size"]).wrong
+            for project in ("p", "stranger")
+        }
+    assert len(wrong["p"]) == 1
+    assert len(wrong["stranger"]) == (1 if binds == EVERYBODY else 0)
 
 
 def test_a_database_from_before_there_were_definitions(tmp_path: Path, ours: Database) -> None:
