@@ -78,6 +78,23 @@ def holder(path: Path) -> str:
         return "another process"
 
 
+def take(descriptor: int) -> bool:
+    """Lock an open file unless another process, or another opening of it, has it locked; return whether it was.
+
+    For moments only, as ``exclusive``: nobody learns who holds it. Give it back with ``give_back``.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def give_back(descriptor: int) -> None:
+    """Let others have what was taken."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 @contextlib.contextmanager
 def exclusive(descriptor: int) -> Iterator[None]:
     """Hold the lock of an open file while the block runs; waits for as long as another process takes.

@@ -125,3 +125,11 @@ def test_the_refusal_is_the_callers(tmp_path: Path) -> None:
     ):
         pass
     assert locks.attempt(tmp_path / "x", "three") is not None
+
+
+def test_an_open_file_is_taken_once(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("w") as one, (tmp_path / "x").open() as other:
+        assert locks.take(one.fileno())
+        assert not locks.take(other.fileno())
+        locks.give_back(one.fileno())
+        assert locks.take(other.fileno())

@@ -24,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from pipeline.base.errors import PipelineError
 from pipeline.base.retry import RetryPolicy
 from pipeline.imageservice.catalog.database import filesystem
+from pipeline.imageservice.catalog.database.turns import WriteTurns
 from pipeline.imageservice.errors import Invalid, Unavailable
 
 Result = TypeVar("Result")
@@ -76,7 +77,7 @@ class Database:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._process = 0
-        self._turn: AbstractContextManager[Any] = nullcontext()
+        self._turn: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def is_sqlite(self) -> bool:
@@ -100,8 +101,8 @@ class Database:
         if self._engine is None or self._process != os.getpid():
             with self._lock:
                 if self._engine is None or self._process != os.getpid():
-                    self._turn = threading.Lock() if self.is_sqlite else nullcontext()
                     self._engine = self._make_engine()
+                    self._turn = WriteTurns(self.file, self._patience).held if self.is_sqlite else nullcontext
                     self._process = os.getpid()
         return self._engine
 
@@ -135,7 +136,7 @@ class Database:
         engine = self.engine
         for attempt in _RETRIES.tries():
             try:
-                with _as_service_errors(attempt < _RETRIES.attempts), self._turn, engine.connect() as connection:
+                with _as_service_errors(attempt < _RETRIES.attempts), self._turn(), engine.connect() as connection:
                     if self.is_sqlite:
                         connection = connection.execution_options(begin="IMMEDIATE")
                     with connection.begin():
