@@ -77,9 +77,9 @@ def prepare(settings: Settings) -> Service:
         try:
             store.check()
         except StoreSilent as error:
-            log.warning("%s; the service starts without it", error.message)
+            log.warning("%s; the service starts without it", _explained(error))
         except ServiceError as error:
-            raise PipelineError(f"{error.message}: {error.detail or ''}".rstrip(": ")) from None
+            raise PipelineError(_explained(error)) from None
     others = [options for options in settings.all_stores if options.id != service.stores.default.id]
     for fault in first_look(make_store(options, DriverContext()) for options in others).values():
         log.warning("%s; the service starts without it", fault)
@@ -88,6 +88,11 @@ def prepare(settings: Settings) -> Service:
     service.database.close()
     service.stores.close()
     return service
+
+
+def _explained(error: ServiceError) -> str:
+    """Return what the operator gets to read, in whose settings the cause lies."""
+    return f"{error.message}: {error.detail}" if error.detail else error.message
 
 
 def _keep_catalogue(service: Service) -> None:

@@ -25,7 +25,8 @@ _TIMEOUT = 2.0  # how long whoever asks first waits for an answer
 
 
 def first_look(stores: Iterable[Store], timeout: float = _HUNG) -> dict[str, str]:
-    """Return what is wrong with stores, by their ids: look at all of them at once, within ``timeout`` seconds.
+    """Return what is wrong with stores, by their ids and in words for operators: look at all at once, within
+    ``timeout`` seconds.
 
     They must be nobody else's, since a look that hangs goes on after this has returned.
     """
@@ -34,7 +35,7 @@ def first_look(stores: Iterable[Store], timeout: float = _HUNG) -> dict[str, str
     for watch in watches.values():
         watch.look()
     found = {name: watch.fault(until - time.monotonic()) for name, watch in watches.items()}
-    return {name: fault for name, fault in found.items() if fault is not None}
+    return {name: watches[name].explained(fault) for name, fault in found.items() if fault is not None}
 
 
 class StoreHealth:
@@ -76,6 +77,7 @@ class _StoreWatch:
         self._changed = threading.Condition()  # of a lock that its holder may take again
         self._process = os.getpid()
         self._fault: str | None = None
+        self._detail = ""
         self._silent = False
         self._begun: float | None = None
         self._ended = float("-inf")
@@ -104,6 +106,11 @@ class _StoreWatch:
                 return f"store {self._store.id} has not answered yet"
             return self._fault or None
 
+    def explained(self, fault: str) -> str:
+        """Return ``fault`` with what only operators may read of it."""
+        with self._changed:
+            return f"{fault}: {self._detail}" if self._detail and fault == self._fault else fault
+
     def look(self) -> None:
         """Look at it, in the background."""
         with self._changed:
@@ -116,14 +123,15 @@ class _StoreWatch:
         return self._begun is not None and time.monotonic() - self._begun > _HUNG
 
     def _look(self) -> None:
-        fault, silent = "", False
+        fault, detail, silent = "", "", False
         try:
             self._store.check()
         except ServiceError as error:
-            fault, silent = error.message, isinstance(error, StoreSilent)
+            fault, detail, silent = error.message, error.detail or "", isinstance(error, StoreSilent)
         except Exception:
             log.exception("store %s could not be looked at", self._store.id)
             fault = f"store {self._store.id} has a fault"
         with self._changed:
-            self._fault, self._silent, self._begun, self._ended = fault, silent, None, time.monotonic()
+            self._fault, self._detail, self._silent = fault, detail, silent
+            self._begun, self._ended = None, time.monotonic()
             self._changed.notify_all()

@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 from pipeline.base import json_text
 from pipeline.base.owner import Owner
@@ -78,7 +79,12 @@ class Folder:
         if write and self._mount is not None:
             self._make_below_mount()
         with directory_errors(self._store, self.path):
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                if self._mount is None:
+                    raise
+                raise self._not_mounted(self._mount, "is not there") from None
         try:
             if self._mount is not None:
                 self._require_marker(descriptor, write)
@@ -145,11 +151,26 @@ class Folder:
             if found is None and write and self._marker is None and self._is_mounted(device):
                 found = _write_marker(descriptor, self._store)
         if found is None or found[0] != self._store or (self._marker or found[1]) != found[1]:
-            why = "has no marker of this store: what belongs there is not mounted"
-            raise StoreSilent(f"store {self._store} is not mounted", detail=f"{self.path} {why}")
+            assert self._mount is not None  # noqa: S101 - nobody else asks for a marker
+            raise self._not_mounted(self._mount, f"has no marker of this store ({MARKER})")
         if self._device not in (None, device):
             log.warning("store %s: %s was mounted anew", self._store, self.path)
         self._marker, self._device = found[1], device
+
+    def _not_mounted(self, mount: Path, why: str) -> StoreSilent:
+        """Return the error for a directory that is not the one below ``mount``; the key's value and the way out."""
+        with directory_errors(self._store, self.path):
+            if not mount.exists():
+                found = f"mount: {mount} does not exist"
+            elif not os.path.ismount(mount):
+                found = f"mount: nothing is mounted at {mount}"
+            else:
+                found = f"mount: what is mounted at {mount} is not this store's: {self.path} {why}"
+        return StoreSilent(
+            f"store {self._store} is not mounted",
+            detail=f"directories of store {self._store}, {found}; mount what belongs there, "
+            "or leave `mount` out of the settings if the directory lies on this machine's own disk",
+        )
 
     def _is_mounted(self, device: int) -> bool:
         """Whether the open directory lies on what is mounted at the mount point now."""

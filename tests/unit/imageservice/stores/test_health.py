@@ -32,7 +32,7 @@ class Obedient(FileStore):
         self.looks += 1
         self.goes_on.wait()
         if self.fails:
-            raise self.error(f"store {self.id} has a fault")
+            raise self.error(f"store {self.id} has a fault", detail="on purpose")
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_start_does_not_wait_for_a_store_that_hangs(one: Obedient, tmp_path: P
     one.goes_on.clear()
     two.fails = True
     found = health.first_look([one, two, three], timeout=0.5)
-    assert found == {"one": "store one does not answer", "two": "store two has a fault"}
+    assert found == {"one": "store one does not answer", "two": "store two has a fault: on purpose"}
 
 
 def test_a_doubt_makes_it_look_again(one: Obedient) -> None:

@@ -15,6 +15,7 @@ from pipeline.imageservice.stores.errors import (
     ObjectMissing,
     StoreDamaged,
     StoreFull,
+    StoreSilent,
     StoreUnavailable,
     WriteRefused,
 )
@@ -199,6 +200,26 @@ def test_no_message_tells_a_path(tmp_path: Path) -> None:
             action(uri)
         assert str(tmp_path) not in str(caught.value)
         assert str(tmp_path) in (caught.value.detail or "")
+
+
+@pytest.mark.parametrize("there", ["nothing", "a folder", "a file system"])
+def test_a_missing_mount_says_so(tmp_path: Path, there: str) -> None:
+    mount = Path("/dev/shm") if there == "a file system" else tmp_path / "mount"
+    if there == "a folder":
+        mount.mkdir()
+    options = {"id": "shared", "read_only": True, "directories": [{"path": mount / "golden-images", "mount": mount}]}
+    with pytest.raises(StoreSilent) as caught:
+        FileStore(FileOptions.model_validate(options)).check()
+    assert str(caught.value) == "store shared is not mounted"  # a client's answer has no path
+    expected = {
+        "nothing": f"mount: {mount} does not exist",
+        "a folder": f"mount: nothing is mounted at {mount}",
+        "a file system": f"{mount / 'golden-images'} is not there",
+    }
+    assert caught.value.detail is not None
+    assert caught.value.detail.startswith("directories of store shared, mount: ")
+    assert expected[there] in caught.value.detail
+    assert "leave `mount` out of the settings" in caught.value.detail
 
 
 def test_relative_directories_are_refused() -> None:
