@@ -37,6 +37,10 @@ class Configuration(Protocol):
         """Host and port to listen on."""
 
     @property
+    def log_level(self) -> str:
+        """The least that is logged."""
+
+    @property
     def database(self) -> DatabaseOptions:
         """Where the catalog is kept, and for how long."""
 

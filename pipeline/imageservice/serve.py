@@ -27,7 +27,7 @@ from pipeline.imageservice.catalog.database import migrate
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.importing.worker import Worker
 from pipeline.imageservice.lifecycle.metadefs import catalogue
-from pipeline.imageservice.server import background
+from pipeline.imageservice.server import background, logs
 from pipeline.imageservice.server.application import ImageApplication
 from pipeline.imageservice.server.supervisor import Supervisor
 from pipeline.imageservice.service import Service
@@ -113,7 +113,7 @@ def serve_api(service: Service) -> None:
     for old in settings.folder.glob("slots-*"):  # of boots and settings before
         shutil.rmtree(old, ignore_errors=True)
     make = functools.partial(create_app, service, metrics_folder=counts)
-    ImageApplication(settings.address, settings.server, make).run()
+    ImageApplication(settings.address, settings.server, make, log_level=settings.log_level).run()
 
 
 def work(service: Service) -> None:
@@ -151,23 +151,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, help="the settings file")
     given = parser.parse_args(arguments)
     os.umask(0o027)  # what is made here is nobody else's business, unless a store's settings say so
-    handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        return serve(Settings.load(given.settings), given.part)
+        settings = Settings.load(given.settings)
+        logs.set_up(settings.log_level)
+        return serve(settings, given.part)
     except PipelineError as error:
         print(f"error: {plain_text.lines(str(error))}", file=sys.stderr)
         return 1
-
-
-class _OneLine(logging.Formatter):
-    """Keeps what clients sent, and we log, within its line."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in the library
-        """See ``logging.Formatter``; a traceback comes after it, in lines of its own."""
-        return plain_text.one_line(super().formatMessage(record))
 
 
 if __name__ == "__main__":

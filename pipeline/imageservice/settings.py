@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -46,6 +46,11 @@ class Settings(BaseModel):
         default_factory=lambda: Home.default().service, description="Where the service keeps its state."
     )
     listen: str = Field("127.0.0.1:9292", description="Address and port to listen on; `[::1]:9292` for IPv6.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info",
+        description="The least that is logged. Requests are `info`. Libraries log nothing below that, since some write "
+        "keys there; commands such as `./inv service.scrub` log from `warning` on unless it is set.",
+    )
     database: DatabaseOptions = Field(default_factory=DatabaseOptions, description="Where the catalog is kept.")
     stores: list[AnyStoreOptions] = Field(
         default_factory=list, description="Where image data is kept; by default two folders beside the database."

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.base.errors import PipelineError
 from pipeline.base.plain_text import one_line
 from pipeline.base.terminal import SafeConsole
-from pipeline.cli.handlers import metadefs
+from pipeline.cli.handlers import metadefs, service_settings
 from pipeline.imageservice.catalog.database import backup as saving
 from pipeline.imageservice.catalog.database import migrate
 from pipeline.imageservice.catalog.database.connection import Database
@@ -23,7 +23,7 @@ _SHOWN = 20  # problems, and names, of an adoption that are printed
 
 def upgrade(file: str, *, expand: bool) -> None:
     """Upgrade the schema, all the way or as far as an older version of the service can live with."""
-    settings = _load(file)
+    settings = service_settings.load(file)
     database = _database(settings)
     before, after = migrate.upgrade(database, until="expand" if expand else "contract")
     print(f"the schema is at {after}" if before == after else f"the schema went from {before or 'nothing'} to {after}")
@@ -33,7 +33,7 @@ def upgrade(file: str, *, expand: bool) -> None:
 
 def backup(file: str, target: str) -> None:
     """Save the catalog."""
-    settings = _load(file)
+    settings = service_settings.load(file)
     name = f"catalog-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl.gz"
     path = Path(target).absolute() if target else settings.folder / "backups" / name
     database = _database(settings)
@@ -46,7 +46,7 @@ def restore(file: str, source: str) -> None:
     """Fill an empty catalog."""
     if not source:
         raise PipelineError("no backup was named", hint="./inv service.restore FILE")
-    settings = _load(file)
+    settings = service_settings.load(file)
     if background.status(settings).pid is not None:
         raise PipelineError("the image service is running", hint="./inv service.stop")
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def adopt(file: str, url: str, *, apply: bool, renamed: Iterable[str], admin_pro
     if not url:
         raise PipelineError("no database was named", hint="./inv service.adopt mysql://user:password@host/glance")
     names = dict(_pair(text) for text in renamed)
-    service = serve.prepare(_load(file))
+    service = serve.prepare(service_settings.load(file))
     with SafeConsole(stderr=True).status("reading"):
         report = adoption.adopt(
             service.database, service.stores, url, apply=apply, renamed=names, admin_projects=admin_projects
@@ -103,10 +103,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not (old and equals and new):
         raise PipelineError(f"--store {text}: write old=new")
     return old, new
-
-
-def _load(file: str) -> Settings:
-    return Settings.load(Path(file) if file else None)
 
 
 def _database(settings: Settings) -> Database:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.plain_text import one_line
 from pipeline.base.terminal import SafeConsole
+from pipeline.cli.handlers import service_settings
 from pipeline.cli.task import Exit
 from pipeline.imageservice.access.options import StaticIdentity
-from pipeline.imageservice.server import background
+from pipeline.imageservice.server import background, logs
 from pipeline.imageservice.settings import Settings
 
 
@@ -21,9 +21,8 @@ def serve(file: str = "") -> None:
     """Run the service here until it is told to stop."""
     from pipeline.imageservice import serve as service  # brings the whole service with it
 
-    settings = _load(file)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    settings = service_settings.load(file)
+    logs.set_up(settings.log_level)
     _print_clients(settings)
     status = service.serve(settings)
     if status:
@@ -34,7 +33,7 @@ def start(file: str = "") -> None:
     """Start the service in the background."""
     from pipeline.imageservice import serve as service
 
-    settings = _load(file)
+    settings = service_settings.load(file)
     if background.status(settings).pid is None:
         # Here, so that what is wrong is told by this command and not in a log.
         service.prepare(settings)
@@ -46,7 +45,7 @@ def start(file: str = "") -> None:
 
 def stop(file: str = "", *, now: bool = False) -> None:
     """Stop the service in the background."""
-    settings = _load(file)
+    settings = service_settings.load(file)
     console = SafeConsole(stderr=True)
     with console.status("waiting for running uploads and downloads") if not now else console.status("stopping"):
         ran = background.stop(settings, at_once=now)
@@ -55,7 +54,7 @@ def stop(file: str = "", *, now: bool = False) -> None:
 
 def status(file: str = "", *, as_json: bool = False) -> None:
     """Tell how the service is; ends with status 1 when it does not answer."""
-    settings = _load(file)
+    settings = service_settings.load(file)
     state = background.status(settings)
     if as_json:
         print(json.dumps({"pid": state.pid, "answers": state.answers, "address": state.address, "log": str(state.log)}))
@@ -78,7 +77,7 @@ def reconcile(
     from pipeline.imageservice.importing.maintenance import reconcile as room
     from pipeline.imageservice.service import Service
 
-    service = Service.from_settings(_load(file))
+    service = Service.from_settings(service_settings.load(file))
     if store and store not in service.stores:
         known = ", ".join(one.id for one in service.stores)
         raise PipelineError(f"there is no store {store!r}", hint=f"configured are: {known}")
@@ -105,7 +104,7 @@ def scrub(file: str = "", *, restore: str = "") -> None:
     from pipeline.imageservice.lifecycle import deletion
     from pipeline.imageservice.service import Service
 
-    service = Service.from_settings(_load(file))
+    service = Service.from_settings(service_settings.load(file))
     if restore:
         image = deletion.restore(service, restore)
         print(one_line(f"image {image.id} ({image.name or 'without a name'}) is back"))
@@ -113,10 +112,6 @@ def scrub(file: str = "", *, restore: str = "") -> None:
     options = service.settings.database
     done = deletion.finish_pending(service, older_than=options.scrub_after if options.delayed_delete else 0)
     print(f"the data of {done} deleted image{'' if done == 1 else 's'} was removed")
-
-
-def _load(file: str) -> Settings:
-    return Settings.load(Path(file) if file else None)
 
 
 def _print_clients(settings: Settings) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.plain_text import one_line
+from pipeline.cli.handlers import service_settings
 from pipeline.imageservice.lifecycle.metadefs import catalogue, files
 from pipeline.imageservice.lifecycle.metadefs.catalogue import CatalogueReport, Existing
 from pipeline.imageservice.lifecycle.metadefs.files import Merge
 from pipeline.imageservice.service import Service
-from pipeline.imageservice.settings import Settings
 
 
 def load(file: str, path: str, *, merge: bool, prefer_new: bool, overwrite: bool) -> None:
@@ -76,4 +76,4 @@ def _how(merge: bool, prefer_new: bool, overwrite: bool) -> Merge:
 def _service(file: str) -> Service:
     from pipeline.imageservice import serve  # brings the whole service with it
 
-    return serve.prepare(Settings.load(Path(file) if file else None))
+    return serve.prepare(service_settings.load(file))

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from rich import box
 from rich.progress import Progress as Bars
@@ -15,13 +14,13 @@ from rich.text import Text
 from pipeline.base.errors import PipelineError
 from pipeline.base.plain_text import one_line
 from pipeline.base.terminal import SafeConsole, SafeTable
+from pipeline.cli.handlers import service_settings
 from pipeline.cli.task import Exit
 from pipeline.engine.units.resources import amount
 from pipeline.imageservice.catalog.database import migrate as schema
 from pipeline.imageservice.importing.maintenance import migrate as store_migration
 from pipeline.imageservice.importing.maintenance import usage as store_usage
 from pipeline.imageservice.service import Service
-from pipeline.imageservice.settings import Settings
 
 
 def show(file: str = "", *, as_json: bool = False) -> None:
@@ -92,7 +91,7 @@ class _MigrationBar:
 
 
 def _service(file: str) -> Service:
-    settings = Settings.load(Path(file) if file else None)
+    settings = service_settings.load(file)
     service = Service.from_settings(settings)
     schema.prepare(service.database, embedded=settings.is_embedded)
     return service

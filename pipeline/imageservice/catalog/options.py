@@ -21,6 +21,12 @@ class DatabaseOptions(BaseModel):
         False, description="Keep the data of deleted images for `scrub_after`, during which they can be restored."
     )
     scrub_after: float = Field(0, ge=0, description="Seconds after which the data of deleted images goes.")
+    scrub_interval: float = Field(
+        30,
+        ge=1,
+        le=86400,
+        description="Seconds between a worker's looks for deleted images whose data is due; it may go so much later.",
+    )
     keep_deleted_days: float = Field(
         30, ge=0, description="Days after which the rows of deleted images are purged; their ids stay taken for ever."
     )

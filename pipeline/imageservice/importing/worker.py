@@ -67,7 +67,7 @@ class Worker:
         lease, lost = service.settings.data.upload_lease, service.settings.imports.staging.lost_node_seconds
         self._chores = [
             _Chore("recovery", min(5.0, lease / 4), lambda: recovery.recover(service)),
-            _Chore("deletion", 30.0, self._scrub),
+            _Chore("deletion", service.settings.database.scrub_interval, self._scrub),
             _Chore("staging", 60.0, lambda: housekeeping.sweep_staging(service)),
             _Chore("node", min(15.0, lost / 4), lambda: housekeeping.show_alive(service)),
             _Chore("lost nodes", min(30.0, lost / 4), lambda: housekeeping.give_up_lost(service)),

@@ -24,11 +24,13 @@ class ImageApplication(BaseApplication):  # type: ignore[misc]
         options: ServerOptions,
         make: Callable[[], Any],
         *,
+        log_level: str = "info",
         hooks: Mapping[str, Callable[..., None]] | None = None,
     ) -> None:
         self._address = address
         self.options = options
         self._make = make
+        self._log_level = log_level
         self._hooks = dict(hooks or {})
         super().__init__()
 
@@ -48,6 +50,7 @@ class ImageApplication(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": int(options.stop_timeout) + _GRACE,
             "forwarded_allow_ips": ",".join(options.trusted_proxies),
             "proc_name": "image-service",
+            "loglevel": "info" if self._log_level == "debug" else self._log_level,  # it would log its whole settings
             "limit_request_field_size": 16380,
             "limit_request_line": LONGEST_LINE,
             "header_map": "dangerous",  # the worker sorts them out

@@ -47,7 +47,7 @@ from pipeline.imageservice.server.request_peek import (
 )
 from pipeline.imageservice.server.sending import ClientWire, SentFile
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("imageservice.server")
 
 _LAST_WORDS = 10.0  # seconds for cancelled transfers to tidy up
 _DOORS = 64  # threads for TLS handshakes

@@ -139,3 +139,17 @@ def test_other_words_are_refused() -> None:
     with pytest.raises(PipelineError) as error:
         Settings.parse(yaml_source.loads("metadefs: {validate: on}", name="settings.yaml"))
     assert "metadefs.validate" in error.value.details[0] and "'off', 'warn' or 'refuse'" in error.value.details[0]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "0.5", "100000", ".nan", ".inf", "often"])
+def test_intervals_that_make_no_sense(value: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        parse(f"database: {{scrub_interval: {value}}}")
+    assert "database.scrub_interval: " in caught.value.details[0]
+
+
+@pytest.mark.parametrize("value", ["all", "INFO", "10", ""])
+def test_levels_of_the_log_that_do_not_exist(value: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        parse(f"log_level: {value}")
+    assert "log_level: " in caught.value.details[0]
