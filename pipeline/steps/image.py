@@ -17,7 +17,7 @@ from pipeline.recipes.model.install import ImageInstall
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.recipes.model.source_given import missing
 from pipeline.steps import release
-from pipeline.steps.step import Context, Outside, Stage
+from pipeline.steps.step import Context, ExternalInput, Stage
 
 
 class InstallImage:
@@ -45,10 +45,10 @@ class InstallImage:
             return found
         return {**found, "release": install.release.model_dump(mode="json", exclude={"folders"})}
 
-    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+    def external_inputs(self, recipe: Recipe) -> Sequence[ExternalInput]:
         """Return, for a release, the list of checksums and its signature. A file given by a person needs neither."""
         install = _options(recipe)
-        return [] if install.release is None or install.file else release.outside(install.release)
+        return [] if install.release is None or install.file else release.external_inputs(install.release)
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Fetch, judge and convert the image; then give the disk its size."""

@@ -10,15 +10,15 @@ from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.host.network import checksums, download, openpgp
 from pipeline.recipes.model.release import ListSignature, Release
-from pipeline.steps.step import Context, Outside
+from pipeline.steps.step import Context, ExternalInput
 
 # A list or a key that is longer is none.
 _LARGEST = 16 << 20
 
 
-def outside(release: Release) -> list[Outside]:
+def external_inputs(release: Release) -> list[ExternalInput]:
     """Return what the engine looks at: the list and its signature."""
-    return [_outside(release, name) for name in _names(release)]
+    return [_input(release, name) for name in _names(release)]
 
 
 def fetch(context: Context, release: Release) -> tuple[Path, Mapping[str, Any]]:
@@ -91,7 +91,7 @@ def _check(context: Context, signature: ListSignature, text: bytes, made: bytes,
 
 
 def _locked(context: Context, release: Release, name: str) -> bytes:
-    found = context.locked.get(_outside(release, name).name, {}).get("sha256")
+    found = context.locked.get(_input(release, name).name, {}).get("sha256")
     if not found:
         raise PipelineError(f"{name} was not looked at yet", hint=f"./inv lock {context.recipe.name}")
     try:
@@ -116,7 +116,7 @@ def _changed(context: Context, name: str, error: PipelineError) -> PipelineError
 
 def _urls(context: Context, release: Release, name: str) -> list[str]:
     """Put the server that answered when the recipe was locked first: others may lag behind."""
-    found = str(context.locked.get(_outside(release, release.checksums).name, {}).get("url", ""))
+    found = str(context.locked.get(_input(release, release.checksums).name, {}).get("url", ""))
     first = sorted(release.folders, key=lambda folder: not found.startswith(folder))
     return [f"{folder}{name}" for folder in first]
 
@@ -125,9 +125,9 @@ def _names(release: Release) -> Sequence[str]:
     return [release.checksums, *([release.signature.file] if release.signature else [])]
 
 
-def _outside(release: Release, name: str) -> Outside:
-    places = tuple(f"{folder}{name}" for folder in release.folders)
-    return Outside(f"{name} for {release.file}", places, form=rb"(?!\s*<)")
+def _input(release: Release, name: str) -> ExternalInput:
+    urls = tuple(f"{folder}{name}" for folder in release.folders)
+    return ExternalInput(f"{name} for {release.file}", urls, form=rb"(?!\s*<)")
 
 
 def _pin(kind: str, digest: str) -> download.Pin:

@@ -32,7 +32,7 @@ class Stage(StrEnum):
         return self in (Stage.INSTALL, Stage.OFFLINE)
 
 
-class Reading(StrEnum):
+class ChangeProbe(StrEnum):
     """How to find out whether something outside has changed."""
 
     CONTENT = "content"  # fetch it and digest it: repository metadata, lists of checksums
@@ -42,7 +42,7 @@ class Reading(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outside:
+class ExternalInput:
     """Something outside this machine that a step takes from.
 
     ``urls`` are equal places, tried in order. ``max_age`` is in seconds, for what only time can tell. ``form`` is a
@@ -51,16 +51,16 @@ class Outside:
 
     name: str
     urls: tuple[str, ...]
-    reading: Reading = Reading.CONTENT
+    probe: ChangeProbe = ChangeProbe.CONTENT
     max_age: float = 7 * 86400
     form: bytes = b""
 
 
 @runtime_checkable
-class TakesFromOutside(Protocol):
+class HasExternalInputs(Protocol):
     """What a step has, besides everything else, when its result depends on something outside this machine."""
 
-    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+    def external_inputs(self, recipe: Recipe) -> Sequence[ExternalInput]:
         """Return what it takes from. Before a nightly run the engine finds out what is there now and locks it."""
 
 
@@ -107,7 +107,7 @@ class Context:
     the step fails: serial log, screenshot, last events. ``facts`` holds what earlier steps of this recipe returned,
     by step name. ``layers`` is the folder under which ``disk`` and all its backing files lie. A record step may leave
     files in ``documents`` (an SBOM, an attestation, a screenshot): they are kept with the record, by their names.
-    ``locked`` says by the name of each ``Outside`` of this step what was found there (``url``, ``sha256`` if its
+    ``locked`` says by the name of each ``ExternalInput`` of this step what was found there (``url``, ``sha256`` if its
     content was read); with ``offline`` the step must not touch the network. ``origins`` are the units of this recipe
     that were done before, for whoever has to tell how the product came about.
     """

@@ -24,7 +24,7 @@ from pipeline.engine.keys.freshness import LookupMode, current
 from pipeline.engine.keys.lock_file import LockFile
 from pipeline.engine.keys.parallel import ReportingWait
 from pipeline.engine.monitors.choice import choose
-from pipeline.engine.monitors.words import duration
+from pipeline.engine.monitors.units import duration
 from pipeline.engine.plan import graph_svg
 from pipeline.engine.plan.plan import Plan, PlannedAction, PlannedStep
 from pipeline.engine.plan.plan import plan as plan_one

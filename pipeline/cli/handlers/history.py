@@ -17,7 +17,7 @@ from pipeline.base.home import Home
 from pipeline.base.plain_text import one_line
 from pipeline.base.terminal import SafeConsole, SafeTable
 from pipeline.engine.cache.store import CacheStore
-from pipeline.engine.monitors.words import duration
+from pipeline.engine.monitors.units import duration
 from pipeline.engine.record import runs as past
 from pipeline.engine.run.reap import reap as reap_all
 

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.base import json_text
 from pipeline.base.errors import PipelineError
 from pipeline.engine.keys import code_digests
-from pipeline.engine.keys.freshness import outside
+from pipeline.engine.keys.freshness import external_inputs
 from pipeline.engine.keys.lock_file import Locked
 from pipeline.engine.units.step_entry import StepEntry
 from pipeline.host.system import tool_versions
@@ -57,7 +57,7 @@ def _step(entry: StepEntry, recipe: Recipe, locked: Mapping[str, Locked]) -> dic
     if entry.tools:
         found["tools"] = {name: _version(name) for name in entry.tools}
     try:
-        taken = outside(recipe, [entry])
+        taken = external_inputs(recipe, [entry])
     except PipelineError as error:
         raise InputMissing(entry.name, error) from error
     missing = sorted(set(taken) - set(locked))

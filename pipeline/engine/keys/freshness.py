@@ -25,7 +25,7 @@ from pipeline.engine.keys.parallel import Wait, look_up
 from pipeline.engine.units.step_entry import StepEntry
 from pipeline.host.network import error_text
 from pipeline.recipes.model.recipe import Recipe
-from pipeline.steps.step import Outside, Reading, TakesFromOutside
+from pipeline.steps.step import ChangeProbe, ExternalInput, HasExternalInputs
 
 if TYPE_CHECKING:
     import requests
@@ -40,17 +40,17 @@ _WITHOUT = "; --locked builds from what was locked before"
 _VALIDATORS = ("ETag", "Last-Modified", "Content-Length")
 
 
-def outside(recipe: Recipe, entries: Iterable[StepEntry]) -> dict[str, Outside]:
+def external_inputs(recipe: Recipe, entries: Iterable[StepEntry]) -> dict[str, ExternalInput]:
     """Return everything outside that the recipe's steps take from, by name."""
-    found: dict[str, Outside] = {}
+    found: dict[str, ExternalInput] = {}
     for entry in entries:
-        if isinstance(entry.step, TakesFromOutside) and entry.step.wanted(recipe):
-            found.update({source.name: source for source in entry.step.outside(recipe)})
+        if isinstance(entry.step, HasExternalInputs) and entry.step.wanted(recipe):
+            found.update({source.name: source for source in entry.step.external_inputs(recipe)})
     return found
 
 
 def resolve(
-    sources: Sequence[Outside],
+    sources: Sequence[ExternalInput],
     known: Mapping[str, Locked],
     *,
     lasting: bool = True,
@@ -86,12 +86,12 @@ class LookupMode(StrEnum):
     LOCKED = "locked"  # at nothing outside, and what lies on this machine must be what was locked
     OFFLINE = "offline"  # at nothing outside
 
-    def may_look(self, source: Outside) -> bool:
+    def may_look(self, source: ExternalInput) -> bool:
         """Return whether something that was never locked may be looked at now; what only time can tell needs no
         network.
         """
         return self in (LookupMode.FRESH, LookupMode.MISSING) or (
-            self is LookupMode.OFFLINE and source.reading is Reading.TIME
+            self is LookupMode.OFFLINE and source.probe is ChangeProbe.TIME
         )
 
 
@@ -102,9 +102,9 @@ def current(
 
     Raises ``PipelineError`` when something cannot be reached, or may not be looked at and was never locked.
     """
-    sources = outside(recipe, entries)
+    sources = external_inputs(recipe, entries)
     before = {name: entry for name, entry in lock.read().items() if name in sources}
-    here = resolve([source for source in sources.values() if source.reading is Reading.MACHINE], before)
+    here = resolve([source for source in sources.values() if source.probe is ChangeProbe.MACHINE], before)
     if look is LookupMode.LOCKED:
         _require_same(recipe, before, here)
     held = {**before, **here} if look is not LookupMode.FRESH else before
@@ -126,10 +126,10 @@ def known(recipe: Recipe, entries: Iterable[StepEntry], lock: LockFile) -> dict[
     """Return what is locked, and what this machine itself says: all there is without a look outside."""
     locked = lock.read()
     try:
-        sources = outside(recipe, entries)
+        sources = external_inputs(recipe, entries)
     except PipelineError:
         return locked  # who asks for the step's key learns why
-    return {**locked, **resolve([each for each in sources.values() if each.reading is Reading.MACHINE], locked)}
+    return {**locked, **resolve([each for each in sources.values() if each.probe is ChangeProbe.MACHINE], locked)}
 
 
 def _require_same(recipe: Recipe, locked: Mapping[str, Locked], here: Mapping[str, Locked]) -> None:
@@ -155,12 +155,12 @@ class _Lookups:
         self._places: dict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(2))
         self._guard = threading.Lock()
 
-    def look(self, source: Outside, known: Locked | None) -> Locked | list[str]:
+    def look(self, source: ExternalInput, known: Locked | None) -> Locked | list[str]:
         """Return what is there, or why nobody knows: a line for each place."""
-        if source.reading is Reading.MACHINE:
+        if source.probe is ChangeProbe.MACHINE:
             found = Locked(source.urls[0], _now())
             return known if known and known.identity == found.identity else found
-        if source.reading is Reading.TIME:
+        if source.probe is ChangeProbe.TIME:
             return known if known and known.age < source.max_age else Locked(_public(source.urls[0]), self.now)
         problems = []
         for url in source.urls:
@@ -173,7 +173,7 @@ class _Lookups:
                 return known if known and known.identity == found.identity else found
         return problems
 
-    def _read(self, url: str, source: Outside) -> Locked:
+    def _read(self, url: str, source: ExternalInput) -> Locked:
         parts = urlsplit(url)
         if parts.scheme == "file":
             return _of_file(Path(unquote(parts.path)), url)
@@ -195,10 +195,10 @@ class _ServerTrouble(OSError):
     retry_after = 0.0
 
 
-def _ask(url: str, source: Outside) -> Locked:
+def _ask(url: str, source: ExternalInput) -> Locked:
     import requests
 
-    method = "GET" if source.reading is Reading.CONTENT else "HEAD"
+    method = "GET" if source.probe is ChangeProbe.CONTENT else "HEAD"
     with requests.request(method, url, stream=True, timeout=(_CONNECT, _READ), allow_redirects=True) as answer:
         if answer.status_code in retry.TRANSIENT:
             trouble = _ServerTrouble(f"the server answered {answer.status_code} {answer.reason}")
@@ -206,7 +206,7 @@ def _ask(url: str, source: Outside) -> Locked:
             raise trouble
         if answer.status_code != 200:
             raise ValueError(f"the server answered {answer.status_code} {answer.reason}")
-        if source.reading is Reading.CONTENT:
+        if source.probe is ChangeProbe.CONTENT:
             return Locked(_final(url, answer), _now(), sha256=_digest(answer, source.form))
         validators = {name: answer.headers[name] for name in _VALIDATORS if name in answer.headers}
         if not {"ETag", "Last-Modified"} & set(validators):

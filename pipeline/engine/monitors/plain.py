@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from pipeline.base.plain_text import one_line
-from pipeline.engine.monitors.words import duration, measure
+from pipeline.engine.monitors.units import duration, measure
 from pipeline.engine.record import events
 
 # A step that goes on shows so this often, in seconds.

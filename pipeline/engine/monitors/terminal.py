@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from pipeline.base.terminal import SafeConsole, SafeTable
-from pipeline.engine.monitors.outlook import Outlook
 from pipeline.engine.monitors.plain import failure, finished
-from pipeline.engine.monitors.words import duration, measure
+from pipeline.engine.monitors.time_estimate import TimeEstimate
+from pipeline.engine.monitors.units import duration, measure
 from pipeline.engine.record import events
 
 _FRAMES = 8  # a second
@@ -47,7 +47,7 @@ class Terminal:
     def __init__(self, console: SafeConsole | None = None) -> None:
         self.console = console or SafeConsole()
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
-        self._builds: dict[str, Outlook] = {}
+        self._builds: dict[str, TimeEstimate] = {}
         self._rows: dict[tuple[str, str], _Row] = {}
         self._drawn = 0.0
 
@@ -59,7 +59,7 @@ class Terminal:
             case events.RunNoted(text=text):
                 self._print(Text(text, style="yellow"))
             case events.BuildStarted(recipe=recipe, steps=steps):
-                self._builds[recipe] = Outlook(steps)
+                self._builds[recipe] = TimeEstimate(steps)
             case events.StepEvent():
                 self._step(event)
             case events.BuildFinished():

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from pipeline.base import atomic
-from pipeline.engine.monitors.words import duration
+from pipeline.engine.monitors.units import duration
 from pipeline.engine.plan.plan import Plan, PlannedAction, PlannedStep
 
 _WIDTH, _HEIGHT, _GAP, _LINE = 190, 46, 50, 18

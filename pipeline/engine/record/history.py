@@ -36,7 +36,7 @@ _OPENING = RetryPolicy(attempts=12, first=0.01, longest=0.5)
 
 
 @dataclass(frozen=True)
-class Usual:
+class UsualDuration:
     """How long a step usually takes: the median of its last good runs and their spread, in seconds."""
 
     median: float
@@ -70,7 +70,7 @@ class BuildHistory:
             (*same, *same, _KEPT),
         )
 
-    def usual(self, recipe: str, step: str, accelerator: str | None = None) -> Usual | None:
+    def usual(self, recipe: str, step: str, accelerator: str | None = None) -> UsualDuration | None:
         """Return what the step usually takes, or ``None`` when it never succeeded.
 
         Without ``accelerator``, on the one it ran on last.
@@ -83,7 +83,7 @@ class BuildHistory:
         seconds = [row[0] for row in rows if row[1] == rows[0][1]]
         if not seconds:
             return None
-        return Usual(statistics.median(seconds), statistics.pstdev(seconds), max(seconds), len(seconds))
+        return UsualDuration(statistics.median(seconds), statistics.pstdev(seconds), max(seconds), len(seconds))
 
     def remember(self, recipe: str, unit: str, key: str, document: Mapping[str, Any]) -> None:
         """Remember what the newest result of a unit was made from."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from pipeline.engine.record.history import BuildHistory, Usual
+from pipeline.engine.record.history import BuildHistory, UsualDuration
 from pipeline.engine.units.step_entry import StepEntry
 from pipeline.host.qemu.stall import StallPolicy
 
@@ -42,7 +42,7 @@ def stall_policy(accelerator: str) -> StallPolicy:
 @dataclass
 class _Step:
     begun: float
-    usual: Usual | None
+    usual: UsualDuration | None
     told: bool = False
 
 

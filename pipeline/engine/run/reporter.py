@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.engine.cache.store import UnitOutcome
-from pipeline.engine.monitors.words import duration
+from pipeline.engine.monitors.units import duration
 from pipeline.engine.record import events
 from pipeline.engine.record.history import BuildHistory
 from pipeline.engine.record.journal import RunJournal

@@ -26,7 +26,7 @@ from pipeline.base import json_text, secrets
 from pipeline.base.errors import PipelineError
 from pipeline.engine.cache import overlay
 from pipeline.engine.cache.store import UnitOutcome
-from pipeline.engine.keys.freshness import outside
+from pipeline.engine.keys.freshness import external_inputs
 from pipeline.engine.run import step_context
 from pipeline.engine.run.deadlines import stall_policy
 from pipeline.engine.run.task import WorkerTask
@@ -274,7 +274,7 @@ def _dependencies(entry: StepEntry, task: WorkerTask, facts: Mapping[str, Any]) 
     """Return what the step says that it took in, and what was locked for it."""
     said = list(facts.get("dependencies", ()))
     known = {each["name"] for each in said}
-    for name in outside(task.unit.recipe, [entry]):
+    for name in external_inputs(task.unit.recipe, [entry]):
         found = task.locked[name]
         if found["sha256"] and name not in known:
             said.append({"name": name, "uri": found["url"], "digest": {"sha256": found["sha256"]}})

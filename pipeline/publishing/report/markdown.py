@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.engine.monitors.words import duration
+from pipeline.engine.monitors.units import duration
 from pipeline.publishing.report.units import bytes_text, stranger_text
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")

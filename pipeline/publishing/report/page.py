@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.engine.monitors.words import duration
+from pipeline.engine.monitors.units import duration
 from pipeline.publishing.report import charts
 from pipeline.publishing.report.units import bytes_text
 

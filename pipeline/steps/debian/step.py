@@ -14,7 +14,7 @@ from pipeline.host.system import kernel, process
 from pipeline.recipes.model.debian import DebianInstall
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.debian import bootstrap, disk
-from pipeline.steps.step import Context, Outside, Stage
+from pipeline.steps.step import Context, ExternalInput, Stage
 
 
 class InstallDebian:
@@ -28,7 +28,7 @@ class InstallDebian:
         return isinstance(recipe.install, DebianInstall)
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """Return the recipe's wishes. What the archive holds is locked by the engine, from ``outside``."""
+        """Return the recipe's wishes. What the archive holds is locked by the engine, from ``external_inputs``."""
         return {
             "install": recipe.install.model_dump(mode="json"),
             "name": recipe.name,
@@ -37,7 +37,7 @@ class InstallDebian:
             "appliance": kernel.newest().version,
         }
 
-    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+    def external_inputs(self, recipe: Recipe) -> Sequence[ExternalInput]:
         """Return the archive's signed indices: they name every package's digest."""
         install = _options(recipe)
         found = [_index("debian", install.mirrors, suite) for suite in (install.suite, f"{install.suite}-updates")]
@@ -84,9 +84,9 @@ def _options(recipe: Recipe) -> DebianInstall:
     return recipe.install
 
 
-def _index(archive: str, mirrors: Sequence[str], suite: str) -> Outside:
-    places = tuple(f"{mirror}/dists/{suite}/InRelease" for mirror in mirrors)
-    return Outside(f"{archive} {suite}", places, form=b"-----BEGIN PGP SIGNED MESSAGE-----")
+def _index(archive: str, mirrors: Sequence[str], suite: str) -> ExternalInput:
+    urls = tuple(f"{mirror}/dists/{suite}/InRelease" for mirror in mirrors)
+    return ExternalInput(f"{archive} {suite}", urls, form=b"-----BEGIN PGP SIGNED MESSAGE-----")
 
 
 def _place(context: Context, name: str, mirrors: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from pipeline.recipes.model.recipe import Recipe
 from pipeline.recipes.model.source_given import missing
 from pipeline.steps.kickstart import lint, render, repositories, syntax
 from pipeline.steps.kickstart import run as installer
-from pipeline.steps.step import Context, Outside, Reading, Stage
+from pipeline.steps.step import ChangeProbe, Context, ExternalInput, Stage
 
 _REPOMD = rb"\s*<(\?xml|repomd)"
 
@@ -54,16 +54,16 @@ class InstallKickstart:
             "tool": _version(install),
         }
 
-    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+    def external_inputs(self, recipe: Recipe) -> Sequence[ExternalInput]:
         """Return the repositories: what they offer decides what is installed. That of subscribers
         only they can read.
         """
         install = _options(recipe)
         found = [
-            Outside(f"repository {each.name}", (f"{each.url.rstrip('/')}/repodata/repomd.xml",), form=_REPOMD)
+            ExternalInput(f"repository {each.name}", (f"{each.url.rstrip('/')}/repodata/repomd.xml",), form=_REPOMD)
             for each in install.repositories
         ]
-        network = Outside("packages of the subscription", ("urn:content-delivery-network",), Reading.TIME)
+        network = ExternalInput("packages of the subscription", ("urn:content-delivery-network",), ChangeProbe.TIME)
         return [*found, network] if install.subscription else found
 
     def run(self, context: Context) -> Mapping[str, Any]:

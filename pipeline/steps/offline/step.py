@@ -21,7 +21,7 @@ from pipeline.steps.offline import (
     sysprep,
     volumes,
 )
-from pipeline.steps.step import Context, Outside, Reading, Stage
+from pipeline.steps.step import ChangeProbe, Context, ExternalInput, Stage
 
 # Somewhat less than a day, in seconds, so that a run at the same time every night takes what is new.
 _PACKAGES_LAST = 20 * 3600.0
@@ -56,11 +56,13 @@ class OfflineStep:
             "appliance": kernel.newest().version,
         }
 
-    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+    def external_inputs(self, recipe: Recipe) -> Sequence[ExternalInput]:
         """Return the guest's own repositories, if it takes packages from them: only the guest knows where they are."""
         if not packages.needs_network(recipe.customize):
             return []
-        return [Outside("packages of the guest", ("urn:repositories-of-the-guest",), Reading.TIME, _PACKAGES_LAST)]
+        return [
+            ExternalInput("packages of the guest", ("urn:repositories-of-the-guest",), ChangeProbe.TIME, _PACKAGES_LAST)
+        ]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Launch the appliance once and do it all."""

@@ -15,7 +15,7 @@ from pipeline.recipes.model.install import TinyInstall
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps import small_disk
 from pipeline.steps.reproducible import EPOCH
-from pipeline.steps.step import Context, Outside, Reading, Stage
+from pipeline.steps.step import ChangeProbe, Context, ExternalInput, Stage
 from pipeline.steps.tiny import boot, system
 
 _TODAY = EPOCH // 86400
@@ -50,10 +50,10 @@ class InstallTiny:
             "tools": [tool_versions.output_of(command, check=False).stderr.splitlines()[:1] for command in _TOOLS],
         }
 
-    def outside(self, recipe: Recipe) -> Sequence[Outside]:
+    def external_inputs(self, recipe: Recipe) -> Sequence[ExternalInput]:
         """Return the packages of this machine that it is made of."""
         found = set(package_of_file.packages(_taken(_kernel(recipe))).values())
-        return [Outside(f"package {each.name}", (each.url,), Reading.MACHINE) for each in sorted(found)]
+        return [ExternalInput(f"package {each.name}", (each.url,), ChangeProbe.MACHINE) for each in sorted(found)]
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Write boot and root partition into a disk, and the disk as QCOW2."""

@@ -168,5 +168,5 @@ def test_the_key_holds_secrets_by_their_generation_only(tmp_path: Path, monkeypa
 
 def test_mirrors_are_looked_at_before_a_nightly_run() -> None:
     found = recipe(install={"repositories": [{"name": "extra", "url": "http://mirror.example.org/x"}]})
-    (outside,) = InstallKickstart().outside(found)
-    assert outside.urls == ("http://mirror.example.org/x/repodata/repomd.xml",)
+    (external_inputs,) = InstallKickstart().external_inputs(found)
+    assert external_inputs.urls == ("http://mirror.example.org/x/repodata/repomd.xml",)

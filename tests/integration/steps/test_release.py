@@ -100,7 +100,9 @@ def recipe_for(maker: Maker, *folders: str, **signature: Any) -> Recipe:
 
 
 def lock(recipe: Recipe) -> dict[str, Any]:
-    return {name: asdict(found) for name, found in freshness.resolve(InstallImage().outside(recipe), {}).items()}
+    return {
+        name: asdict(found) for name, found in freshness.resolve(InstallImage().external_inputs(recipe), {}).items()
+    }
 
 
 def install(recipe: Recipe, folder: Path, locked: Mapping[str, Any] | None = None, **parts: Any) -> Mapping[str, Any]:
@@ -213,7 +215,7 @@ def test_a_file_from_a_person_is_judged_by_the_list_beside_it(maker: Maker, tmp_
     maker.publish()
     recipe = recipe_for(maker, key=None)
     given = with_source(recipe, maker.folder / IMAGE)
-    assert InstallImage().outside(given) == []
+    assert InstallImage().external_inputs(given) == []
     assert install(given, tmp_path / "run", {})["signed_by"] == maker.signer.fingerprint
     alone = tmp_path / "alone.qcow2"
     alone.write_bytes((maker.folder / IMAGE).read_bytes())
@@ -243,6 +245,6 @@ def test_the_recipes_of_distributions_say_whom_they_trust(name: str) -> None:
     (recipe,) = RecipeFolder(CHECKOUT / "recipes").load(name)
     release = recipe.install.release  # type: ignore[union-attr]
     assert isinstance(release, Release)
-    assert all(url.startswith("https://") for source in InstallImage().outside(recipe) for url in source.urls)
+    assert all(url.startswith("https://") for source in InstallImage().external_inputs(recipe) for url in source.urls)
     assert (release.signature is None) == (name in ("centos-stream-9", "debian-12-cloud", "rocky-9"))
     assert recipe.os.admin_user and recipe.image_properties["hw_firmware_type"] == "uefi"

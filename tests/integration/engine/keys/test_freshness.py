@@ -28,7 +28,7 @@ from pipeline.engine.build import build
 from pipeline.engine.cache.store import CacheStore
 from pipeline.engine.keys import content_key, freshness
 from pipeline.engine.keys import parallel as keys_parallel
-from pipeline.engine.keys.freshness import LookupMode, current, outside, resolve
+from pipeline.engine.keys.freshness import LookupMode, current, external_inputs, resolve
 from pipeline.engine.keys.lock_file import Locked, LockFile
 from pipeline.engine.plan.plan import PlannedAction, plan
 from pipeline.engine.record import events
@@ -38,7 +38,7 @@ from pipeline.engine.run.options import BuildOptions
 from pipeline.engine.units.step_entry import StepEntry
 from pipeline.recipes.loading.load import RecipeFolder
 from pipeline.recipes.model.recipe import Recipe
-from pipeline.steps.step import Context, Outside, Reading, Stage
+from pipeline.steps.step import ChangeProbe, Context, ExternalInput, Stage
 from tests.integration.engine import light
 from tests.integration.engine.conftest import Bench
 
@@ -84,13 +84,13 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freshness, "_RETRIES", RetryPolicy(attempts=3, sleep=lambda _: None))
 
 
-def one(source: Outside, **known: Locked) -> Locked:
+def one(source: ExternalInput, **known: Locked) -> Locked:
     return resolve([source], known)[source.name]
 
 
 def test_content_is_digested(server: Server) -> None:
     server.answers["/repomd.xml"] = (200, {}, b"hello")
-    found = one(Outside("repo", (f"{server.url}/repomd.xml",)))
+    found = one(ExternalInput("repo", (f"{server.url}/repomd.xml",)))
     assert found.sha256 == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
     assert found.url == f"{server.url}/repomd.xml"
 
@@ -100,10 +100,10 @@ def test_a_page_for_people_is_no_content(server: Server) -> None:
     server.answers["/page"] = (200, {}, b"<!DOCTYPE html><title>Please log in</title>")
     server.answers["/InRelease"] = (200, {}, b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n")
     form = b"-----BEGIN PGP SIGNED MESSAGE-----"
-    found = one(Outside("index", (f"{server.url}/page", f"{server.url}/InRelease"), form=form))
+    found = one(ExternalInput("index", (f"{server.url}/page", f"{server.url}/InRelease"), form=form))
     assert found.url == f"{server.url}/InRelease", "the next place is asked"
     with pytest.raises(PipelineError) as caught:
-        one(Outside("index", (f"{server.url}/page",), form=form))
+        one(ExternalInput("index", (f"{server.url}/page",), form=form))
     assert "the server answered with something else, such as a page for people" in str(caught.value)
 
 
@@ -117,14 +117,16 @@ def test_a_page_for_people_is_no_content(server: Server) -> None:
 )
 def test_recipes_know_what_they_will_find(recipe: str, good: bytes) -> None:
     (loaded,) = RecipeFolder(CHECKOUT / "recipes").load(recipe)
-    forms = [each.form for each in outside(loaded, registry.STEPS).values() if each.reading is Reading.CONTENT]
+    forms = [
+        each.form for each in external_inputs(loaded, registry.STEPS).values() if each.probe is ChangeProbe.CONTENT
+    ]
     assert forms and all(re.match(form, good) for form in forms)
     assert not any(re.match(form, b"<html>\n") for form in forms)
 
 
 def test_what_has_not_changed_keeps_its_date(server: Server) -> None:
     server.answers["/x"] = (200, {}, b"hello")
-    source = Outside("repo", (f"{server.url}/x",))
+    source = ExternalInput("repo", (f"{server.url}/x",))
     old = Locked("anywhere", "2020-01-01T00:00:00+00:00", sha256=one(source).sha256)
     assert one(source, repo=old) is old
     server.answers["/x"] = (200, {}, b"other")
@@ -133,7 +135,7 @@ def test_what_has_not_changed_keeps_its_date(server: Server) -> None:
 
 def test_headers_do_for_large_media(server: Server) -> None:
     server.answers["/big.img"] = (200, {"ETag": '"1"', "Content-Length": "123456789"}, b"")
-    found = one(Outside("image", (f"{server.url}/big.img",), Reading.HEADERS))
+    found = one(ExternalInput("image", (f"{server.url}/big.img",), ChangeProbe.HEADERS))
     assert found.identity == {"ETag": '"1"', "Content-Length": "123456789"}
     assert server.asked == ["HEAD /big.img"]
 
@@ -141,30 +143,30 @@ def test_headers_do_for_large_media(server: Server) -> None:
 def test_links_to_the_latest_are_followed_and_signatures_dropped(server: Server) -> None:
     server.answers["/latest"] = (302, {"Location": f"{server.url}/v2/image?X-Signature=secret"}, b"")
     server.answers["/v2/image?X-Signature=secret"] = (200, {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}, b"")
-    found = one(Outside("image", (f"{server.url}/latest",), Reading.HEADERS))
+    found = one(ExternalInput("image", (f"{server.url}/latest",), ChangeProbe.HEADERS))
     assert found.url == f"{server.url}/v2/image"
 
 
 def test_passwords_in_urls_are_never_written(server: Server) -> None:
     server.answers["/x"] = (200, {}, b"hello")
     url = server.url.replace("http://", "http://user:secret@")
-    assert "secret" not in one(Outside("repo", (f"{url}/x",))).url
+    assert "secret" not in one(ExternalInput("repo", (f"{url}/x",))).url
     with pytest.raises(PipelineError) as caught:
-        one(Outside("repo", (f"{url}/none",)))
+        one(ExternalInput("repo", (f"{url}/none",)))
     assert "secret" not in str(caught.value)
 
 
 def test_mirrors_are_tried_in_order(server: Server) -> None:
     server.answers["/b"] = (200, {}, b"hello")
     dead = "http://127.0.0.1:9/"
-    found = one(Outside("repo", (dead, f"{server.url}/a", f"{server.url}/b")))
+    found = one(ExternalInput("repo", (dead, f"{server.url}/a", f"{server.url}/b")))
     assert found.url.endswith("/b")
 
 
 def test_a_tired_server_is_asked_again(server: Server) -> None:
     server.answers["/x"] = (503, {}, b"")
     with pytest.raises(PipelineError) as caught:
-        one(Outside("repo", (f"{server.url}/x",)))
+        one(ExternalInput("repo", (f"{server.url}/x",)))
     assert "the server answered 503" in str(caught.value)
     assert len(server.asked) == 3
 
@@ -172,37 +174,37 @@ def test_a_tired_server_is_asked_again(server: Server) -> None:
 @pytest.mark.parametrize(
     ("answer", "reading", "reason"),
     [
-        ((404, {}, b""), Reading.CONTENT, "the server answered 404 Not Found"),
-        ((200, {"Content-Length": "99"}, b"short"), Reading.CONTENT, ""),
-        ((200, {}, b"x"), Reading.HEADERS, "neither ETag nor Last-Modified"),
-        ((200, {}, b"x" * 2000), Reading.CONTENT, "this is no metadata"),
+        ((404, {}, b""), ChangeProbe.CONTENT, "the server answered 404 Not Found"),
+        ((200, {"Content-Length": "99"}, b"short"), ChangeProbe.CONTENT, ""),
+        ((200, {}, b"x"), ChangeProbe.HEADERS, "neither ETag nor Last-Modified"),
+        ((200, {}, b"x" * 2000), ChangeProbe.CONTENT, "this is no metadata"),
     ],
 )
 def test_bad_answers_are_explained(
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
     answer: tuple[int, dict[str, str], bytes],
-    reading: Reading,
+    reading: ChangeProbe,
     reason: str,
 ) -> None:
     monkeypatch.setattr(freshness, "LARGEST", 1000)
     server.answers["/x"] = answer
     with pytest.raises(PipelineError) as caught:
-        one(Outside("repo", (f"{server.url}/x",), reading))
+        one(ExternalInput("repo", (f"{server.url}/x",), reading))
     assert reason in str(caught.value) and "repo: " in str(caught.value)
 
 
 def test_other_schemes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="only http, https and file are read"):
-        one(Outside("repo", ("ftp://example.org/x",)))
+        one(ExternalInput("repo", ("ftp://example.org/x",)))
     (tmp_path / "medium.iso").write_bytes(b"hello")
-    assert one(Outside("medium", (f"file://{tmp_path}/medium.iso",))).sha256
+    assert one(ExternalInput("medium", (f"file://{tmp_path}/medium.iso",))).sha256
     with pytest.raises(PipelineError, match="No such file"):
-        one(Outside("medium", (f"file://{tmp_path}/none.iso",)))
+        one(ExternalInput("medium", (f"file://{tmp_path}/none.iso",)))
 
 
 def test_what_nobody_can_read_expires() -> None:
-    source = Outside("cdn", ("https://cdn.example.org/repo",), Reading.TIME, max_age=3600)
+    source = ExternalInput("cdn", ("https://cdn.example.org/repo",), ChangeProbe.TIME, max_age=3600)
     recent = Locked("x", (datetime.now(UTC) - timedelta(minutes=50)).isoformat(timespec="seconds"))
     assert one(source, cdn=recent) is recent
     old = Locked("x", (datetime.now(UTC) - timedelta(minutes=70)).isoformat(timespec="seconds"))
@@ -211,7 +213,7 @@ def test_what_nobody_can_read_expires() -> None:
 
 def test_all_that_cannot_be_reached_is_named(server: Server) -> None:
     with pytest.raises(PipelineError) as caught:
-        resolve([Outside("one", (f"{server.url}/1",)), Outside("two", (f"{server.url}/2",))], {})
+        resolve([ExternalInput("one", (f"{server.url}/1",)), ExternalInput("two", (f"{server.url}/2",))], {})
     assert len(caught.value.details) == 2
 
 
@@ -287,8 +289,8 @@ class FromOutside(light.Install):
 
     url = ""
 
-    def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        return [Outside("repo", (f"{self.url}/repomd.xml",))]
+    def external_inputs(self, recipe: Recipe) -> Sequence[ExternalInput]:
+        return [ExternalInput("repo", (f"{self.url}/repomd.xml",))]
 
     def work(self, context: Context) -> Mapping[str, Any]:
         assert context.locked["repo"]["sha256"]
@@ -414,7 +416,7 @@ def test_every_mirror_has_its_own_line(server: Server) -> None:
     unknown = "a." * 130 + "b"  # too long a name to ask anybody for
     urls = ("http://127.0.0.1:9/x", f"{server.url}/none", f"http://user:secret@{unknown}/x")
     with pytest.raises(PipelineError) as caught:
-        resolve([Outside("repo", urls)], {}, recipe="tiny")
+        resolve([ExternalInput("repo", urls)], {}, recipe="tiny")
     assert caught.value.details == (
         "repo: http://127.0.0.1:9/x: nothing listens there (connection refused)",
         f"repo: {server.url}/none: the server answered 404 Not Found",
@@ -442,8 +444,8 @@ class FromHere(light.Install):
 
     package = "pkg:deb/debian/busybox@1"
 
-    def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        return [Outside("package busybox", (self.package,), Reading.MACHINE)]
+    def external_inputs(self, recipe: Recipe) -> Sequence[ExternalInput]:
+        return [ExternalInput("package busybox", (self.package,), ChangeProbe.MACHINE)]
 
 
 @pytest.fixture
@@ -499,8 +501,8 @@ class FromTheGuestsOwn(light.Customize):
 
     max_age = 7200.0
 
-    def outside(self, recipe: Recipe) -> Sequence[Outside]:
-        return [Outside("packages of the guest", ("urn:guest",), Reading.TIME, self.max_age)]
+    def external_inputs(self, recipe: Recipe) -> Sequence[ExternalInput]:
+        return [ExternalInput("packages of the guest", ("urn:guest",), ChangeProbe.TIME, self.max_age)]
 
 
 def test_what_only_time_can_tell_expires_by_night_and_is_cached_by_day(
@@ -551,7 +553,7 @@ def test_shipped_recipes_notice_what_changes_outside(
         text["release"]["folders"] = (f"{server.url}/noble/current/",)
     here = recipe.model_copy(update={"install": type(recipe.install).model_validate(text)})
     signed = b"-----BEGIN PGP SIGNED MESSAGE-----\n"
-    for source in outside(here, registry.STEPS).values():
+    for source in external_inputs(here, registry.STEPS).values():
         server.answers[source.urls[0].removeprefix(server.url)] = (200, {}, signed + b"yesterday")
     assert path in server.answers
     lock = LockFile(tmp_path, name)

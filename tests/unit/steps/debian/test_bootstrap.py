@@ -33,13 +33,13 @@ def test_every_source_names_the_keys_it_must_be_signed_with() -> None:
 def test_the_archives_indices_are_what_is_locked() -> None:
     mirrors = ("http://one/debian", "http://two/debian")
     recipe = tiny_recipe(install={"method": "mmdebstrap", "mirrors": mirrors})
-    outside = InstallDebian().outside(recipe)
-    assert [each.name for each in outside] == [
+    external_inputs = InstallDebian().external_inputs(recipe)
+    assert [each.name for each in external_inputs] == [
         "debian bookworm",
         "debian bookworm-updates",
         "security bookworm-security",
     ]
-    assert outside[0].urls == tuple(f"{mirror}/dists/bookworm/InRelease" for mirror in mirrors)
+    assert external_inputs[0].urls == tuple(f"{mirror}/dists/bookworm/InRelease" for mirror in mirrors)
 
 
 @pytest.mark.subprocess

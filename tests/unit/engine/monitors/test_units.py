@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine.monitors.words import duration, measure
+from pipeline.engine.monitors.units import duration, measure
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pipeline.engine.record.events import StepAhead
 
 
-class Outlook:
-    """The steps of one build. What waits for memory or for another process takes longer than is told here."""
+class TimeEstimate:
+    """Knows the steps of one build. What waits for memory or for another process takes longer than it estimates."""
 
     def __init__(self, steps: Sequence[StepAhead]) -> None:
         self._steps = steps
