@@ -25,6 +25,7 @@ from pipeline.imageservice.data.lease_keeper import LeaseKeeper
 from pipeline.imageservice.data.slots.slots import SlotKind, SlotRules, Slots
 from pipeline.imageservice.errors import NotAuthenticated
 from pipeline.imageservice.notifications.notifier import Notifier
+from pipeline.imageservice.notifications.outbox import Outbox
 from pipeline.imageservice.schema.image_schema import ImageSchema
 from pipeline.imageservice.stores.base import DriverContext, Store
 from pipeline.imageservice.stores.collection import Stores
@@ -57,6 +58,7 @@ class Service:
     limits: ProjectLimits
     image_schema: ImageSchema
     notifier: Notifier
+    outbox: Outbox
     ssrf_filter: SsrfFilter
     buffers: Buffers
     leases: LeaseKeeper
@@ -139,6 +141,7 @@ class Service:
             lambda uri: ssrf_filter.check(uri, what="location"),
             share=settings.data.memory // 2,
         )
+        notifier = Notifier(settings.notifications)
         configured = Stores.configured(stores, settings.default_store or stores[0].id, context)
         return cls(
             settings=settings,
@@ -156,7 +159,8 @@ class Service:
             image_schema=ImageSchema(
                 settings.api.disk_formats, settings.api.container_formats, settings.api.image_schema
             ),
-            notifier=Notifier(settings.notifications),
+            notifier=notifier,
+            outbox=Outbox(database, notifier),
             ssrf_filter=ssrf_filter,
             buffers=buffers,
             leases=LeaseKeeper(database, settings.data.upload_lease),

@@ -72,6 +72,7 @@ class Worker:
             _Chore("node", min(15.0, lost / 4), lambda: housekeeping.show_alive(service)),
             _Chore("lost nodes", min(30.0, lost / 4), lambda: housekeeping.give_up_lost(service)),
             _Chore("places", 1.0, lambda: self._places.make_room(self._groups[0])),
+            _Chore("outbox", 5.0, service.outbox.sweep),
             _Chore("old tasks", 60.0, lambda: service.database.write(task_queue.forget_expired)),
             _Chore("purge", 600.0, self._purge),
         ]

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.model.images import Image, Member
@@ -24,6 +24,32 @@ _ENDS = {TaskStatus.SUCCESS: "task.success", TaskStatus.FAILURE: "task.failure"}
 Level = Literal["INFO", "WARN", "ERROR"]
 
 
+class Delivery(Protocol):
+    """An event on its way to the targets."""
+
+    message: Mapping[str, Any]
+
+    def begin(self) -> bool:
+        """Return whether it is still to be sent."""
+
+    def end(self) -> None:
+        """Note that every target was asked to take it."""
+
+
+class _Plain:
+    """An event that nobody else knows of."""
+
+    def __init__(self, message: Mapping[str, Any]) -> None:
+        self.message = message
+
+    def begin(self) -> bool:
+        """See ``Delivery``."""
+        return True
+
+    def end(self) -> None:
+        """Do nothing: nothing is kept of it."""
+
+
 class Notifier:
     """Takes events from every thread of a process. Nothing waits for a target."""
 
@@ -32,8 +58,17 @@ class Notifier:
         self._disabled = tuple(options.disabled)
         self._lock = threading.Lock()
         self._process = 0
-        self._waiting: queue.Queue[Mapping[str, Any]] = queue.Queue(options.queue)
+        self._waiting: queue.Queue[Delivery] = queue.Queue(options.queue)
         self._targets: Sequence[NotificationTarget] = ()
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether anybody is told anything."""
+        return bool(self._options.targets)
+
+    def wants(self, event: str) -> bool:
+        """Return whether anybody is told of such events."""
+        return self.has_targets and not event.startswith(self._disabled or ("\0",))
 
     def check(self) -> None:
         """Raise ``PipelineError`` when a target cannot be made of its settings; nothing is contacted."""
@@ -44,23 +79,23 @@ class Notifier:
         self, event: str, image: Image, caller: Caller | None = None, *, level: Level = "INFO", **more: Any
     ) -> None:
         """Send that something happened to an image: ``image.create``, ``image.prepare``, ``image.upload`` and so on."""
-        if self._wanted(event):
+        if self.wants(event):
             self._emit(event, {**payloads.image_payload(image), **more}, caller, level)
 
     def sent(self, image: Image, caller: Caller, *, sent: int, expected: int) -> None:
         """Send that a download ended, after ``sent`` of ``expected`` bytes; fewer are an error."""
-        if self._wanted("image.send"):
+        if self.wants("image.send"):
             payload = payloads.send_payload(image, caller, sent)
             self._emit("image.send", payload, caller, "INFO" if sent == expected else "ERROR")
 
     def member(self, event: str, member: Member, caller: Caller, *, deleted: bool = False) -> None:
         """Send that something happened to a membership."""
-        if self._wanted(event):
+        if self.wants(event):
             self._emit(event, payloads.member_payload(member, deleted), caller, "INFO")
 
     def task(self, event: str, task: Task, caller: Caller | None = None) -> None:
         """Send that a task took a step."""
-        if self._wanted(event):
+        if self.wants(event):
             self._emit(event, payloads.task_payload(task), caller, "INFO")
 
     def ended(self, task: Task) -> None:
@@ -70,7 +105,7 @@ class Notifier:
 
     def other(self, event: str, payload: Mapping[str, Any], caller: Caller | None = None) -> None:
         """Send any other event, with a payload ready to send (metadata definitions)."""
-        if self._wanted(event):
+        if self.wants(event):
             self._emit(event, payload, caller, "INFO")
 
     def drain(self, seconds: float) -> bool:
@@ -80,13 +115,18 @@ class Notifier:
             time.sleep(0.02)
         return not self._waiting.unfinished_tasks
 
-    def _wanted(self, event: str) -> bool:
-        return bool(self._options.targets) and not event.startswith(self._disabled or ("\0",))
-
-    def _emit(self, event: str, payload: Mapping[str, Any], caller: Caller | None, level: Level) -> None:
-        self._start()
-        message = {
-            "message_id": str(uuid.uuid4()),
+    def message(
+        self,
+        event: str,
+        payload: Mapping[str, Any],
+        caller: Caller | None,
+        level: Level,
+        *,
+        message_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Return an event as it is sent."""
+        return {
+            "message_id": message_id or str(uuid.uuid4()),
             "publisher_id": f"image.{os.uname().nodename}",
             "event_type": event,
             "priority": level,
@@ -95,9 +135,18 @@ class Notifier:
             "user_id": caller.user if caller else None,
             "payload": payload,
         }
+
+    def enqueue(self, delivery: Delivery) -> bool:
+        """Send an event as soon as those before it were sent; whether there is room for it."""
+        self._start()
         try:
-            self._waiting.put_nowait(message)
+            self._waiting.put_nowait(delivery)
         except queue.Full:
+            return False
+        return True
+
+    def _emit(self, event: str, payload: Mapping[str, Any], caller: Caller | None, level: Level) -> None:
+        if not self.enqueue(_Plain(self.message(event, payload, caller, level))):
             log.error("the queue of notifications is full: dropped %s", event)
 
     def _start(self) -> None:
@@ -113,10 +162,18 @@ class Notifier:
 
     def _run(self) -> None:
         while True:
-            message = self._waiting.get()
-            for target in self._targets:
-                try:
-                    target.send(message)
-                except Exception as error:
-                    log.error("%s was not sent to %s: %s", message["event_type"], target.name, error)
+            delivery = self._waiting.get()
+            try:
+                if delivery.begin():
+                    self._send(delivery.message)
+                    delivery.end()
+            except Exception as error:
+                log.error("%s may be sent once more: %s", delivery.message["event_type"], error)
             self._waiting.task_done()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        for target in self._targets:
+            try:
+                target.send(message)
+            except Exception as error:
+                log.error("%s was not sent to %s: %s", message["event_type"], target.name, error)

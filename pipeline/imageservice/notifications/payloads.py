@@ -10,6 +10,8 @@ from pipeline.imageservice.model.images import Image, ImageStatus, Member
 from pipeline.imageservice.model.tasks import Task
 from pipeline.imageservice.schema import times
 
+_STORE_LISTS = (service_notes.IMPORTING_TO_STORES, service_notes.FAILED_IMPORT)
+
 
 def image_payload(image: Image) -> dict[str, Any]:
     """Describe an image, without its locations."""
@@ -37,10 +39,20 @@ def image_payload(image: Image) -> dict[str, Any]:
         "deleted": image.status is ImageStatus.DELETED,
         "deleted_at": times.written(image.deleted_at) if image.deleted_at else None,
     }
-    for name in (service_notes.IMPORTING_TO_STORES, service_notes.FAILED_IMPORT):
-        if name in image.service:
-            payload[f"os_glance_{name}"] = image.service[name]
-    return payload
+    return payload | {f"os_glance_{name}": _list(image, name) for name in _STORE_LISTS if name in image.service}
+
+
+def import_payload(image: Image, task_id: str, store: str) -> dict[str, Any]:
+    """Describe an image that is being imported: by which task, and into which store an event tells of.
+
+    Those three and the event's type and level tell an event from every other one, however often it is received.
+    """
+    lists = {f"os_glance_{name}": _list(image, name) for name in _STORE_LISTS}
+    return {**image_payload(image), **lists, "os_glance_import_task": task_id, "backend": store}
+
+
+def _list(image: Image, name: str) -> list[str]:
+    return [store for store in image.service.get(name, "").split(",") if store]
 
 
 def send_payload(image: Image, caller: Caller, sent: int) -> dict[str, Any]:

@@ -119,8 +119,17 @@ def test_an_import(service: ImageService, heard: Heard) -> None:
     wanted = {"method": {"name": "glance-direct"}}
     assert service.request("POST", f"/v2/images/{image_id}/import", json=wanted).status_code == 202
     events = heard.until("task.success")
-    assert {"task.create", "task.processing", "image.activate"} <= {event for _, _, event, _ in events}
+    names = ["task.processing", "image.prepare", "image.upload", "image.activate", "task.success"]
+    assert [
+        event for _, _, event, _ in events if event != "task.create" and not event.startswith("image.create")
+    ] == names
     assert events[-1][3]["image_id"] == image_id
+    payloads = {event: payload for _, _, event, payload in events}
+    assert payloads["image.prepare"]["os_glance_importing_to_stores"] == ["one"]
+    assert payloads["image.activate"]["os_glance_importing_to_stores"] == []
+    assert payloads["image.activate"]["os_glance_failed_import"] == []
+    assert payloads["image.activate"]["backend"] == "one"
+    assert payloads["image.activate"]["os_glance_import_task"] == events[-1][3]["id"]
 
 
 def test_a_broker_that_is_gone_holds_nobody_up() -> None:

@@ -105,9 +105,9 @@ def _fill(connection: Connection, file: Path) -> dict[str, int]:
     _insert(connection, current, batch)
     if connection.dialect.name == "postgresql":
         # Rows came with their numbers; the next ones must go on behind them.
-        for table in (tables.locations, tables.quota_reservations):
-            highest = connection.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()
-            sequence = func.pg_get_serial_sequence(table.name, "id")
+        for column in (tables.locations.c.id, tables.quota_reservations.c.id, tables.outbox.c.number):
+            highest = connection.execute(select(func.coalesce(func.max(column), 0))).scalar_one()
+            sequence = func.pg_get_serial_sequence(column.table.name, column.name)
             connection.execute(select(func.setval(sequence, highest + 1, False)))
     return counts
 

@@ -221,6 +221,22 @@ tasks = Table(
     **_MARIADB,
 )
 
+# Events of tasks, each written with what it tells of, and kept until nobody can write it again. ``id``: the same for
+# the same event, whoever writes it; ``due_at``: when whoever sends it now is taken for dead.
+outbox = Table(
+    "catalog_outbox",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("id", _text(36), nullable=False, unique=True),
+    Column("task_id", _text(36), nullable=False),
+    Column("message", Document),
+    Column("due_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger),
+    Index("ix_outbox_task", "task_id", "number"),
+    Index("ix_outbox_due", "sent_at", "due_at"),
+    **_MARIADB,
+)
+
 # What each project uses now, kept by every write of an image; ``reserved_*`` is the sum of its reservations. In bytes.
 quota_usage = Table(
     "catalog_quota_usage",

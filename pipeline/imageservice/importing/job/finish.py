@@ -38,7 +38,9 @@ def succeed(job: Job, product: PreparedData, facts: DataFacts) -> Image:
     def change(connection: Connection, before: Image) -> tuple[Image, list[ObjectRecord]]:
         staged = _staged(connection, job)
         _end(connection, job, TaskStatus.SUCCESS, result={"image_id": before.id})
-        return image_records.change(connection, before, **activation(job, before, product, facts)), staged
+        after = image_records.change(connection, before, **activation(job, before, product, facts))
+        job.events.activate(connection, [store for store in job.stores if store not in job.failed])
+        return after, staged
 
     image, staged = job.write(change)
     _drop_staged(job, staged)
@@ -97,14 +99,17 @@ def _close_failed(
 ) -> list[ObjectRecord]:
     staged = _staged(connection, job)
     _end(connection, job, TaskStatus.FAILURE, message=message)
+    begun = [store for store in job.stores if store in job.steps]
     if job.made_image:
         image_records.change(connection, before, status=ImageStatus.DELETED, deleted_at=now(), **NO_DATA)
         members.remove_all(connection, before.id)
+        job.events.failure(connection, begun, message)
         return staged
     service_notes.change_list(connection, before.id, service_notes.FAILED_IMPORT, add=failed)
     waits = before.status is job.status
     again = {"status": ImageStatus.QUEUED, **NO_DATA, **job.taken_over_before(before)}
     image_records.change(connection, before, **(again if waits else {}))
+    job.events.failure(connection, begun, message)
     return staged
 
 

@@ -21,6 +21,7 @@ from pipeline.imageservice.catalog.tasks import queue as task_queue
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.verdict import DataFacts
 from pipeline.imageservice.errors import Conflict, Gone, NotFound, ServiceError
+from pipeline.imageservice.importing.job.events import ImportEvents
 from pipeline.imageservice.importing.job.product import PreparedData
 from pipeline.imageservice.importing.job.request import TYPE, ImportRequest
 from pipeline.imageservice.lifecycle.guards import objects, signatures
@@ -78,6 +79,7 @@ class Job:
         self.request = ImportRequest.parse(given["import_req"], service.import_methods)
         self.state: dict[str, Any] = dict(task.state or {})
         self.steps: dict[str, JobStep] = {name: JobStep(**step) for name, step in (task.progress or {}).items()}
+        self.events = ImportEvents(service, task, self.image_id)
         self.signed: Image | None = None  # the image as it was when its signature was checked
         self._changed = threading.Lock()
 
@@ -180,7 +182,9 @@ class Job:
                 raise ImageGone(f"Image {self.image_id} was deleted") from None
             return change(connection, before)
 
-        return self.service.database.write(work)
+        result = self.service.database.write(work)
+        self.events.send()
+        return result
 
     def remember(self, **facts: Any) -> None:
         """Write down what the next worker must know. Raises ``LeaseLost``."""
@@ -223,6 +227,15 @@ class Job:
 
     # One store.
 
+    def prepare(self, stores: Sequence[str]) -> None:
+        """Say that data is about to be stored."""
+
+        def change(connection: Connection, before: Image) -> None:
+            task_queue.renew(connection, self.task, self.service.leases.seconds, progress=self.progress)
+            self.events.prepare(connection, stores)
+
+        self.write(change)
+
     def stored(self, store: Store, stored: StoredObject, product: PreparedData, facts: DataFacts | None) -> None:
         """Note that a store has the data: the image has one more location. With ``facts`` the image becomes active by
         it.
@@ -234,7 +247,10 @@ class Job:
             locations.add(connection, before.id, stored.uri, store=store.id, metadata=metadata, identity=identity)
             service_notes.change_list(connection, before.id, service_notes.IMPORTING_TO_STORES, drop=[store.id])
             quotas.fulfil(connection, before.id, stored=product.size)
-            image_records.change(connection, before, **activation(self, before, product, facts))
+            after = image_records.change(connection, before, **activation(self, before, product, facts))
+            self.events.upload(connection, store.id)
+            if after.status is ImageStatus.ACTIVE and not self.request.all_must_succeed:
+                self.events.activate(connection, [store.id])
 
         self.write(change)
         self.step(store.id, state="done", done=product.size, total=product.size)
@@ -250,6 +266,9 @@ class Job:
             service_notes.change_list(connection, before.id, service_notes.IMPORTING_TO_STORES, drop=[store_id])
             service_notes.change_list(connection, before.id, service_notes.FAILED_IMPORT, add=[store_id])
             image_records.change(connection, before)
+            # Written down at once: a worker after this one does not try the store again.
+            task_queue.renew(connection, self.task, self.service.leases.seconds, progress=self.progress)
+            self.events.failure(connection, [store_id], error.message)
 
         self.write(change)
 

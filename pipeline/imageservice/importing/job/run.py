@@ -42,6 +42,7 @@ def run_fetch(service: Service, task: Task, cancel_token: CancelToken, token: st
 
 
 def _do(job: Job, work: Callable[[Job], None]) -> None:
+    job.events.send()  # what a worker before this one left
     with job.service.leases.kept(job.renew, job.cancel_token):
         try:
             work(job)
@@ -90,9 +91,7 @@ def _run(job: Job) -> None:
     _start(job)
     with prepared(job) as product:
         facts = fill(job, product)
-    image = finish.succeed(job, product, facts)
-    if not job.request.is_copy:
-        job.service.notifier.image("image.activate", image)
+    finish.succeed(job, product, facts)
 
 
 def _fetch(job: Job) -> None:

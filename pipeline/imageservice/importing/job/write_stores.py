@@ -58,6 +58,7 @@ def fill(job: Job, product: PreparedData) -> DataFacts:
     fillings = [_Filling(job.service.stores[name], CancelToken(parent=job.cancel_token)) for name in names]
     for filling in fillings:
         job.step(filling.store.id, state="waiting", total=product.size)
+    job.prepare(names)
     facts = product.facts
     if facts is None:
         facts, fillings = _fill_together(job, product, fillings)

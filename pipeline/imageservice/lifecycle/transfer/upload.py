@@ -54,7 +54,7 @@ def upload(service: Service, caller: Caller, image_id: str, source: Source, *, s
             verifier,
             limits=limits_for(service, [store]),
         )
-        service.notifier.image("image.prepare", claim.image, caller)
+        service.notifier.image("image.prepare", claim.image, caller, backend=store.id)
         name = claim.reserve(service, store)
         with store.writer(name, size=source.size, attempt=claim.attempt) as writer:
             moved = transfer(
@@ -70,8 +70,8 @@ def upload(service: Service, caller: Caller, image_id: str, source: Source, *, s
             facts = inspector.facts()
             claim.cancel_token.check()
             image = _keep(service, claim, store, writer, moved.size, facts)
-    service.notifier.image("image.upload", image, caller)
-    service.notifier.image("image.activate", image, caller)
+    service.notifier.image("image.upload", image, caller, backend=store.id)
+    service.notifier.image("image.activate", image, caller, backend=store.id)
     return UploadResult(view(service, caller, image), other_content(image, inspector.verdict))
 
 

@@ -6,15 +6,13 @@ import hashlib
 import hmac
 import json
 import logging
-import threading
-import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.environments.webhook import Hook, webhook
 from tests.integration.imageservice.api.world import Api, image_id
 
 
@@ -159,50 +157,10 @@ def test_metrics_are_not_for_those_behind_proxies(make_api: Callable[..., Api]) 
         assert status(believing, **headers) == 404
 
 
-class Hook:
-    """A receiver of notifications that can be made to fail."""
-
-    def __init__(self) -> None:
-        self.received: list[tuple[dict[str, str], bytes]] = []
-        self.failures = 0
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if hook.failures:
-                    hook.failures -= 1
-                    self.send_response(503)
-                else:
-                    hook.received.append((dict(self.headers), body))
-                    self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/events"
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(body) for _headers, body in self.received]
-
-    def wait(self, count: int) -> list[dict[str, Any]]:
-        end = time.monotonic() + 20
-        while len(self.received) < count and time.monotonic() < end:
-            time.sleep(0.02)
-        assert len(self.received) == count, [event["event_type"] for event in self.events]
-        return self.events
-
-
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    hook = Hook()
-    threading.Thread(target=hook.server.serve_forever, daemon=True).start()
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
+    with webhook() as receiver:
+        yield receiver
 
 
 def test_events(make_api: Callable[..., Api], hook: Hook) -> None:
@@ -251,6 +209,7 @@ def test_events(make_api: Callable[..., Api], hook: Hook) -> None:
         ),
         *("owner", "disk_format", "container_format", "size", "tags", "visibility", "properties"),
     }
+    assert [event["payload"].get("backend") for event in events[:5]] == [None, "main", "main", "main", None]
     assert (events[-1]["payload"]["status"], events[-1]["payload"]["deleted"]) == ("deleted", True)
     sent = next(event for event in events if event["event_type"] == "image.send")["payload"]
     assert (sent["bytes_sent"], sent["receiver_tenant_id"]) == (4, api.alice.project)
