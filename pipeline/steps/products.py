@@ -49,6 +49,7 @@ class ProductsStep:
             found["ova"] = [recipe.name, recipe.summary, str(recipe.os.type), tested.memory, tested.vcpus]
         if made & set(PARTS):
             found["appliance"] = kernel.newest().version
+            found["root"] = recipe.disk.root
         return found
 
     def run(self, context: Context) -> Mapping[str, Any]:
@@ -112,7 +113,7 @@ def _take_out(context: Context) -> BootParts:
     appliance = Appliance(context.accelerator, context.home.cache / "appliance", context.folder, context.log)
     context.progress.say("taking kernel and ramdisk out of the image")
     with appliance.launched([Drive(context.disk, "qcow2", read_only=True)]) as handle:
-        system = GuestSystem.open(handle, context.log)
+        system = GuestSystem.open(handle, context.log, root=context.recipe.disk.root)
         parts = boot_parts.find(system)
         made = context.products
         parts.save(system, _kernel(context), made.get(Format.ARI))

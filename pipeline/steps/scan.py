@@ -47,6 +47,7 @@ class ScanStep:
             "secrets": [secrets.reveal(name, Home.default()).identity for name in recipe.secrets],
             "allow": [each.model_dump(mode="json") for each in recipe.scan.allow],
             "keys": sorted(_expected_keys(recipe)),
+            "root": recipe.disk.root,
             "appliance": kernel.newest().version,
         }
 
@@ -65,6 +66,7 @@ class ScanStep:
             secrets=[*known.values(), *_from_file()],
             allowances=[Allowance(**each.model_dump()) for each in context.recipe.scan.allow],
             expected_keys=_expected_keys(context.recipe),
+            root=context.recipe.disk.root,
             progress=context.progress,
         )
         short = [f"the secret {name}: too short to tell from chance" for name in sorted(set(revealed) - set(known))]

@@ -50,9 +50,9 @@ class GuestSystem(GuestFiles):
         self._root = root
 
     @classmethod
-    def open(cls, handle: Any, log: IO[bytes]) -> GuestSystem:
-        """Find and mount it. Raises ``PipelineError`` unless it is clear which one it is."""
-        root = roots.find(handle)
+    def open(cls, handle: Any, log: IO[bytes], *, root: str | None = None) -> GuestSystem:
+        """Find and mount it; of several, the one on ``root``. Raises ``PipelineError`` unless it is clear which."""
+        root = roots.find(handle, root)
         told: list[str] = []
         mounts = mounting.mount_all(handle, root, told.append)
         major, minor = handle.inspect_get_major_version(root), handle.inspect_get_minor_version(root)

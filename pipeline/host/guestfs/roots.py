@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.base.errors import PipelineError
+from pipeline.host.guestfs import appliance_shell
 
 _SUBVOLUME = re.compile(r"btrfsvol:(?P<device>/dev/(?:mapper/)?[^/]+)/(?P<path>.*)", re.DOTALL)
 # Snapper's; the one that is the default subvolume is the system itself, as openSUSE is installed.
 _SNAPSHOT = re.compile(r"(?:.*/)?\.snapshots/\d+/snapshot", re.DOTALL)
 _WITH_FILES = ("ext2", "ext3", "ext4", "xfs", "btrfs")
-_ONE = "an image holds one system: take the disks or partitions of the others away, or delete the snapshots"
+# Kinds of LVM's volumes that are pieces of the disk, and nothing else.
+_PLAIN_VOLUMES = ("linear", "striped")
+_VOLUMES = "lvm lvs --noheadings --separator / -o segtype,vg_name,lv_name 2>/dev/null || true"
 
 
-def find(handle: Any) -> str:
-    """Return the root that is to be worked on. Raises ``PipelineError`` unless it is clear which one that is."""
-    arrays = [str(array) for array in handle.list_md_devices()]
-    if arrays:
-        raise PipelineError(
-            f"the disk has software RAID ({', '.join(sorted(arrays))}), which an image of one disk is no place for",
-            hint="install the system on plain partitions or LVM; a cloud's storage keeps the copies",
-        )
-    kept = candidates(handle)
-    if not kept:
+def find(handle: Any, wanted: str | None = None) -> str:
+    """Return the root that is to be worked on: ``wanted``, or the only one that may be the system.
+
+    Raises ``PipelineError`` where it is not clear which one that is, or where it lies on what no image should.
+    """
+    _refuse_layers(handle)
+    found = [str(root) for root in handle.inspect_os()]
+    if not found:
         raise _none(handle)
+    if wanted is not None:
+        return _named(handle, wanted, found)
+    kept = choose(found, _defaults(handle, found))
     if len(kept) != 1:
-        details = [f"{root}: {_product(handle, root)}" for root in kept]
-        raise PipelineError(f"there are {len(kept)} operating systems on the disk", details=details, hint=_ONE)
+        raise PipelineError(
+            f"there are {len(kept)} operating systems on the disk", details=_listed(handle, kept), hint=_line(kept[0])
+        )
     return kept[0]
 
 
-def candidates(handle: Any) -> list[str]:
-    """Return the roots that may be the system, by looking into each file system; none where there is no system."""
+def candidates(handle: Any, wanted: str | None = None) -> list[str]:
+    """Return the roots that may be the system, by looking into each file system; none where there is no system.
+
+    It is ``wanted`` alone where that is there.
+    """
     found = [str(root) for root in handle.inspect_os()]
+    if wanted is not None and _canonical(handle, wanted) in found:
+        return [_canonical(handle, wanted)]
     return choose(found, _defaults(handle, found))
 
 
@@ -76,6 +87,58 @@ def _defaults(handle: Any, found: Iterable[str]) -> dict[str, str]:
         if number in paths:
             defaults[device] = str(paths[number])
     return defaults
+
+
+def _refuse_layers(handle: Any) -> None:
+    """Name what lies below file systems and cannot be an image's: copies on other disks, space that is not there."""
+    arrays = [str(array) for array in handle.list_md_devices()]
+    if arrays:
+        raise PipelineError(
+            f"the disk has software RAID ({', '.join(sorted(arrays))}), which an image of one disk is no place for",
+            hint="install the system on plain partitions or LVM; a cloud's storage keeps the copies",
+        )
+    listed = appliance_shell.read(handle, _VOLUMES).decode(errors="replace") if handle.vgs() else ""
+    odd = [f"{name} ({kind})" for kind, name in map(_kind_and_name, listed.split()) if kind not in _PLAIN_VOLUMES]
+    if odd:
+        raise PipelineError(
+            f"the disk has volumes of LVM that are no plain pieces of it: {', '.join(sorted(odd))}",
+            hint="install the system on plain (linear) volumes: thin pools, caches and copies cannot be looked into",
+        )
+
+
+def _kind_and_name(line: str) -> tuple[str, str]:
+    kind, _, name = line.partition("/")
+    return kind, name
+
+
+def _named(handle: Any, wanted: str, found: Sequence[str]) -> str:
+    """Return the root that the recipe names, by any name that it has."""
+    name = _canonical(handle, wanted)
+    if name not in found:
+        raise PipelineError(
+            f"there is no operating system on {wanted}, which the recipe names (disk.root)",
+            details=_listed(handle, found),
+            hint=_line(found[0]),
+        )
+    return name
+
+
+def _canonical(handle: Any, name: str) -> str:
+    """Return a device's name as libguestfs has it: ``/dev/vda2`` and ``/dev/mapper/rhel-root`` are taken, too."""
+    if not name.startswith("btrfsvol:"):
+        with contextlib.suppress(RuntimeError):
+            return str(handle.canonical_device_name(name))
+    return name
+
+
+def _listed(handle: Any, found: Iterable[str]) -> list[str]:
+    return [f"{root}: {_product(handle, root)}" for root in found]
+
+
+def _line(example: str) -> str:
+    return (
+        f"say which one is to be worked on, below disk: in the recipe, as in root: {example}; others stay as they are"
+    )
 
 
 def _product(handle: Any, root: str) -> str:

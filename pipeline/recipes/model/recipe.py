@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.image import properties
-from pipeline.recipes.model.fields import Bytes, Model, Name, Text, UserName, Word, raise_at
+from pipeline.recipes.model.fields import Bytes, Model, Name, Text, UserName, Word, matching, raise_at
 from pipeline.recipes.model.guest import Customize, Sysprep
 from pipeline.recipes.model.install import Install
 from pipeline.recipes.model.kickstart import KickstartInstall
@@ -61,11 +61,19 @@ class Os(Model):
         return value
 
 
+RootDevice = Annotated[
+    Text, *matching(r"/dev/\S+|btrfsvol:/dev/.+", "a device, such as /dev/sda2, or btrfsvol:/dev/sda2/SUBVOLUME")
+]
+
+
 class Disk(Model):
     """The disk that is installed on."""
 
     size: Annotated[Bytes, Field(ge=1 << 20, le=1 << 44, multiple_of=512)]
     """The disk's virtual size; guests may have larger ones, never smaller."""
+    root: RootDevice | None = None
+    """Where the root of the system is, if there are several on the disk: ``/dev/sda2``, ``/dev/GROUP/VOLUME`` or
+    ``btrfsvol:/dev/sda2/SUBVOLUME``. The build lists them where it cannot tell."""
 
 
 class Recipe(Model):

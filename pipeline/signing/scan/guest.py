@@ -93,14 +93,18 @@ def walk(
     kept: KeptFiles,
     *,
     expected_keys: frozenset[str] = frozenset(),
+    root: str | None = None,
     progress: Progress = nothing,
 ) -> Walked:
-    """Scan every file of every file system of an appliance launched with ``scratch``; nothing may be mounted."""
+    """Scan every file of every file system of an appliance launched with ``scratch``; nothing may be mounted.
+
+    ``root`` is that of the system, where there are several on the disk.
+    """
     seen = Walked()
     walker = _Walker(scratch, seen, needles, kept, expected_keys, progress)
     systems = dict(handle.list_filesystems())
     mounted: set[str] = set()
-    found = roots.candidates(handle)
+    found = roots.candidates(handle, root)
     for root in found:
         if places := _mount_system(handle, root, seen):
             mounted.update(places.values())

@@ -43,18 +43,22 @@ def examine(
     secrets: Iterable[bytes] = (),
     allowances: Sequence[Allowance] = (),
     expected_keys: frozenset[str] = frozenset(),
+    root: str | None = None,
     progress: Progress = nothing,
 ) -> Examined:
     """Scan ``image`` and list its software.
 
     ``secrets``: values that the build knew and the image must not. ``expected_keys``: public SSH keys (their base64
-    word) that may log in. The decoded disk is written to the appliance's scratch folder unless the image is raw.
+    word) that may log in. ``root``: where the system is, if there are several. The decoded disk is written to the
+    appliance's scratch folder unless the image is raw.
     """
     wanted = [*needles.known(secrets), *needles.GENERIC]
     kept = guest.KeptFiles(appliance.scratch)
     progress.say("reading all files of the image")
     with appliance.launched([Drive(image, disk_format, read_only=True)]) as handle:
-        walked = guest.walk(handle, appliance.scratch, wanted, kept, expected_keys=expected_keys, progress=progress)
+        walked = guest.walk(
+            handle, appliance.scratch, wanted, kept, expected_keys=expected_keys, root=root, progress=progress
+        )
     progress.say("reading the disk, free space too")
     raw = image if disk_format == "raw" else _decoded(image, disk_format, appliance.scratch)
     try:

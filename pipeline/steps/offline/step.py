@@ -51,6 +51,7 @@ class OfflineStep:
             "sysprep": recipe.sysprep.model_dump(mode="json"),
             "admin_user": recipe.os.admin_user,
             "name": recipe.name,
+            "root": recipe.disk.root,
             "files": not recipe.scan.enabled,
             "boot_chain": _boots_often(recipe),
             "appliance": kernel.newest().version,
@@ -115,7 +116,7 @@ def _opened(handle: Any, context: Context) -> GuestSystem:
     """Return the installed system; it need not be inspected again each time something is changed in it."""
     known = context.facts.get("install", {}).get("system")
     if known is None:
-        return GuestSystem.open(handle, context.log)
+        return GuestSystem.open(handle, context.log, root=context.recipe.disk.root)
     return GuestSystem.known(handle, GuestIdentity(**known), context.log)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.host.guestfs import roots
 
+THIN = r"no plain pieces of it: vg/pool \(thin-pool\), vg/root \(thin\)"
 SNAPSHOTS = [f"btrfsvol:/dev/sda2/@/.snapshots/{number}/snapshot" for number in (1, 2, 13)]
 
 
@@ -30,8 +32,24 @@ def test_snapshots_are_not_the_system(found: list[str], defaults: dict[str, str]
 class Appliance:
     """A disk of which libguestfs says what a test says; ``fstab`` is whether its only system has one."""
 
-    def __init__(self, found: list[str], kinds: dict[str, str], arrays: tuple[str, ...] = (), path: str = "") -> None:
-        self.found, self.kinds, self.arrays, self.path = found, kinds, arrays, path
+    def __init__(
+        self,
+        found: list[str],
+        kinds: dict[str, str],
+        arrays: tuple[str, ...] = (),
+        path: str = "",
+        volumes: bytes = b"",
+    ) -> None:
+        self.found, self.kinds, self.arrays, self.path, self.volumes = found, kinds, arrays, path, volumes
+
+    def vgs(self) -> list[str]:
+        return ["vg"] if self.volumes else []
+
+    def debug(self, name: str, words: list[str]) -> str:
+        return f"0 {len(self.volumes)} 0\n\n{base64.b64encode(self.volumes).decode()}"
+
+    def canonical_device_name(self, name: str) -> str:
+        return name.replace("/dev/vd", "/dev/sd")
 
     def list_md_devices(self) -> tuple[str, ...]:
         return self.arrays
@@ -67,6 +85,23 @@ def test_the_default_subvolume_is_the_system() -> None:
     assert roots.find(disk) == SNAPSHOTS[1]
 
 
+def test_the_recipe_may_name_the_root() -> None:
+    disk = Appliance([*SNAPSHOTS, "/dev/sda1", "/dev/vg/root"], {})
+    for wanted, found in (("/dev/vda1", "/dev/sda1"), (SNAPSHOTS[1], SNAPSHOTS[1]), ("/dev/vg/root", "/dev/vg/root")):
+        assert roots.find(disk, wanted) == found
+        assert roots.candidates(disk, wanted) == [found]
+    # Of a file system that was taken out as a product of its own, names are others.
+    assert roots.candidates(Appliance(["/dev/sda"], {}), "/dev/sda2") == ["/dev/sda"]
+
+
+def test_roots_are_listed_with_the_line_to_write() -> None:
+    for wanted, words in ((None, "there are 2 operating systems"), ("/dev/sda2", "no operating system on /dev/sda2")):
+        with pytest.raises(PipelineError, match=words) as caught:
+            roots.find(Appliance(["/dev/sda1", "/dev/sda3"], {}), wanted)
+        assert caught.value.details == ("/dev/sda1: Debian 12", "/dev/sda3: of no known name")
+        assert "root: /dev/sda1" in str(caught.value.hint)
+
+
 @pytest.mark.parametrize(
     ("disk", "words"),
     [
@@ -74,6 +109,7 @@ def test_the_default_subvolume_is_the_system() -> None:
         (Appliance([], {"/dev/sda1": "ext4"}), "the system on /dev/sda1 has no /etc/fstab"),
         (Appliance([], {"/dev/sda1": "vfat"}), "found no operating system"),
         (Appliance(["/dev/vg/root"], {}, ("/dev/md0",)), r"the disk has software RAID \(/dev/md0\)"),
+        (Appliance(["/dev/sda1"], {}, volumes=b"  thin-pool/vg/pool\n  thin/vg/root\n  linear/vg/x\n"), THIN),
         (Appliance(["/dev/sda1", "/dev/sda3"], {}), "there are 2 operating systems on the disk"),
     ],
 )

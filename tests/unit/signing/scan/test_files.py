@@ -58,6 +58,9 @@ class Appliance(TreePort):
     def is_dir(self, path: str) -> bool:
         return False
 
+    def is_file(self, path: str, followsymlinks: bool) -> bool:
+        return False
+
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
