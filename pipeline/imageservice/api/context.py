@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import uuid
@@ -18,7 +19,7 @@ _SAFE = re.compile(r"[^\x21-\x7e]")
 
 @dataclass(slots=True)
 class RequestContext:
-    """The state of one request. ``refusal`` is why there is no caller, where a call without one may be answered."""
+    """The state of one request. ``held``: what it gives back in the end."""
 
     request_id: str
     slots: Slots
@@ -26,6 +27,7 @@ class RequestContext:
     caller: Caller | None = None
     image_id: str | None = None
     problem: str | None = None
+    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
 
 def new_request_id(sent: str | None, longest: int) -> str:

@@ -65,6 +65,7 @@ class Middleware:
             resp.set_header("WWW-Authenticate", self._service.challenge)
         if context is None:
             return
+        context.held.close()
         resp.set_header("x-openstack-request-id", context.request_id)
         self._cors.mark(req, resp)
         seconds = time.monotonic() - context.started

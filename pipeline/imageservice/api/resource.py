@@ -14,6 +14,7 @@ from pipeline.base.plain_text import one_line
 from pipeline.imageservice.api.context import context_of
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.slots import SlotKind
+from pipeline.imageservice.data.slots.turns import LONG_BODY
 from pipeline.imageservice.data.wsgi_environ import SLOW_BODY, SOURCE
 from pipeline.imageservice.errors import Invalid, LimitExceeded, MethodNotAllowed, NotFound
 from pipeline.imageservice.service import Service
@@ -93,6 +94,10 @@ def read_json(req: falcon.Request, longest: int) -> Any:
     if not has_body(req):
         raise Invalid("Missing required request body")
     raw = _read(req, longest)
+    if len(raw) > LONG_BODY:
+        # What such a body asks for costs so much that it is done by turns, until the answer is ready.
+        context = context_of(req)
+        context.held.enter_context(context.slots.turns.held(context.caller.project if context.caller else None))
     try:
         document = json_text.loads(raw)
     except UnicodeDecodeError:

@@ -11,6 +11,7 @@ from pipeline.imageservice.errors import Invalid, LimitExceeded
 
 Verb = Literal["add", "replace", "remove"]
 VERBS: tuple[Verb, ...] = ("add", "replace", "remove")
+_PLAIN = re.compile(r"/[^/~\s]+")  # nearly all pointers there are; the rest is looked at more closely
 _BARE_TILDE = re.compile(r"~(?![01])")
 
 
@@ -72,6 +73,8 @@ def parse_pointer(pointer: Any) -> list[str]:
     """Return the tokens of a JSON pointer (RFC 6901), of which the API takes a narrower form. Raises ``Invalid``."""
     if not isinstance(pointer, str):
         raise Invalid("A path must be a string.")
+    if _PLAIN.fullmatch(pointer):
+        return [pointer[1:]]
     shown = pointer[:300]
     if not pointer.startswith("/"):
         raise Invalid(f"Pointer `{shown}` does not start with '/'.")

@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 from gunicorn.http.body import LengthReader
 
+from pipeline.imageservice.data.slots.turns import LONG_BODY
+
 _METADATA = "X-IMAGE-META-"
 PEEK = 64 << 10  # a request up to here is complete before it costs a thread
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
@@ -85,7 +87,7 @@ def unambiguous(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def is_bulk(req: Any) -> bool:
     """Return whether a request moves image data, carries a long body or waits for a store."""
     reader = req.body.reader
-    if not isinstance(reader, LengthReader) or reader.length > PEEK:
+    if not isinstance(reader, LengthReader) or reader.length > LONG_BODY:
         return True
     return _BULK.fullmatch(_asked(req)) is not None
 

@@ -16,6 +16,7 @@ import errno
 import logging
 import os
 import selectors
+import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -51,6 +52,9 @@ log = logging.getLogger("imageservice.server")
 
 _LAST_WORDS = 10.0  # seconds for cancelled transfers to tidy up
 _DOORS = 64  # threads for TLS handshakes
+# Seconds for which a thread that computes keeps the interpreter from others. A small request lets it go again and again
+# (for each step of SQLite), and beside one that computes it waits so long to have it back each time.
+_SWITCH = 0.0005
 _SMALL_IDLE = 60.0  # seconds without a byte of what is no image data
 
 
@@ -66,6 +70,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         self._requests = ThreadPoolExecutor(self._options.request_threads, "request")
         self._doors = ThreadPoolExecutor(_DOORS, "door") if self.cfg.is_ssl else self._requests
         self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
+        sys.setswitchinterval(_SWITCH)
         # The arbiter waits longer than the worker, which then still has time to undo what it had to cut off.
         self.cfg.set("graceful_timeout", int(self._options.stop_timeout))
         super().init_process()
@@ -279,11 +284,12 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
 
 
 def pool_size(options: ServerOptions) -> int:
-    """Return how many threads a process has for what may be slow: all slots of the node, and as many that wait.
+    """Return how many threads a process has for what may be slow: all slots of the node, and as many that wait; and
+    long bodies that have come and wait for their turn.
 
     Which process a connection comes to is chance; threads are made when they are needed.
     """
-    return 2 * sum(options.slots.values()) + options.request_threads
+    return 2 * sum(options.slots.values()) + 2 * options.slots["body"] + options.request_threads
 
 
 class _HandOver:

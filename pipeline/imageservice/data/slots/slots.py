@@ -23,6 +23,7 @@ from pipeline.imageservice.data.slots.decide import SlotHolder, SlotWaiter, deci
 from pipeline.imageservice.data.slots.errors import GaveWay, NoSlot
 from pipeline.imageservice.data.slots.rate import RecentRate
 from pipeline.imageservice.data.slots.table import RUNNING, WAITING, SlotRecord, SlotTable
+from pipeline.imageservice.data.slots.turns import Turns
 
 log = logging.getLogger("imageservice.slots")
 
@@ -95,7 +96,10 @@ class Slot:
 
 
 class Slots:
-    """The slots of a node, as one of its processes sees them. ``folder``: where all of them do."""
+    """The slots of a node, as one of its processes sees them. ``folder``: where all of them do.
+
+    ``turns``: those of the process's own threads. Who holds a slot or waits for one has no turn meanwhile.
+    """
 
     def __init__(self, folder: Path, rules: SlotRules, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.rules, self._clock = rules, clock
@@ -103,6 +107,7 @@ class Slots:
         self._tables = {
             kind: SlotTable(folder / f"{kind}-{rules.places(kind)}", rules.places(kind)) for kind in rules.capacity
         }
+        self.turns = Turns(rules.capacity.get(SlotKind.BODY, 0), rules.wait)
         self._changed = threading.Condition()
         self._held: dict[tuple[SlotKind, int], Slot] = {}
         self._waiting = 0
@@ -115,23 +120,8 @@ class Slots:
 
         Raises ``NoSlot`` when none can be had in time, and what the token raises while waiting.
         """
-        self._begin()
-        token = cancel_token or CancelToken()
-        index = self._enter(kind, hashlib.sha256((project or "").encode()).digest()[:16])
-        try:
-            self._await(kind, index, token)
-            slot = Slot(kind, index, token, self._clock(), self.rules.seconds)
-            with self._changed:
-                self._held[kind, index] = slot
-                self._changed.notify_all()
+        with self.turns.given_up(), self._held_slot(kind, project, cancel_token or CancelToken()) as slot:
             yield slot
-        finally:
-            with self._changed:
-                self._held.pop((kind, index), None)
-            table = self._tables[kind]
-            with table.locked():
-                table.free(index)
-                self._decide(kind, table.all())
 
     def use(self) -> Mapping[SlotKind, SlotUse]:
         """Return how many slots are in use on this node, and how many wait, of each kind."""
@@ -148,6 +138,25 @@ class Slots:
             held = dict(self._held)
         for kind in {kind for kind, _ in held} | (set(self._tables) if self._waiting else set()):
             self._look_after(kind, {index: slot for (other, index), slot in held.items() if other is kind})
+
+    @contextlib.contextmanager
+    def _held_slot(self, kind: SlotKind, project: str | None, token: CancelToken) -> Iterator[Slot]:
+        self._begin()
+        index = self._enter(kind, hashlib.sha256((project or "").encode()).digest()[:16])
+        try:
+            self._await(kind, index, token)
+            slot = Slot(kind, index, token, self._clock(), self.rules.seconds)
+            with self._changed:
+                self._held[kind, index] = slot
+                self._changed.notify_all()
+            yield slot
+        finally:
+            with self._changed:
+                self._held.pop((kind, index), None)
+            table = self._tables[kind]
+            with table.locked():
+                table.free(index)
+                self._decide(kind, table.all())
 
     def _begin(self) -> None:
         """Know who this process is: threads and names do not survive a fork."""
