@@ -81,7 +81,7 @@ def _file(home: Home, path: Path, root: TrustRoot, policy: VerificationPolicy) -
     evidence = Evidence(
         signature_document=documents[seal.SIGNATURE],
         attestations=documents[seal.ATTESTATIONS],
-        bill=documents[seal.SBOM],
+        sbom=documents[seal.SBOM],
     )
     certificates = LocalCertificates(home.certificates)
     return verify(path.name, read_blocks(path), evidence, root, policy, certificates=certificates)

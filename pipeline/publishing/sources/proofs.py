@@ -40,7 +40,7 @@ def evidence(api: ImageApi, record: ImageRecord) -> Evidence:
         properties=record.properties,
         signature_document=documents.get(seal.SIGNATURE),
         attestations=documents.get(seal.ATTESTATIONS),
-        bill=documents.get(seal.SBOM),
+        sbom=documents.get(seal.SBOM),
     )
 
 

@@ -14,4 +14,4 @@ class Evidence:
     properties: Mapping[str, Any] = field(default_factory=dict)
     signature_document: bytes | None = None
     attestations: bytes | None = None
-    bill: bytes | None = None
+    sbom: bytes | None = None

@@ -57,7 +57,7 @@ _CLEAN = dict.fromkeys([*range(32), 127])
 
 @dataclass(frozen=True)
 class SbomImage:
-    """The image a bill is about. ``distro`` and ``version`` as in ``os_distro`` and ``os_version``; times in UTC."""
+    """The image an SBOM is about. ``distro`` and ``version`` as in ``os_distro`` and ``os_version``; times in UTC."""
 
     name: str
     distro: str
@@ -92,7 +92,7 @@ def make(
     facts: Mapping[str, str],
     taken: Iterable[BuildMaterial] = (),
 ) -> bytes:
-    """Return the bill as JSON.
+    """Return the SBOM as JSON.
 
     ``facts`` are further properties of the image (kernel, firmware, boot loader). ``taken`` are the files it was made
     of; their packages are listed unless the guest's own database has them.
@@ -122,16 +122,16 @@ def make(
     return dump(json_text.loads(JsonV1Dot6(bom).output_as_string()))
 
 
-def dump(bill: Mapping[str, Any]) -> bytes:
-    """Return a bill's data as the one text that we write it as."""
-    return (json.dumps(bill, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+def dump(document: Mapping[str, Any]) -> bytes:
+    """Return an SBOM's data as the one text that we write it as."""
+    return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def image_digest(bill: bytes) -> dict[str, str]:
-    """Return the digests of the image a bill is about (algorithm → hex). Empty when it doesn't say."""
+def image_digest(document: bytes) -> dict[str, str]:
+    """Return the digests of the image an SBOM is about (algorithm → hex). Empty when it doesn't say."""
     names = {str(value.value): name for name, value in _HASHES.items()}
     try:
-        hashes = json_text.loads(bill)["metadata"]["component"]["hashes"]
+        hashes = json_text.loads(document)["metadata"]["component"]["hashes"]
         return {names[each["alg"]]: str(each["content"]) for each in hashes if each["alg"] in names}
     except (ValueError, KeyError, TypeError):
         return {}

@@ -70,7 +70,7 @@ class BuildFacts:
         try:
             made = cls(**data)
             made.build()
-            made.bill({"sha256": "0" * 64})
+            made.sbom({"sha256": "0" * 64})
             made.products.items()
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise PipelineError(f"{name} does not describe a build: {error}") from None
@@ -106,7 +106,7 @@ class BuildFacts:
             builder=self.builder,
         )
 
-    def bill(self, digests: Mapping[str, str]) -> bytes | None:
+    def sbom(self, digests: Mapping[str, str]) -> bytes | None:
         """Return the bill of materials of a file with these digests."""
         if self.packages is None:
             return None
@@ -146,14 +146,14 @@ def seal(
     signed = image_signature.sign_digests(digests, signer, method)
     subject = Subject(name, {each: digests[each] for each in _SUBJECT_DIGESTS})
     documents = {SIGNATURE: _signature_document(name, digests, signed.properties, certificates)}
-    bill = about.bill(digests.values)
-    if bill is not None:
-        documents[SBOM] = bill
+    sbom_document = about.sbom(digests.values)
+    if sbom_document is not None:
+        documents[SBOM] = sbom_document
     byproducts = [
         Dependency(ending, f"{name}.{ending}", {"sha256": hashlib.sha256(data).hexdigest()})
         for ending, data in documents.items()
     ]
-    statements = list(_statements(about, subject, bill, byproducts))
+    statements = list(_statements(about, subject, sbom_document, byproducts))
     envelopes = [Envelope.sign(statement.dump(), [attester or signer]) for statement in statements]
     documents[ATTESTATIONS] = "".join(f"{envelope.dump()}\n" for envelope in envelopes).encode()
     if bundler is not None:
@@ -164,7 +164,7 @@ def seal(
 
 
 def _statements(
-    about: BuildFacts, subject: Subject, bill: bytes | None, byproducts: Sequence[Dependency]
+    about: BuildFacts, subject: Subject, sbom_document: bytes | None, byproducts: Sequence[Dependency]
 ) -> Iterable[Statement]:
     subjects = [subject]
     yield dataclasses.replace(about.build(), byproducts=byproducts).statement(subjects)
@@ -172,8 +172,8 @@ def _statements(
         yield boot_test(subjects, about.boot_test)
     if about.scan is not None:
         yield secret_scan(subjects, about.scan)
-    if bill is not None:
-        yield Statement(subjects, CYCLONEDX, json_text.loads(bill))
+    if sbom_document is not None:
+        yield Statement(subjects, CYCLONEDX, json_text.loads(sbom_document))
 
 
 def _signature_document(

@@ -216,7 +216,7 @@ def _provenance(work: VerificationInput) -> str:
 
 
 def _require_byproducts(work: VerificationInput, details: Mapping[str, Any]) -> None:
-    documents = {seal.SIGNATURE: work.evidence.signature_document, seal.SBOM: work.evidence.bill}
+    documents = {seal.SIGNATURE: work.evidence.signature_document, seal.SBOM: work.evidence.sbom}
     for each in details.get("byproducts") or ():
         data = documents.get(each.get("name", ""))
         if data is not None and each.get("digest", {}).get("sha256") != hashlib.sha256(data).hexdigest():
@@ -239,12 +239,12 @@ def _scan(work: VerificationInput) -> str:
     return f"clean, {predicate.get('files')} files, {len(predicate['allowed'])} findings allowed"
 
 
-def _bill(work: VerificationInput) -> str:
+def _sbom(work: VerificationInput) -> str:
     attested = _predicate(work, CYCLONEDX, "bill of materials")
     about = sbom.image_digest(json.dumps(attested).encode())
     if about.get("sha256") != work.digests.sha256:
         raise CheckFailed("the bill of materials is about another image")
-    if work.evidence.bill is not None and not _same(work.evidence.bill, attested):
+    if work.evidence.sbom is not None and not _same(work.evidence.sbom, attested):
         raise CheckFailed("the bill of materials beside the image is not the attested one, byte for byte")
     named = work.evidence.properties.get(proof.SBOM_SHA256)
     if named is not None and named != hashlib.sha256(sbom.dump(attested)).hexdigest():
@@ -265,5 +265,5 @@ CHECKS: Mapping[Check, Callable[[VerificationInput], str]] = {
     Check.PROVENANCE: _provenance,
     Check.BOOT_TEST: _boot_test,
     Check.SCAN: _scan,
-    Check.SBOM: _bill,
+    Check.SBOM: _sbom,
 }

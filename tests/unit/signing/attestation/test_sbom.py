@@ -29,11 +29,11 @@ PACKAGES = [
 
 
 def test_it_is_valid_and_complete() -> None:
-    bill = sbom.make(IMAGE, PACKAGES, {"kernel": "6.1.0-56"})
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.decode()) is None
-    data = json.loads(bill)
+    document = sbom.make(IMAGE, PACKAGES, {"kernel": "6.1.0-56"})
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document.decode()) is None
+    data = json.loads(document)
     assert data["metadata"]["component"]["type"] == "operating-system"
-    assert sbom.image_digest(bill) == IMAGE.digests
+    assert sbom.image_digest(document) == IMAGE.digests
     assert {component["purl"] for component in data["components"]} == {
         "pkg:apk/alpine/musl@1.2.4-r2?arch=x86_64&distro=debian-12",
         "pkg:deb/debian/bash@5.2.15-2%2Bb2?arch=amd64&distro=debian-12",
@@ -59,9 +59,9 @@ def test_what_it_was_made_of_is_listed_with_the_evidence() -> None:
         # The guest knows it itself.
         sbom.BuildMaterial.parse("pkg:deb/debian/bash@5.2.15-2%2Bb2?arch=amd64#bin/bash", {"sha256": "ef" * 32}),
     ]
-    bill = sbom.make(IMAGE, PACKAGES[:2], {}, [each for each in taken if each is not None])
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.decode()) is None
-    components = {each["name"]: each for each in json.loads(bill)["components"]}
+    document = sbom.make(IMAGE, PACKAGES[:2], {}, [each for each in taken if each is not None])
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document.decode()) is None
+    components = {each["name"]: each for each in json.loads(document)["components"]}
     assert sorted(components) == ["bash", "busybox-static", "linux-image", "tzdata"]
     kernel = components["linux-image"]
     assert kernel["purl"] == "pkg:deb/debian/linux-image@6.1?arch=amd64" and kernel["version"] == "6.1"
@@ -99,10 +99,10 @@ TEXT = st.text(max_size=12)
     )
 )
 def test_whatever_a_guest_calls_its_packages_the_bill_is_valid(packages: list[InstalledPackage]) -> None:
-    bill = sbom.make(IMAGE, packages, {})
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.decode()) is None
+    document = sbom.make(IMAGE, packages, {})
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document.decode()) is None
 
 
-@pytest.mark.parametrize("bill", [b"", b"[]", b"{}", b'{"metadata": {"component": {"hashes": 3}}}'])
-def test_bills_that_do_not_say_what_they_are_about(bill: bytes) -> None:
-    assert sbom.image_digest(bill) == {}
+@pytest.mark.parametrize("document", [b"", b"[]", b"{}", b'{"metadata": {"component": {"hashes": 3}}}'])
+def test_sboms_that_do_not_say_what_they_are_about(document: bytes) -> None:
+    assert sbom.image_digest(document) == {}

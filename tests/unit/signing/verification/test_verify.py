@@ -70,7 +70,7 @@ class Proof:
             properties=self.sealed.properties,
             signature_document=documents[seal.SIGNATURE],
             attestations=documents[seal.ATTESTATIONS],
-            bill=documents[seal.SBOM],
+            sbom=documents[seal.SBOM],
         )
 
     def verify(
@@ -142,9 +142,9 @@ def test_one_byte_of_the_attestations(proof: Proof, location: float, change: int
 @SETTINGS
 @given(PLACE, st.integers(1, 255))
 def test_one_byte_of_the_bill_of_materials(proof: Proof, location: float, change: int) -> None:
-    assert failed(proof.verify(bill=changed(proof.sealed.documents[seal.SBOM], location, change))) == {
+    assert failed(proof.verify(sbom=changed(proof.sealed.documents[seal.SBOM], location, change))) == {
         Check.SBOM,
-        Check.PROVENANCE,  # which names the bill by its digest
+        Check.PROVENANCE,  # which names the SBOM by its digest
     }
 
 
@@ -287,7 +287,7 @@ def test_signed_statements_that_say_something_else(proof: Proof, predicate: str,
 
 
 def test_what_is_required_must_be_there(proof: Proof) -> None:
-    verdict = proof.verify(attestations=None, bill=None)
+    verdict = proof.verify(attestations=None, sbom=None)
     assert failed(verdict) == {Check.ATTESTATIONS, Check.PROVENANCE, Check.BOOT_TEST, Check.SCAN, Check.SBOM}
     assert "but required" in verdict.of(Check.SBOM).detail
     unsigned = verify("x", [IMAGE], Evidence(), proof.trust)
