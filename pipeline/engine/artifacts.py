@@ -17,7 +17,7 @@ from pipeline.engine.record.result import BuildResult
 from pipeline.engine.run.collect import summary
 
 
-def offer(home: Home, result: BuildResult) -> Path:
+def link_products(home: Home, result: BuildResult) -> Path:
     """Put a good build's products into its folder, each in one act, and the manifest last; return the folder."""
     folder = home.artifacts / result.recipe.name
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def build(
         results = Run(recipes, steps, store, journal, history, options, noted).work()
     for result in results:
         if result.is_good and (result.changed or not artifacts.is_current(options.home, result)):
-            artifacts.offer(options.home, result)
+            artifacts.link_products(options.home, result)
     if any(result.changed for result in results):
         garbage.collect(store, garbage.cap())
     runs.prune(options.home)

@@ -58,7 +58,7 @@ class Watch:
         return replace(retry_policy, sleep=sleep)
 
 
-class Shown:
+class ReportedProgress:
     """The progress of one recipe's publication to one cloud, or of a part of that, from its making to ``ended``."""
 
     def __init__(self, watch: Watch, recipe: str, step: str) -> None:
@@ -77,9 +77,9 @@ class Shown:
         self._watch.check()
         self._watch.event(events.StepSaid(recipe=self._recipe, step=self._step, text=text))
 
-    def part(self, name: str) -> Shown:
+    def part(self, name: str) -> ReportedProgress:
         """Return a bar of its own for a part of the publication."""
-        return Shown(self._watch, self._recipe, f"{self._step}, {name}")
+        return ReportedProgress(self._watch, self._recipe, f"{self._step}, {name}")
 
     def ended(self, error: PipelineError | None) -> None:
         """Show how it ended."""

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pipeline.base.errors import PipelineError
 from pipeline.engine.record.events import Monitor
 from pipeline.engine.record.result import BuildResult
-from pipeline.publishing.monitoring import Shown, Watch
+from pipeline.publishing.monitoring import ReportedProgress, Watch
 from pipeline.publishing.plan.plan import PublishOptions
 from pipeline.publishing.publish_one import PublishResult, publish_one
 from pipeline.publishing.sender import Sender
 from pipeline.publishing.sources import build as build_source
-from pipeline.publishing.sources.build import Offer
+from pipeline.publishing.sources.build import PublishSource
 from pipeline.publishing.transaction.transaction import PublishOutcome
 from pipeline.recipes.nightly import Target
 
@@ -34,27 +34,27 @@ def publish_all(
     A failure on one cloud leaves the others alone. ``KeyboardInterrupt`` and ``SystemExit`` end all publications at
     their next step, let each clean up, and go on.
     """
-    offers = [
+    sources = [
         build_source.of_build(build, sender.home, sender.publisher, sender.now) if build.is_good else build
         for build in builds
     ]
-    return _in_parallel(offers, targets, sender, monitors, options)
+    return _in_parallel(sources, targets, sender, monitors, options)
 
 
 def publish_to_all(
-    offer: Offer,
+    source: PublishSource,
     targets: Sequence[Target],
     sender: Sender,
     *,
     monitors: Sequence[Monitor] = (),
     options: PublishOptions | None = None,
 ) -> list[PublishResult]:
-    """Publish one offer to every target, as ``publish_all`` does."""
-    return _in_parallel([offer], targets, sender, monitors, options)
+    """Publish one source to every target, as ``publish_all`` does."""
+    return _in_parallel([source], targets, sender, monitors, options)
 
 
 def _in_parallel(
-    offers: Sequence[Offer | BuildResult],
+    sources: Sequence[PublishSource | BuildResult],
     targets: Sequence[Target],
     sender: Sender,
     monitors: Sequence[Monitor],
@@ -65,8 +65,8 @@ def _in_parallel(
     results: dict[tuple[int, int], PublishResult] = {}
 
     def to_cloud(number: int) -> None:
-        for position, offer in enumerate(offers):
-            results[position, number] = _one(offer, targets[number], sender, options, watch)
+        for position, source in enumerate(sources):
+            results[position, number] = _one(source, targets[number], sender, options, watch)
 
     with ThreadPoolExecutor(max(1, len(targets)), thread_name_prefix="cloud") as pool:
         futures = [pool.submit(to_cloud, number) for number in range(len(targets))]
@@ -91,13 +91,13 @@ def _wait(futures: Iterable[Future[None]], watch: Watch) -> None:
 
 
 def _one(
-    offer: Offer | BuildResult, target: Target, sender: Sender, options: PublishOptions | None, watch: Watch
+    source: PublishSource | BuildResult, target: Target, sender: Sender, options: PublishOptions | None, watch: Watch
 ) -> PublishResult:
-    if isinstance(offer, BuildResult):
-        failure = offer.error or PipelineError("there is nothing to publish")
+    if isinstance(source, BuildResult):
+        failure = source.error or PipelineError("there is nothing to publish")
         error = PipelineError(f"the build failed: {failure.message}", hint=failure.hint)
-        return PublishResult(offer.recipe.name, target.cloud, PublishOutcome.NOT_BUILT, error=error)
-    shown = Shown(watch, offer.recipe, f"publish to {target.cloud}")
-    publish_result = publish_one(offer, target, sender, options, shown)
+        return PublishResult(source.recipe.name, target.cloud, PublishOutcome.NOT_BUILT, error=error)
+    shown = ReportedProgress(watch, source.recipe, f"publish to {target.cloud}")
+    publish_result = publish_one(source, target, sender, options, shown)
     shown.ended(publish_result.error)
     return publish_result

@@ -20,7 +20,7 @@ from pipeline.publishing.plan.observe import ObservedImage, observe_image
 from pipeline.publishing.plan.plan import PublishOptions, PublishPlan, plan
 from pipeline.publishing.plan.steps import PlannedAct, differences
 from pipeline.publishing.sender import Sender
-from pipeline.publishing.sources.build import Offer
+from pipeline.publishing.sources.build import PublishSource
 from pipeline.publishing.transaction import known_project, shown_plan
 from pipeline.publishing.transaction.journal import PublishJournal, journal_file
 from pipeline.publishing.transaction.transaction import PartResult, PublishOutcome, Transaction
@@ -57,19 +57,23 @@ class PublishResult:
 
 
 def publish_one(
-    offer: Offer, target: Target, sender: Sender, options: PublishOptions | None = None, progress: Progress = nothing
+    source: PublishSource,
+    target: Target,
+    sender: Sender,
+    options: PublishOptions | None = None,
+    progress: Progress = nothing,
 ) -> PublishResult:
-    """Publish ``offer`` to ``target``. Failures are in the result; nothing is raised for them."""
+    """Publish ``source`` to ``target``. Failures are in the result; nothing is raised for them."""
     began = time.monotonic()
-    attempt = _Attempt(offer, target, sender, options or PublishOptions(), progress)
+    attempt = _Attempt(source, target, sender, options or PublishOptions(), progress)
     try:
         parts = attempt.run()
     except PipelineError as error:
-        failed = PublishResult(offer.recipe, target.cloud, PublishOutcome.FAILED, seconds=time.monotonic() - began)
+        failed = PublishResult(source.recipe, target.cloud, PublishOutcome.FAILED, seconds=time.monotonic() - began)
         found = replace(failed, deviations=attempt.deviations, strangers=attempt.strangers, remarks=attempt.remarks)
         return replace(found, error=_with_notes(error), timings=attempt.timings)
     return PublishResult(
-        recipe=offer.recipe,
+        recipe=source.recipe,
         cloud=target.cloud,
         outcome=max((part.outcome for part in parts), key=list(PublishOutcome).index),
         parts=tuple(parts),
@@ -101,27 +105,27 @@ class Preview:
     remarks: tuple[str, ...] = ()
 
 
-def preview(offer: Offer, target: Target, sender: Sender, options: PublishOptions | None = None) -> Preview:
+def preview(source: PublishSource, target: Target, sender: Sender, options: PublishOptions | None = None) -> Preview:
     """Return what ``publish_one`` would do, without changing anything there; what was said is remembered until it is
     done.
     """
-    attempt = _Attempt(offer, target, sender, options or PublishOptions(), nothing)
+    attempt = _Attempt(source, target, sender, options or PublishOptions(), nothing)
     try:
         steps = attempt.preview()
     except PipelineError as error:
-        return Preview(offer.recipe, target.cloud, error=error, strangers=attempt.strangers)
-    shown_plan.keep(sender.home, target.cloud, offer.recipe, steps)
-    found = Preview(offer.recipe, target.cloud, steps, strangers=attempt.strangers, project=attempt.project)
+        return Preview(source.recipe, target.cloud, error=error, strangers=attempt.strangers)
+    shown_plan.keep(sender.home, target.cloud, source.recipe, steps)
+    found = Preview(source.recipe, target.cloud, steps, strangers=attempt.strangers, project=attempt.project)
     return replace(found, remarks=attempt.remarks)
 
 
 class _Attempt:
-    """One offer on its way to one cloud."""
+    """One source on its way to one cloud."""
 
     def __init__(
-        self, offer: Offer, target: Target, sender: Sender, options: PublishOptions, progress: Progress
+        self, source: PublishSource, target: Target, sender: Sender, options: PublishOptions, progress: Progress
     ) -> None:
-        self.offer = offer
+        self.source = source
         self.target = target
         self.sender = sender
         self.options = options
@@ -137,7 +141,7 @@ class _Attempt:
     def run(self) -> list[PartResult]:
         """Do it. Raises ``PipelineError``."""
         api = self.sender.connect(self.target.cloud, self.target.owners)
-        with self.sender.locked(api, self.offer.recipe, "publishing", self.progress) as locked:
+        with self.sender.locked(api, self.source.recipe, "publishing", self.progress) as locked:
             desired, stores_chosen = self._desired(locked)
             self._find_strangers(locked, desired)
             self._ask_definitions(locked, desired)
@@ -166,14 +170,14 @@ class _Attempt:
         if api.owners.is_remembered:
             self.project = api.owners.project or ""
         api = known_project.as_nobody(api, self.strangers)
-        alone = self.sender.scope(api, self.offer.recipe).is_free()
+        alone = self.sender.scope(api, self.source.recipe).is_free()
         return plan(self._look(api, desired, stores_chosen, alone=alone), self.options).steps
 
     def _desired(self, api: ImageApi) -> tuple[list[DesiredImage], tuple[str, ...]]:
         """Return the images for this target, the disk last, and the stores that they go to."""
         there = api.stores()
-        chosen = stores.choose(there, self.target.stores or self.offer.stores, self.target.cloud)
-        return self.offer.parts(self.target, stores.holding(there, chosen)), chosen
+        chosen = stores.choose(there, self.target.stores or self.source.stores, self.target.cloud)
+        return self.source.parts(self.target, stores.holding(there, chosen)), chosen
 
     def _find_strangers(self, api: ImageApi, desired: list[DesiredImage]) -> None:
         self.strangers = tuple(name_conflicts.strangers(api, desired))
@@ -203,14 +207,14 @@ class _Attempt:
 
     def _compare(self, now: PublishPlan) -> None:
         """Say what is otherwise planned than a person was shown, before any of it is done."""
-        shown = shown_plan.take(self.sender.home, self.target.cloud, self.offer.recipe)
+        shown = shown_plan.take(self.sender.home, self.target.cloud, self.source.recipe)
         if shown is not None:
             self.deviations = tuple(differences(shown, now.steps))
         for deviation in self.deviations:
             self.progress.say(f"other than in the plan shown before: {deviation}")
 
     def _journal(self) -> PublishJournal:
-        return PublishJournal(journal_file(self.sender.home, self.target.cloud, self.offer.recipe), self.sender.run)
+        return PublishJournal(journal_file(self.sender.home, self.target.cloud, self.source.recipe), self.sender.run)
 
     def _certificates(
         self, desired: Mapping[ownership_marker.ImagePart, DesiredImage]
@@ -224,8 +228,8 @@ class _Attempt:
         return of
 
     def _gates(self, disk: DesiredImage, newest: ImageRecord | None) -> tuple[str, ...]:
-        self.difference = self.offer.difference(newest)
-        return self.offer.gates(disk, newest)
+        self.difference = self.source.difference(newest)
+        return self.source.gates(disk, newest)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.report import images as report_images
 from pipeline.publishing.report import terminal
 from pipeline.publishing.report.units import age_text, bytes_text, stranger_text
-from pipeline.publishing.retention.rotation import Fate
+from pipeline.publishing.retention.rotation import RotationOutcome
 from pipeline.publishing.rotate import rotate_all
 from pipeline.publishing.sender import Sender
 from pipeline.publishing.transaction import known_project, withdrawal
@@ -77,15 +77,15 @@ def _known(api: ImageApi, who: Sender) -> ImageApi:
 
 
 def why(reference: str, cloud: str = "", *, as_json: bool = False) -> None:
-    """Tell the story of one image."""
+    """Tell the history of one image."""
     who = _who(cloud)
     recipes = _known_recipes()
     clouds = _Clouds()
     for target in chosen_targets(cloud):
         with clouds.trying(target.cloud):
-            found = report_images.story(_known(who.looking(target.cloud), who), who, reference, recipes)
+            found = report_images.history(_known(who.looking(target.cloud), who), who, reference, recipes)
             if found is not None:
-                _print_story(found, as_json=as_json)
+                _print_history(found, as_json=as_json)
                 return
     raise PipelineError(f"no image {reference} of ours was found", hint="./inv images lists them")
 
@@ -97,7 +97,7 @@ def rotate(names: Sequence[str], cloud: str = "", *, plan: bool = False, yes: bo
     clouds = [target.cloud for target in chosen_targets(cloud)]
     rotations = rotate_all(recipes, clouds, who, delete=yes and not plan, progress=PrintedProgress())
     terminal.show_rotations(rotations)
-    waiting = sum(each.fate is Fate.TO_DELETE for rotation in rotations for each in rotation.rotated)
+    waiting = sum(each.outcome is RotationOutcome.TO_DELETE for rotation in rotations for each in rotation.rotated)
     if waiting and not plan:
         print(f"nothing was deleted; to delete {waiting}: ./inv rotate {' '.join(names)} --yes".replace("  ", " "))
     if any(rotation.error is not None for rotation in rotations):
@@ -200,15 +200,15 @@ def _known_recipes() -> list[Recipe]:
     return folder.load_all(folder.names())
 
 
-def _print_story(story: report_images.Story, *, as_json: bool) -> None:
+def _print_history(history: report_images.ImageHistory, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({**_as_data(story.cloud, story.record), "why": list(story.sentences)}, indent=2))
+        print(json.dumps({**_as_data(history.cloud, history.record), "why": list(history.sentences)}, indent=2))
         return
     console = SafeConsole()
-    console.print(Text(f"{story.record.name} on {story.cloud} ({story.record.id})", style="bold"), soft_wrap=True)
-    for sentence in story.sentences:
+    console.print(Text(f"{history.record.name} on {history.cloud} ({history.record.id})", style="bold"), soft_wrap=True)
+    for sentence in history.sentences:
         console.print(f"  {sentence}", soft_wrap=True)
-    for event in story.events:
+    for event in history.events:
         detail = " ".join(f"{key}={value}" for key, value in event.detail.items())
         words = f"  {event.time}  {event.act}  {event.why} {detail}".rstrip()
         console.print(Text(words, style="dim"), soft_wrap=True)

@@ -115,15 +115,15 @@ def upload(
             if found is not None:
                 print(f"{name}: {found.told}")
         ready = ReadyFiles(home, name, files, given, visibility, signer=signer)
-        offer = ready.offer(who.publisher, who.now)
+        source = ready.source(who.publisher, who.now)
         options = PublishOptions(only_new=not (update_existing or again), again=again)
         if plan:
-            previews = [publish_one.preview(offer, target, who, options) for target in targets]
+            previews = [publish_one.preview(source, target, who, options) for target in targets]
             terminal.show_previews(previews)
             if any(each.error is not None for each in previews):
                 raise SystemExit(Exit.FAILED)
             return
-        publish_results = publish_many.publish_to_all(offer, targets, who, monitors=(choose(ci=ci),), options=options)
+        publish_results = publish_many.publish_to_all(source, targets, who, monitors=(choose(ci=ci),), options=options)
         _print_results(publish_results)
         if any(each.outcome is PublishOutcome.LEFT_ALONE for each in publish_results):
             print(f"other images named {name} exist already and were left alone; --update-existing takes their place")
@@ -233,8 +233,8 @@ def _plan(recipes: Sequence[Recipe], targets: Sequence[Target], who: Sender, opt
     builds = build_all(ready, BuildOptions(home=who.home))
     found: list[Preview] = []
     for build in builds:
-        offer = build_source.of_build(build, who.home, who.publisher, who.now)
-        found += [publish_one.preview(offer, target, who, options) for target in targets]
+        source = build_source.of_build(build, who.home, who.publisher, who.now)
+        found += [publish_one.preview(source, target, who, options) for target in targets]
     delete = Nightly.load(SETTINGS).delete_old
     rotations = rotate_all(ready, [target.cloud for target in targets], who, delete=False)
     terminal.show_previews(found)

@@ -21,7 +21,7 @@ from openstack.config import OpenStackConfig
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
-from pipeline.publishing.cloud.http import Deferred, Http
+from pipeline.publishing.cloud.http import Http, LazyAdapter
 from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.owners import Owners
 from pipeline.publishing.cloud.retry import CloudRetryPolicy
@@ -62,7 +62,7 @@ def connect(
     region = _region(home, cloud)
     try:
         connection = openstack.connection.Connection(config=region)
-        http = Http(Deferred(lambda: connection.image), cloud, retry_policy or CloudRetryPolicy()).reached()
+        http = Http(LazyAdapter(lambda: connection.image), cloud, retry_policy or CloudRetryPolicy()).reached()
     except (openstack.exceptions.SDKException, ValueError, TypeError) as error:
         raise PipelineError(
             f"cloud {cloud} cannot be used: {_first_line(error)}", hint=f"check its entry: {_where(home)}"

@@ -65,7 +65,7 @@ class Adapter(Protocol):
         """Return the project that the token is for, where it tells."""
 
 
-class Deferred:
+class LazyAdapter:
     """An adapter that the cloud itself has to be asked for (a token, its catalog): when it is first needed."""
 
     def __init__(self, ask: Callable[[], Adapter]) -> None:

@@ -195,7 +195,7 @@ def _nights(home: Home, recipe: str, cloud: str) -> list[dict[str, Any]]:
 
 def _rotated(rotated: Iterable[Any]) -> list[dict[str, str]]:
     return [
-        {"id": each.record.id, "name": each.record.name, "fate": str(each.fate), "why": each.why} for each in rotated
+        {"id": each.record.id, "name": each.record.name, "fate": str(each.outcome), "why": each.why} for each in rotated
     ]
 
 

@@ -1,4 +1,4 @@
-"""List what is published where: every image that carries our mark, and the story of one."""
+"""List what is published where: every image that carries our mark, and the history of one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SENTENCES = {
 
 
 @dataclass(frozen=True)
-class Story:
+class ImageHistory:
     """One image: where it stands, in sentences, and what was done to it, oldest first."""
 
     cloud: str
@@ -63,15 +63,15 @@ def managed(api: ImageApi, publisher: str) -> list[ImageRecord]:
     )
 
 
-def story(api: ImageApi, sender: Sender, reference: str, recipes: Sequence[Recipe]) -> Story | None:
-    """Return the story of the image with an id or a name; ``None`` when this cloud has no such image of ours."""
+def history(api: ImageApi, sender: Sender, reference: str, recipes: Sequence[Recipe]) -> ImageHistory | None:
+    """Return the history of the image with an id or a name; ``None`` when this cloud has no such image of ours."""
     record = _find(api, sender.publisher, reference)
     if record is None:
         return None
     recipe = next((each for each in recipes if each.name == record.recipe), None)
     journal = PublishJournal(journal_file(sender.home, api.cloud, record.recipe or ""), sender.run)
     events = [event for event in journal.events() if event.image == record.id]
-    return Story(api.cloud, record, list(_sentences(api, sender, record, recipe)), events)
+    return ImageHistory(api.cloud, record, list(_sentences(api, sender, record, recipe)), events)
 
 
 def _find(api: ImageApi, publisher: str, reference: str) -> ImageRecord | None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from pipeline.base.terminal import SafeConsole, SafeTable
 from pipeline.publishing.publish_one import Preview, PublishResult
 from pipeline.publishing.report.units import bytes_text, stranger_text
-from pipeline.publishing.retention.rotation import Fate, deletes
+from pipeline.publishing.retention.rotation import RotationOutcome, deletes
 from pipeline.publishing.rotate import RecipeRotation
 from pipeline.publishing.transaction.transaction import PartResult, PublishOutcome
 
@@ -24,7 +24,12 @@ _COLOURS = {
     PublishOutcome.NOT_BUILT: "bold red",
     PublishOutcome.FAILED: "bold red",
 }
-_FATES = {Fate.DELETED: "red", Fate.TO_DELETE: "red", Fate.IN_USE: "yellow", Fate.PROTECTED: "yellow"}
+_OUTCOMES = {
+    RotationOutcome.DELETED: "red",
+    RotationOutcome.TO_DELETE: "red",
+    RotationOutcome.IN_USE: "yellow",
+    RotationOutcome.PROTECTED: "yellow",
+}
 # Longer names of images may be broken; dated names of usual length fit next to their reasons into 80 columns.
 _WHOLE = 44
 # Marks of ours and of the service, and the signature, which has a line of its own.
@@ -143,8 +148,11 @@ def show_rotations(
     terminal = console or SafeConsole()
     found = list(rotations)
     for rotation in found:
-        told = [each for each in rotation.rotated if not brief or each.fate is not Fate.KEPT]
-        rows = [(Text(str(each.fate), style=_FATES.get(each.fate, "")), each.record.name, each.why) for each in told]
+        told = [each for each in rotation.rotated if not brief or each.outcome is not RotationOutcome.KEPT]
+        rows = [
+            (Text(str(each.outcome), style=_OUTCOMES.get(each.outcome, "")), each.record.name, each.why)
+            for each in told
+        ]
         if rows:
             terminal.print(_by_image(f"{rotation.recipe} on {rotation.cloud}", ("fate", "image", "why"), rows))
     for rotation in found:

@@ -20,7 +20,7 @@ from pipeline.publishing.transaction.ledger import Ledger
 from pipeline.recipes.model.retention_fields import Retention
 
 
-class Fate(StrEnum):
+class RotationOutcome(StrEnum):
     """What became of an image that retention looked at."""
 
     KEPT = "kept"
@@ -32,10 +32,10 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Rotated:
-    """One image, its fate, and why."""
+    """One image, what became of it, and why."""
 
     record: ImageRecord
-    fate: Fate
+    outcome: RotationOutcome
     why: str
 
 
@@ -88,17 +88,17 @@ class Rotation:
         """Look once more, since a person may have changed their mind, then delete."""
         record = self.api.show(step.image)
         if record is None:
-            return Rotated(before, Fate.DELETED, "somebody deleted it already")
+            return Rotated(before, RotationOutcome.DELETED, "somebody deleted it already")
         if record != before:
-            return Rotated(record, Fate.KEPT, "it was changed while this ran; the next rotation looks again")
+            return Rotated(record, RotationOutcome.KEPT, "it was changed while this ran; the next rotation looks again")
         with ledger.step(step):
             ended = ledger.api.delete(record.id)
-        return Rotated(record, *_FATES.get(ended, (Fate.DELETED, step.why)))
+        return Rotated(record, *_OUTCOMES.get(ended, (RotationOutcome.DELETED, step.why)))
 
 
-_FATES = {
-    Deletion.IN_USE: (Fate.IN_USE, "the cloud says it is in use; tried again next time"),
-    Deletion.PROTECTED: (Fate.PROTECTED, "it was protected just now"),
+_OUTCOMES = {
+    Deletion.IN_USE: (RotationOutcome.IN_USE, "the cloud says it is in use; tried again next time"),
+    Deletion.PROTECTED: (RotationOutcome.PROTECTED, "it was protected just now"),
 }
 
 
@@ -107,9 +107,9 @@ def _step(part: ImagePart, decision: Decision) -> PlannedAct:
 
 
 def _planned(decision: Decision) -> Rotated:
-    return Rotated(decision.record, Fate.KEPT if decision.stays else Fate.TO_DELETE, decision.why)
+    return Rotated(decision.record, RotationOutcome.KEPT if decision.stays else RotationOutcome.TO_DELETE, decision.why)
 
 
 def deletes(rotated: Sequence[Rotated]) -> list[Rotated]:
     """Return those that are gone, or would be."""
-    return [each for each in rotated if each.fate in (Fate.DELETED, Fate.TO_DELETE)]
+    return [each for each in rotated if each.outcome in (RotationOutcome.DELETED, RotationOutcome.TO_DELETE)]

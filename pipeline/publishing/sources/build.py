@@ -33,7 +33,7 @@ _FORMATS = {"ova": ("vmdk", "ova"), _FILE_SYSTEM: ("ami", "ami")}
 
 
 @dataclass(frozen=True)
-class Offer:
+class PublishSource:
     """What is to be published under the name ``recipe``.
 
     ``parts`` makes the images for a target, given those of its stores that will hold them: kernel, ramdisk or proof,
@@ -48,8 +48,8 @@ class Offer:
     difference: Callable[[ImageRecord | None], ContentsDiff | None] = lambda newest: None
 
 
-def of_build(build: BuildResult, home: Home, publisher: str, now: datetime) -> Offer:
-    """Return the offer of a finished build; what is inside its image is remembered for later comparisons."""
+def of_build(build: BuildResult, home: Home, publisher: str, now: datetime) -> PublishSource:
+    """Return the source that a finished build is; what is inside its image is remembered for later comparisons."""
     contents = inventory.Inventory.of(build)
     for product in build.products:
         inventory.keep(home, product.digests["sha512"], contents)
@@ -68,7 +68,7 @@ def of_build(build: BuildResult, home: Home, publisher: str, now: datetime) -> O
         size = newest.size if newest and newest.disk_format == desired.disk_format else None
         return gates.tripped(build.recipe.publish.gates, build, desired.size, size, difference(newest))
 
-    return Offer(build.recipe.name, parts, build.recipe.publish.stores, reasons, difference)
+    return PublishSource(build.recipe.name, parts, build.recipe.publish.stores, reasons, difference)
 
 
 def choose_product(

@@ -20,7 +20,7 @@ from pipeline.publishing.cloud import ownership_marker
 from pipeline.publishing.cloud.ownership_marker import Chain, ImagePart
 from pipeline.publishing.cloud.stores import CloudStore
 from pipeline.publishing.plan.desired import DesiredImage
-from pipeline.publishing.sources.build import BOOT_PARTS, Offer, of_every_part, without_reserved
+from pipeline.publishing.sources.build import BOOT_PARTS, PublishSource, of_every_part, without_reserved
 from pipeline.recipes.nightly import Target
 from pipeline.signing import image_signature
 from pipeline.signing.keys.signer import Signer
@@ -46,8 +46,8 @@ class ReadyFiles:
     tags: frozenset[str] = frozenset()
     signer: Signer | None = None
 
-    def offer(self, publisher: str, now: datetime, progress: Progress = nothing) -> Offer:
-        """Read each file, check it, and make the offer. Raises ``PipelineError`` for what must not be published."""
+    def source(self, publisher: str, now: datetime, progress: Progress = nothing) -> PublishSource:
+        """Read and check each file; return what to publish. Raises ``PipelineError`` for what must not be published."""
         if ImagePart.DISK not in self.files:
             raise PipelineError("there is no disk among the files", hint="give it with --disk")
         without_reserved(self.properties, self.name)
@@ -57,7 +57,7 @@ class ReadyFiles:
         def parts(target: Target, stores: Sequence[CloudStore]) -> list[DesiredImage]:
             return desired
 
-        return Offer(self.name, parts)
+        return PublishSource(self.name, parts)
 
     def _desired(self, part: ImagePart, publisher: str, now: datetime, progress: Progress) -> DesiredImage:
         path = self.files[part]

@@ -82,8 +82,8 @@ class Desk:
     ) -> PublishResult:
         """Publish a build to a cloud."""
         sender = self.sender
-        offer = build_source.of_build(build, self.home, sender.publisher, self.now)
-        return publish_one(offer, Target(**{"cloud": cloud, "stores": STORES, **target}), sender, options)
+        source = build_source.of_build(build, self.home, sender.publisher, self.now)
+        return publish_one(source, Target(**{"cloud": cloud, "stores": STORES, **target}), sender, options)
 
     def api(self, cloud: str = "here") -> ImageApi:
         """The cloud, as somebody who knows the token's project: that of the user of the same name."""

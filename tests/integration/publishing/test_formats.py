@@ -57,8 +57,8 @@ def test_an_image_goes_raw_to_ceph_and_qcow2_elsewhere(office: Desk, ceph: Ceph)
     assert to_ceph.disk is not None and "ECC_SECP384R1" in to_ceph.disk.read[0].signature
     assert image.id in ceph.command("rbd", "ls", POOL).split()
 
-    offer = of_build(build, office.home, office.sender.publisher, office.now)
-    planned = preview(offer, Target(cloud="here", stores=("main",)), office.sender)
+    source = of_build(build, office.home, office.sender.publisher, office.now)
+    planned = preview(source, Target(cloud="here", stores=("main",)), office.sender)
     assert "the format changes from raw to qcow2" in planned.steps[0].why
     assert office.publish(build, stores=("main",)).outcome is PublishOutcome.PUBLISHED
     image = office.newest()

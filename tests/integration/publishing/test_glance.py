@@ -18,7 +18,7 @@ from pipeline.base.home import Home
 from pipeline.publishing.cloud.ownership_marker import ImagePart, ImageState
 from pipeline.publishing.cloud.retry import CloudRetryPolicy
 from pipeline.publishing.report import images as report_images
-from pipeline.publishing.retention.rotation import Fate
+from pipeline.publishing.retention.rotation import RotationOutcome
 from pipeline.publishing.rotate import rotate
 from pipeline.publishing.transaction.transaction import PublishOutcome
 from pipeline.recipes.model.retention_fields import Retention
@@ -90,10 +90,13 @@ def test_nights_of_a_member_leave_the_newest_and_what_retention_keeps(office: De
     assert set(newest.stores) == set(STORES)
     assert newest.sha512 == office.build("c", signed=False).products[0].digests["sha512"]
     found = rotate(office.recipe, "here", office.sender, delete=True)
-    assert (found.error, [each.fate for each in found.rotated]) == (None, [Fate.KEPT, Fate.DELETED])
+    assert (found.error, [each.outcome for each in found.rotated]) == (
+        None,
+        [RotationOutcome.KEPT, RotationOutcome.DELETED],
+    )
     assert [each.state for each in office.images()] == [ImageState.SUPERSEDED, ImageState.NEWEST]
-    story = report_images.story(office.api(), office.sender, office.recipe.image_name, [office.recipe])
-    assert story is not None and story.record.id == newest.id
+    history = report_images.history(office.api(), office.sender, office.recipe.image_name, [office.recipe])
+    assert history is not None and history.record.id == newest.id
 
 
 def test_a_linked_triple_is_published_by_a_member(office: Desk) -> None:

@@ -54,9 +54,9 @@ def publish(
     write_clouds(desk.home.root.parent / "clouds.yaml", {"here": (service.url, "admin-token")})
     desk.services["here"] = service
     sender, seen = desk.sender, Seen()
-    offer = build_source.of_build(desk.build(content), desk.home, sender.publisher, desk.now)
+    source = build_source.of_build(desk.build(content), desk.home, sender.publisher, desk.now)
     (publish_result,) = publish_many.publish_to_all(
-        offer, [Target(cloud="here", stores=stores)], sender, monitors=[seen], options=PublishOptions(method=method)
+        source, [Target(cloud="here", stores=stores)], sender, monitors=[seen], options=PublishOptions(method=method)
     )
     return publish_result, seen
 

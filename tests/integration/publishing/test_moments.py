@@ -38,9 +38,9 @@ def test_marks_follow_one_another_as_the_journal_does(desk: Desk) -> None:
     night(desk, "a")
     night(desk, "b")
     before, newest = desk.images()
-    story = report_images.story(desk.api(), desk.sender, newest.id, [desk.recipe])
-    assert story is not None
-    told = [(event.act, event.time) for event in story.events]
+    history = report_images.history(desk.api(), desk.sender, newest.id, [desk.recipe])
+    assert history is not None
+    told = [(event.act, event.time) for event in history.events]
     at = dict(told)
     assert [act for act, _ in told] == ["create", "upload", "copy", "check", "verified", "verified", "switch"]
     verified, switched = (
@@ -49,7 +49,7 @@ def test_marks_follow_one_another_as_the_journal_does(desk: Desk) -> None:
     )
     retired = before.properties[ownership_marker.SUPERSEDED_AT]
     assert at["create"] <= at["verified"] <= verified <= at["switch"] <= switched <= retired
-    assert story.sentences[1:3] == [f"verified at {verified}", f"shown at {switched}"]
+    assert history.sentences[1:3] == [f"verified at {verified}", f"shown at {switched}"]
 
 
 def test_a_run_on_another_day_leaves_marks_of_that_day(desk: Desk) -> None:

@@ -21,7 +21,7 @@ from pipeline.publishing.plan.plan import PublishOptions
 from pipeline.publishing.plan.steps import Act
 from pipeline.publishing.publish_one import PublishResult, preview
 from pipeline.publishing.report import images as report_images
-from pipeline.publishing.retention.rotation import Fate
+from pipeline.publishing.retention.rotation import RotationOutcome
 from pipeline.publishing.rotate import rotate
 from pipeline.publishing.sources import build as build_source
 from pipeline.publishing.sources.files import ReadyFiles
@@ -90,9 +90,9 @@ def ready(desk: Desk, folder: Path, **contents: bytes) -> ReadyFiles:
 def publish_ready(desk: Desk, files: ReadyFiles, *, update: bool) -> PublishResult:
     desk.build("for the certificate")
     sender = desk.sender
-    offer = files.offer(sender.publisher, sender.now)
+    source = files.source(sender.publisher, sender.now)
     (publish_result,) = publish_many.publish_to_all(
-        offer, [Target(cloud="here", stores=STORES)], sender, options=PublishOptions(only_new=not update)
+        source, [Target(cloud="here", stores=STORES)], sender, options=PublishOptions(only_new=not update)
     )
     return publish_result
 
@@ -142,12 +142,12 @@ def test_a_failing_disk_leaves_the_kernel_it_had(desk: Desk, tmp_path: Path) -> 
     assert [each.id for each in shown] == [before.properties["kernel_id"]]
 
 
-def rotated(desk: Desk, *, delete: bool = True) -> dict[str, Fate]:
+def rotated(desk: Desk, *, delete: bool = True) -> dict[str, RotationOutcome]:
     """Serial → fate, at a time when every previous image is old."""
     sender = replace(desk.sender, clock=Clock(desk.now + timedelta(days=99)))
     found = rotate(desk.recipe, "here", sender, delete=delete)
     assert found.error is None
-    return {each.record.properties["pipeline_serial"]: each.fate for each in found.rotated}
+    return {each.record.properties["pipeline_serial"]: each.outcome for each in found.rotated}
 
 
 def test_rotation_deletes_what_is_over_and_respects_protection_use_and_plan(desk: Desk) -> None:
@@ -159,16 +159,16 @@ def test_rotation_deletes_what_is_over_and_respects_protection_use_and_plan(desk
     protect = [{"op": "replace", "path": "/protected", "value": True}]
     headers = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
     service.request("PATCH", f"/v2/images/{oldest.id}", "admin", data=json.dumps(protect), headers=headers)
-    assert set(rotated(desk, delete=False).values()) == {Fate.KEPT, Fate.TO_DELETE}
+    assert set(rotated(desk, delete=False).values()) == {RotationOutcome.KEPT, RotationOutcome.TO_DELETE}
     assert len(desk.images()) == 4
     with FaultyProxy(
         service.url, choose=lambda method, path: Fault.CONFLICT if method == "DELETE" else Fault.NONE
     ).running() as proxy:
         write_clouds(desk.home.root.parent / "clouds.yaml", {"here": (proxy.url, "admin-token")})
-        assert Fate.IN_USE in rotated(desk).values()
+        assert RotationOutcome.IN_USE in rotated(desk).values()
     write_clouds(desk.home.root.parent / "clouds.yaml", {"here": (service.url, "admin-token")})
     assert len(desk.images()) == 4
-    assert list(rotated(desk).values()) == [Fate.KEPT, Fate.DELETED, Fate.KEPT]
+    assert list(rotated(desk).values()) == [RotationOutcome.KEPT, RotationOutcome.DELETED, RotationOutcome.KEPT]
     left = desk.images()
     assert (len(left), left[0].id) == (3, oldest.id)
 
@@ -180,14 +180,14 @@ def test_every_image_has_a_story(desk: Desk) -> None:
     listed = [each for each in report_images.managed(desk.api(), sender.publisher) if each.recipe == desk.recipe.name]
     assert [each.state for each in listed] == [ImageState.NEWEST, ImageState.HELD]
     assert held.disk is not None and held.disk.record is not None
-    story = report_images.story(desk.api(), sender, held.disk.record.id, [desk.recipe])
-    assert story is not None
-    told = " / ".join(story.sentences)
+    history = report_images.history(desk.api(), sender, held.disk.record.id, [desk.recipe])
+    assert history is not None
+    told = " / ".join(history.sentences)
     assert "a gate holds it back: it grew by 300 %" in told and "--let-through" in told
-    assert [event.act for event in story.events][:2] == ["create", "upload"]
-    by_name = report_images.story(desk.api(), sender, desk.recipe.image_name, [desk.recipe])
+    assert [event.act for event in history.events][:2] == ["create", "upload"]
+    by_name = report_images.history(desk.api(), sender, desk.recipe.image_name, [desk.recipe])
     assert by_name is not None and by_name.sentences[0] == "it is what consumers get"
-    assert report_images.story(desk.api(), sender, "no-such-image", [desk.recipe]) is None
+    assert report_images.history(desk.api(), sender, "no-such-image", [desk.recipe]) is None
 
 
 def test_two_homes_on_two_machines_take_turns(desk: Desk) -> None:
@@ -222,8 +222,8 @@ def test_a_recipe_that_makes_kernel_and_ramdisk_publishes_all_three_linked(desk:
     ]
 
     kernel_only = desk.build("disk 1", kernel="kernel 2", ramdisk="ramdisk 1")
-    offer = build_source.of_build(kernel_only, desk.home, desk.sender.publisher, desk.now)
-    planned = preview(offer, Target(cloud="here", stores=STORES), desk.sender)
+    source = build_source.of_build(kernel_only, desk.home, desk.sender.publisher, desk.now)
+    planned = preview(source, Target(cloud="here", stores=STORES), desk.sender)
     assert [(step.name.rpartition("-")[2], str(step.act)) for step in planned.steps if step.act is Act.CHANGE] == [
         (disk.name.rpartition("-")[2], "change")
     ]

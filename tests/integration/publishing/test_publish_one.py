@@ -253,8 +253,8 @@ def test_the_plan_is_what_apply_does_and_changes_nothing(desk: Desk) -> None:
     sender = desk.sender
 
     def acts(content: str) -> list[Act]:
-        offer = of_build(desk.build(content), desk.home, sender.publisher, sender.now)
-        found = preview(offer, Target(cloud="here", stores=STORES), sender)
+        source = of_build(desk.build(content), desk.home, sender.publisher, sender.now)
+        found = preview(source, Target(cloud="here", stores=STORES), sender)
         assert found.error is None
         return [step.act for step in found.steps]
 
@@ -268,9 +268,9 @@ def test_the_plan_is_what_apply_does_and_changes_nothing(desk: Desk) -> None:
 def planned(desk: Desk, build: BuildResult, options: PublishOptions | None = None) -> str:
     """What ``--plan`` prints, without its frame."""
     sender = desk.sender
-    offer = of_build(build, desk.home, sender.publisher, sender.now)
+    source = of_build(build, desk.home, sender.publisher, sender.now)
     shown = io.StringIO()
-    found = preview(offer, Target(cloud="here", stores=STORES), sender, options)
+    found = preview(source, Target(cloud="here", stores=STORES), sender, options)
     terminal.show_previews([found], SafeConsole(file=shown, width=300))
     return " ".join(shown.getvalue().split())
 
@@ -353,8 +353,8 @@ def test_what_a_cloud_defines_otherwise_is_said_before_anything_is_sent(
             "the cloud defines team otherwise: 'cor' is not one of core, edge (Our::Clouds)",
             "the cloud's definitions do not know our_build",
         )
-        offer = of_build(build, desk.home, desk.sender.publisher, desk.now)
-        before = preview(offer, Target(cloud="here", stores=STORES), desk.sender)
+        source = of_build(build, desk.home, desk.sender.publisher, desk.now)
+        before = preview(source, Target(cloud="here", stores=STORES), desk.sender)
         assert before.remarks == said
         assert desk.images() == []
         terminal.show_previews([before])

@@ -34,7 +34,7 @@ from pipeline.publishing.history import NightEntry, NightHistory
 from pipeline.publishing.nightly import Night
 from pipeline.publishing.publish_one import PublishResult
 from pipeline.publishing.report import files, messages
-from pipeline.publishing.retention.rotation import Fate, Rotated
+from pipeline.publishing.retention.rotation import Rotated, RotationOutcome
 from pipeline.publishing.rotate import RecipeRotation
 from pipeline.publishing.transaction.readback import ReadBack
 from pipeline.publishing.transaction.transaction import PartResult, PublishOutcome
@@ -93,8 +93,8 @@ def night(home: Home) -> Night:
         PublishResult("rhel-7", "here", PublishOutcome.NOT_BUILT, error=PipelineError("the build failed")),
     ]
     rotated = [
-        Rotated(before, Fate.KEPT, "it is number 1 of the 3"),
-        Rotated(before, Fate.TO_DELETE, "retired 20 days ago"),
+        Rotated(before, RotationOutcome.KEPT, "it is number 1 of the 3"),
+        Rotated(before, RotationOutcome.TO_DELETE, "retired 20 days ago"),
     ]
     for number in range(30):
         moment = ownership_marker.time_text(NOW - timedelta(days=30 - number))

@@ -57,8 +57,8 @@ def elsewhere(desk: Desk) -> Desk:
 
 def planned(desk: Desk, content: str, **target: object) -> Preview:
     sender = desk.sender
-    offer = of_build(desk.build(content, signed=False), desk.home, sender.publisher, sender.now)
-    return preview(offer, Target.model_validate({"cloud": "here", "stores": STORES, **target}), sender)
+    source = of_build(desk.build(content, signed=False), desk.home, sender.publisher, sender.now)
+    return preview(source, Target.model_validate({"cloud": "here", "stores": STORES, **target}), sender)
 
 
 @pytest.mark.parametrize("data", [b"", some_bytes()])
@@ -106,8 +106,8 @@ def test_a_lock_that_is_not_ours_locks_nothing(desk: Desk, stranger: Stranger, c
     # Whoever waited for that lock to die would wait for ever.
     patient = replace(desk.retry_policy, lease=replace(desk.retry_policy.lease, lasts=10.0**6))
     sender = replace(desk.sender, retry_policy=patient)
-    offer = of_build(desk.build("a", signed=False), desk.home, sender.publisher, sender.now)
-    delivery = publish_one(offer, Target(cloud="here", stores=STORES), sender)
+    source = of_build(desk.build("a", signed=False), desk.home, sender.publisher, sender.now)
+    delivery = publish_one(source, Target(cloud="here", stores=STORES), sender)
     assert delivery.outcome is PublishOutcome.PUBLISHED and squatted in {each.id for each in delivery.strangers}
 
 

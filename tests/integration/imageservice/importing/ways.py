@@ -232,7 +232,7 @@ def _offered(place: Place, image: Hostile) -> None:
     called.unlink(missing_ok=True)
     called.symlink_to(image.path)
     with unpacked(home, {ImagePart.DISK: called}) as (files, _):
-        ReadyFiles(home, "image", files).offer("me", datetime(2026, 1, 1, tzinfo=UTC))
+        ReadyFiles(home, "image", files).source("me", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 WAYS: Mapping[str, Way] = {

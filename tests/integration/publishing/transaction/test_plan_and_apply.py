@@ -22,7 +22,7 @@ from pipeline.publishing.plan.desired import DesiredImage
 from pipeline.publishing.plan.plan import PublishOptions
 from pipeline.publishing.plan.steps import Act, acts
 from pipeline.publishing.publish_one import PublishResult, preview, publish_one
-from pipeline.publishing.sources.build import Offer, of_build
+from pipeline.publishing.sources.build import PublishSource, of_build
 from pipeline.publishing.transaction import known_project
 from pipeline.publishing.transaction.journal import JournalEvent, PublishJournal, journal_file
 from pipeline.publishing.transaction.transaction import PublishOutcome
@@ -108,7 +108,7 @@ class Wish:
     members: frozenset[str]
     gates: tuple[str, ...]
 
-    def offer(self, desk: Desk, folder: Path) -> Offer:
+    def source(self, desk: Desk, folder: Path) -> PublishSource:
         """It as an offer."""
 
         def desired(part: ImagePart, content: str) -> DesiredImage:
@@ -131,7 +131,7 @@ class Wish:
         images = [desired(ImagePart.DISK, self.disk)]
         if self.kernel:
             images.insert(0, desired(ImagePart.KERNEL, self.kernel))
-        return Offer(desk.recipe.name, lambda target, stores: images, gates=lambda disk, newest: self.gates)
+        return PublishSource(desk.recipe.name, lambda target, stores: images, gates=lambda disk, newest: self.gates)
 
 
 _WISHES = some.builds(
@@ -196,15 +196,15 @@ def compare(
         image.create(desk, serial)
     service, sender = desk.services["here"], desk.sender
     clouds = desk.home.root.parent / "clouds.yaml"
-    offer, target = wish.offer(desk, folder), Target(cloud="here", stores=STORES)
+    source, target = wish.source(desk, folder), Target(cloud="here", stores=STORES)
     write_clouds(clouds, {"here": (service.url, "admin-token")})
     known_project.remember(desk.home, desk.api())  # as after any run of this machine
-    planned = preview(offer, target, sender, options)
+    planned = preview(source, target, sender, options)
     assert [each.image for each in planned.steps if each.act is Act.DELETE] == []
     named = Named(desk, sender.run, Faults(faults))
     with FaultyProxy(service.url, choose=named).running() as proxy:
         write_clouds(clouds, {"here": (proxy.url, "admin-token")})
-        publish_result = publish_one(offer, target, sender, options)
+        publish_result = publish_one(source, target, sender, options)
     assert named.unnamed == []
     found = list(journaled(desk, sender.run))
     plans = [event.detail["steps"] for event in found if event.act == "plan"]
@@ -271,14 +271,14 @@ def test_what_broke_off_is_planned_too(desk: Desk, tmp_path: Path) -> None:
 def test_what_differs_from_the_plan_shown_before_is_said_before_it_is_done(desk: Desk) -> None:
     sender, target = desk.sender, Target(cloud="here", stores=STORES)
     desk.publish(desk.build("a", signed=False))
-    offer = of_build(desk.build("b", signed=False), desk.home, sender.publisher, sender.now)
-    shown = preview(offer, target, sender)
+    source = of_build(desk.build("b", signed=False), desk.home, sender.publisher, sender.now)
+    shown = preview(source, target, sender)
     other = replace(desk, home=Home(desk.home.root.with_name("other"), desk.home.root.with_name("other") / "cache"))
     assert other.publish(other.build("c", signed=False)).outcome is PublishOutcome.PUBLISHED
     newest = desk.newest()
-    publish_result = publish_one(offer, target, sender)
+    publish_result = publish_one(source, target, sender)
     assert publish_result.outcome is PublishOutcome.PUBLISHED
     gone, *new = publish_result.deviations
     assert gone.startswith("no longer planned: create") and "planned now: retire" in new[-1] and newest.id in new[-1]
     assert shown.steps[-1].act is Act.RETIRE and shown.steps[-1].image != newest.id
-    assert publish_one(offer, target, sender).deviations == (), "what was shown is forgotten once it is carried out"
+    assert publish_one(source, target, sender).deviations == (), "what was shown is forgotten once it is carried out"

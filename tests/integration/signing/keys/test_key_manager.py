@@ -160,8 +160,8 @@ def test_nova_boots_what_we_publish(
     file = tmp_path / "disk.raw"
     file.write_bytes(b"\0bootable\xff" * 102_400)
     keyring = Keyring(home, passphrases=lambda _: None)
-    offer = ReadyFiles(home, "golden", {ImagePart.DISK: file}, signer=keyring.signer("default")).offer("tests", NOW)
-    publish_result = publish_one(offer, Target(cloud="boots"), Sender(home, "run"))
+    source = ReadyFiles(home, "golden", {ImagePart.DISK: file}, signer=keyring.signer("default")).source("tests", NOW)
+    publish_result = publish_one(source, Target(cloud="boots"), Sender(home, "run"))
     assert (publish_result.outcome, publish_result.error) == (PublishOutcome.PUBLISHED, None)
 
     # Everything from here on is what Nova's compute service knows: the cloud's API and the user's token.
@@ -185,9 +185,9 @@ def test_a_cloud_refuses_what_its_authority_does_not_vouch_for(cloud: str, home:
     keyring.signer("default")
     auth, project = cloud_connect.session(home, "boots")
     keyring.publish("default", KeyManager(auth, project=project).store)
-    offer = ReadyFiles(stranger, "strange", {ImagePart.DISK: file}, signer=keyring.signer("default")).offer(
+    source = ReadyFiles(stranger, "strange", {ImagePart.DISK: file}, signer=keyring.signer("default")).source(
         "tests", NOW
     )
-    publish_result = publish_one(offer, Target(cloud="boots"), Sender(stranger, "run"))
+    publish_result = publish_one(source, Target(cloud="boots"), Sender(stranger, "run"))
     assert publish_result.outcome is PublishOutcome.FAILED
     assert publish_result.error is not None and "no trusted certificate vouches" in str(publish_result.error)

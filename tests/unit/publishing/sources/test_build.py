@@ -74,16 +74,16 @@ def test_what_target_or_recipe_ask_for_goes_first() -> None:
 
 
 def test_the_signature_follows_the_format(home: Home) -> None:
-    offer = build_source.of_build(build("qcow2", "raw"), home, "me", NOW)
+    source = build_source.of_build(build("qcow2", "raw"), home, "me", NOW)
     for store, name in ((FILES, "qcow2"), (CEPH, "raw")):
-        (desired,) = offer.parts(Target(cloud="c"), [store])
+        (desired,) = source.parts(Target(cloud="c"), [store])
         assert (desired.disk_format, desired.sha512) == (name, name * 20)
         assert desired.properties["img_signature"] == name
 
 
 def test_kernel_and_ramdisk_go_before_the_disk_and_are_named_as_people_know_them(home: Home) -> None:
-    offer = build_source.of_build(build("qcow2", "aki", "ari", visibility="public", tags=("t",)), home, "me", NOW)
-    parts = offer.parts(Target(cloud="c", certificate="0" * 8 + "-0000-4000-8000-" + "0" * 12), [])
+    source = build_source.of_build(build("qcow2", "aki", "ari", visibility="public", tags=("t",)), home, "me", NOW)
+    parts = source.parts(Target(cloud="c", certificate="0" * 8 + "-0000-4000-8000-" + "0" * 12), [])
     assert [each.chain.part for each in parts] == [ImagePart.KERNEL, ImagePart.RAMDISK, ImagePart.DISK]
     kernel, ramdisk, disk = parts
     assert (kernel.name, ramdisk.name) == (f"{disk.name}-vmlinuz", f"{disk.name}-initrd")

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.subprocess
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def offer(home: Path, disk: Path) -> None:
-    ReadyFiles(Home(home, home / "cache"), "image", {ImagePart.DISK: disk}).offer("me", NOW)
+def source(home: Path, disk: Path) -> None:
+    ReadyFiles(Home(home, home / "cache"), "image", {ImagePart.DISK: disk}).source("me", NOW)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_good_disks_are_offered(disk: Path, tmp_path: Path) -> None:
-    offer(tmp_path, disk)
+    source(tmp_path, disk)
     for kind in ("qcow2", "qcow2-zstd", "vmdk-stream", "vhd", "vdi"):
-        offer(tmp_path, images.make(kind, disk, tmp_path / kind)[1])
+        source(tmp_path, images.make(kind, disk, tmp_path / kind)[1])
 
 
 @pytest.mark.parametrize("kind", ["qcow2", "qcow2-zlib", "vmdk-sparse", "vhd", "vhdx", "vdi"])
@@ -40,7 +40,7 @@ def test_a_damaged_disk_is_not_published(kind: str, disk: Path, tmp_path: Path) 
     path = images.make(kind, disk, tmp_path / "image")[1]
     os.truncate(path, path.stat().st_size * 80 // 100)
     with pytest.raises(PipelineError, match="image: the file ends before the image does"):
-        offer(tmp_path, path)
+        source(tmp_path, path)
 
 
 def test_no_trick_with_a_vmdk_is_published(tmp_path: Path) -> None:
@@ -48,20 +48,20 @@ def test_no_trick_with_a_vmdk_is_published(tmp_path: Path) -> None:
         path = tmp_path / "disk"
         path.write_bytes(data)
         with pytest.raises(PipelineError, match="disk: "):
-            offer(tmp_path, path)
+            source(tmp_path, path)
             pytest.fail(trick)
 
 
 def test_a_disk_is_what_its_name_says(disk: Path, tmp_path: Path) -> None:
     called = images.make("qcow2", disk, tmp_path / "disk.raw")[1]
     with pytest.raises(PipelineError, match="declared raw, its content is qcow2"):
-        offer(tmp_path, called)
+        source(tmp_path, called)
     called = called.rename(tmp_path / "disk.vmdk")
     with pytest.raises(PipelineError, match="declared vmdk, its content is qcow2"):
-        offer(tmp_path, called)
+        source(tmp_path, called)
     broken = hostile.patched(called, tmp_path / "disk.qcow2", 0, b"X")
     with pytest.raises(PipelineError, match="declared qcow2, its content is raw") as refused:
-        offer(tmp_path, broken)
+        source(tmp_path, broken)
     assert "declare it" not in str(refused.value)
 
 
@@ -69,18 +69,18 @@ def test_half_a_sector_is_no_disk(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     path.write_bytes(b"data" * 1000)
     with pytest.raises(PipelineError, match="4000 bytes are no multiple of 512"):
-        offer(tmp_path, path)
+        source(tmp_path, path)
 
 
 @pytest.mark.parametrize("packing", list(Packing))
 def test_a_packed_disk_is_named_and_unpacked_when_asked_for(packing: Packing, disk: Path, tmp_path: Path) -> None:
     path = files.packed_file(tmp_path / "disk.raw", packing, disk.read_bytes())
     with pytest.raises(PipelineError, match=f"is packed with {packing}") as refused:
-        offer(tmp_path, path)
+        source(tmp_path, path)
     assert packing.command.replace("FILE", "disk.raw") in str(refused.value)
     assert "--unpack" in str(refused.value)
     with unpacked(Home(tmp_path / "home", tmp_path / "cache"), {ImagePart.DISK: path}) as (found, told):
-        offer(tmp_path, found[ImagePart.DISK])
+        source(tmp_path, found[ImagePart.DISK])
         assert told is not None
         folder = found[ImagePart.DISK].parent
     assert not folder.exists()
