@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
+import gc
 import os
 import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,20 @@ FORBIDDEN = {
 }
 
 
+@functools.cache
+def _parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees() -> Iterator[None]:
+    """Parse each module once. The garbage collector would look through all trees again and again."""
+    gc.disable()
+    yield
+    _parsed.cache_clear()
+    gc.enable()
+
+
 def _lint_imports(folder: Path) -> process.Finished:
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
     environment = {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"}
@@ -86,7 +102,7 @@ def step_rooms() -> set[str]:
     folder = CHECKOUT / "pipeline" / "steps"
     found = set()
     for path in folder.rglob("*.py"):
-        classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+        classes = [node for node in ast.walk(_parsed(path.read_text())) if isinstance(node, ast.ClassDef)]
         if any(ast.unparse(line).startswith("stage = Stage.") for each in classes for line in each.body):
             found.add(path.relative_to(folder).with_suffix("").parts[0])
     return found
@@ -105,7 +121,7 @@ BEHIND_ACTS = {"database", "identity", "limits", "policy", "protections", "stagi
 
 def _shortcuts(source: str) -> list[str]:
     """What is taken from a service past its acts."""
-    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)]
+    found = [node for node in ast.walk(_parsed(source)) if isinstance(node, ast.Attribute)]
     owners = ("service", "_service")
     return [
         ast.unparse(node)
@@ -131,9 +147,13 @@ STARTERS = re.compile(
     r"|os\.(system|popen|spawn\w*|posix_spawnp?)|asyncio\.create_subprocess_\w+|pexpect\.\w+"
 )
 
+STARTER_WORDS = re.compile(r"subprocess|system|popen|spawn|pexpect")
+
 
 def _starters(source: str) -> list[str]:
-    calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    if not STARTER_WORDS.search(source):
+        return []
+    calls = [ast.unparse(node.func) for node in ast.walk(_parsed(source)) if isinstance(node, ast.Call)]
     return [call for call in calls if STARTERS.fullmatch(call)]
 
 
@@ -206,15 +226,16 @@ def test_a_second_retry_policy_is_seen() -> None:
         assert BACK_OFF.search(formula)
 
 
+CHANCE = re.compile(r"uuid\d\(\)|os\.urandom|secrets\.\w+|time\.time|now\(")
+
+
 def _chance(source: str) -> list[str]:
     """What differs from run to run among the parameters, and so in the names, of tests."""
-    trees = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    if not CHANCE.search(source):
+        return []
+    trees = [node for node in ast.walk(_parsed(source)) if isinstance(node, ast.FunctionDef)]
     marks = [ast.unparse(mark) for function in trees for mark in function.decorator_list]
-    found = [
-        re.findall(r"uuid\d\(\)|os\.urandom|secrets\.\w+|time\.time|now\(", mark)
-        for mark in marks
-        if "parametrize" in mark
-    ]
+    found = [CHANCE.findall(mark) for mark in marks if "parametrize" in mark]
     return [call for calls in found for call in calls]
 
 
@@ -263,7 +284,7 @@ def _small_with_one_importer(sources: Mapping[str, str]) -> dict[str, str]:
     """Modules under 60 lines that one other module uses, on the same floor, with that module."""
     importers: dict[str, list[str]] = {}
     for name, source in sources.items():
-        for each in _imported(ast.parse(source)) & (set(sources) - {name}):
+        for each in _imported(_parsed(source)) & (set(sources) - {name}):
             importers.setdefault(each, []).append(name)
     return {
         name: used_by[0]
@@ -296,7 +317,7 @@ def _shared_class_names(sources: Mapping[str, str]) -> dict[str, list[str]]:
     """Names that more than one module gives to a class, with those modules."""
     found: dict[str, list[str]] = {}
     for path, source in sources.items():
-        for node in ast.parse(source).body:
+        for node in _parsed(source).body:
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(path)
     return {name: paths for name, paths in found.items() if len(paths) > 1}
@@ -322,7 +343,7 @@ NO_VERB = re.compile(
 
 def _opens_without_verb(source: str) -> bool:
     """Return whether a module's docstring does not say, as a command, what the module does."""
-    says = ast.get_docstring(ast.parse(source)) or "Nothing"
+    says = ast.get_docstring(_parsed(source)) or "Nothing"
     return bool(NO_VERB.fullmatch(says.split()[0].rstrip(".,:;")))
 
 
