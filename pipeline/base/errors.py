@@ -18,6 +18,10 @@ class PipelineError(Exception):
         self.hint = hint
         self.details = tuple(details)
 
+    def in_full(self) -> PipelineError:
+        """Return the error with all that whoever runs this machine may read, which can be more than clients may."""
+        return self
+
     def __str__(self) -> str:
         lines = [self.message, *(f"  {line}" for line in self.details)]
         if self.hint:

@@ -123,7 +123,7 @@ def _explained(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*args, **options)
         except PipelineError as error:
-            show(error)
+            show(error.in_full())
             raise SystemExit(Exit.FAILED) from None
         except KeyboardInterrupt:
             show(PipelineError("interrupted"))

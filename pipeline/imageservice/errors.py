@@ -17,6 +17,10 @@ class ServiceError(PipelineError):
         super().__init__(message, hint=hint)
         self.detail = detail
 
+    def in_full(self) -> PipelineError:
+        """See ``PipelineError``."""
+        return PipelineError(self.message, details=[self.detail] if self.detail else [], hint=self.hint)
+
 
 class Invalid(ServiceError):
     """The request itself is wrong: body, parameter, header, value."""

@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
         logs.set_up(settings.log_level)
         return serve(settings, given.part)
     except PipelineError as error:
-        print(f"error: {plain_text.lines(str(error))}", file=sys.stderr)
+        print(f"error: {plain_text.lines(str(error.in_full()))}", file=sys.stderr)
         return 1
 
 

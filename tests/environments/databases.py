@@ -1,7 +1,8 @@
 """PostgreSQL and MariaDB, each as a private server on loopback that ends with the block.
 
-``Server.database()`` gives a test an empty database of its own. Servers run without fsync, which makes them fast and
-is harmless unless the test kills the server: ask for ``durable=True`` then.
+``Server.database()`` gives a test an empty database of its own. The user ``image`` needs its password there
+(PostgreSQL), and ``outcast`` is let in from nowhere; tests that want them create them. Servers run without fsync,
+which makes them fast and is harmless unless the test kills the server: ask for ``durable=True`` then.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ def postgresql(*, durable: bool = False) -> Iterator[Server]:
         data, log, port = folder / "data", folder / "log", free_port()
         user = as_nobody(folder)
         process.run([*user, initdb, "-D", data, "-U", "service", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"])
+        rules = data / "pg_hba.conf"
+        rules.write_text("host all image all scram-sha-256\nhost all outcast all reject\n" + rules.read_text())
         options = {"listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": str(folder)}
         if not durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

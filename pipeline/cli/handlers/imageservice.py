@@ -75,9 +75,8 @@ def reconcile(
 ) -> None:
     """Tell how catalog and stores differ; ends with status 1 when something was found and not mended."""
     from pipeline.imageservice.importing.maintenance import reconcile as room
-    from pipeline.imageservice.service import Service
 
-    service = Service.from_settings(service_settings.load(file))
+    service = service_settings.service(file)
     if store and store not in service.stores:
         known = ", ".join(one.id for one in service.stores)
         raise PipelineError(f"there is no store {store!r}", hint=f"configured are: {known}")
@@ -102,9 +101,8 @@ def reconcile(
 def scrub(file: str = "", *, restore: str = "") -> None:
     """Remove the data of deleted images that is due, or bring an image back."""
     from pipeline.imageservice.lifecycle import deletion
-    from pipeline.imageservice.service import Service
 
-    service = Service.from_settings(service_settings.load(file))
+    service = service_settings.service(file)
     if restore:
         image = deletion.restore(service, restore)
         print(one_line(f"image {image.id} ({image.name or 'without a name'}) is back"))

@@ -17,15 +17,13 @@ from pipeline.base.terminal import SafeConsole, SafeTable
 from pipeline.cli.handlers import service_settings
 from pipeline.cli.task import Exit
 from pipeline.engine.units.resources import amount
-from pipeline.imageservice.catalog.database import migrate as schema
 from pipeline.imageservice.importing.maintenance import migrate as store_migration
 from pipeline.imageservice.importing.maintenance import usage as store_usage
-from pipeline.imageservice.service import Service
 
 
 def show(file: str = "", *, as_json: bool = False) -> None:
     """List the stores; ends with status 1 when one of them cannot be used."""
-    found = list(store_usage.store_usage(_service(file)))
+    found = list(store_usage.store_usage(service_settings.service(file)))
     if as_json:
         print(json.dumps([asdict(one) for one in found], indent=2))
     else:
@@ -53,7 +51,7 @@ def migrate(file: str, source: str, target: str, *, keep: bool = False, as_json:
     """Move all images from one store to another; ends with status 1 when one had to stay."""
     if not source or not target:
         raise PipelineError("no stores were named", hint="./inv service.migrate --from OLD --to NEW")
-    service = _service(file)
+    service = service_settings.service(file)
     count = stay = 0
     with Bars(console=SafeConsole(stderr=True), transient=True) as bars:
         watch = _MigrationBar(bars, f"{source} → {target}")
@@ -88,13 +86,6 @@ class _MigrationBar:
 
     def say(self, text: str) -> None:
         """Nothing is said of it."""
-
-
-def _service(file: str) -> Service:
-    settings = service_settings.load(file)
-    service = Service.from_settings(settings)
-    schema.prepare(service.database, embedded=settings.is_embedded)
-    return service
 
 
 def _end(status: int) -> None:

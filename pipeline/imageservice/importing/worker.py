@@ -56,6 +56,7 @@ class Worker:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._stop = threading.Event()
+        self._fault = ""
         self._places = WorkPlaces(service)
         self._wanted = CancellationWatch(service)
         self._kinds: Mapping[str, Callable[[Task, CancelToken], None]] = {
@@ -100,9 +101,12 @@ class Worker:
             return False
         try:
             task = self._claim(kinds)
+            self._fault = ""
         except Exception as error:
-            log.warning("no task could be claimed: %s", error)
-            task = None
+            fault = (error.detail if isinstance(error, ServiceError) else None) or str(error)
+            if fault != self._fault:  # a database that is down is asked several times a second
+                log.warning("no task could be claimed: %s", fault)
+            self._fault, task = fault, None
         if task is None:
             return False
         self._places.take(kinds, task, cancel_token := CancelToken())
@@ -161,7 +165,7 @@ class Worker:
         try:
             chore.do()
         except ServiceError as error:
-            log.warning("%s failed, it will be tried again: %s", chore.name, error.message)
+            log.warning("%s failed, it will be tried again: %s", chore.name, error.detail or error.message)
         except Exception:
             log.exception("%s failed; it will be tried again", chore.name)
         chore.due = time.monotonic() + chore.seconds

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, MetaData, Table, select
 from pipeline.base import json_text
 from pipeline.base.errors import PipelineError
 from pipeline.imageservice.catalog.database.connection import parse_url
+from pipeline.imageservice.catalog.database.refusal import explain
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,7 +41,8 @@ def opened(url: str, needed: Mapping[str, Collection[str]], optional: Sequence[s
 
     Of the tables ``optional``, those are there that the database has. Raises ``PipelineError``.
     """
-    engine = sqlalchemy.create_engine(parse_url(url), poolclass=sqlalchemy.NullPool)
+    parsed = parse_url(url)
+    engine = sqlalchemy.create_engine(parsed, poolclass=sqlalchemy.NullPool)
     metadata = MetaData()
     try:
         present = set(sqlalchemy.inspect(engine).get_table_names())
@@ -50,16 +52,25 @@ def opened(url: str, needed: Mapping[str, Collection[str]], optional: Sequence[s
             "this is not a database of the reference image service: its tables are missing",
             hint="give the URL in the section [database] of its glance-api.conf",
         ) from None
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise PipelineError(f"the other database cannot be read: {getattr(error, 'orig', error)}") from None
+    except Exception as error:  # drivers raise anything about options, certificates and libraries
+        raise _unreadable(error, parsed) from None
     for name, columns in needed.items():
         if missing := set(columns) - set(metadata.tables[name].c.keys()):
             raise PipelineError(
                 f"the other database is too old: {name} has no column {sorted(missing)[0]}",
                 hint="bring it to a release from 2018 (Rocky) or later first: glance-manage db_sync",
             )
-    with engine.connect() as connection:
-        yield OtherCatalog(connection, metadata.tables)
+    try:
+        with engine.connect() as connection:
+            yield OtherCatalog(connection, metadata.tables)
+    except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError) as error:
+        raise _unreadable(error, parsed) from None
+
+
+def _unreadable(error: Exception, url: sqlalchemy.URL) -> PipelineError:
+    cause, action, said = explain(getattr(error, "orig", None) or error, url)
+    action = action.replace("`database.url`", "the URL you gave")
+    return PipelineError(f"the other database cannot be read: {cause}", details=[said], hint=action)
 
 
 def moment(value: datetime | str | None) -> int | None:

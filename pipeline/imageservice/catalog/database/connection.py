@@ -18,12 +18,21 @@ from typing import Any, TypeVar
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.retry import RetryPolicy
 from pipeline.imageservice.catalog.database import filesystem
+from pipeline.imageservice.catalog.database.refusal import refusal
 from pipeline.imageservice.catalog.database.turns import WriteTurns
 from pipeline.imageservice.errors import Invalid, Unavailable
 
@@ -40,6 +49,7 @@ _RETRIES = RetryPolicy(attempts=8, first=0.01, jitter=1.0)  # two that broke eac
 # PostgreSQL: serialization failure, deadlock. MariaDB: lock wait timeout, deadlock, record changed since last read.
 _SQLSTATES_TO_REPEAT = {"40001", "40P01"}
 _CODES_TO_REPEAT = {1205, 1213, 1020}
+_STATES_OF_REFUSAL = {"42501", "25006"}  # no right, a server that only reads
 
 
 def parse_url(text: str) -> URL:
@@ -48,7 +58,7 @@ def parse_url(text: str) -> URL:
     """
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         raise PipelineError(
             "the database URL cannot be read",
             hint="write sqlite:////folder/file.db, postgresql://user:password@host/name or mariadb://…",
@@ -57,6 +67,10 @@ def parse_url(text: str) -> URL:
     if kind not in _DRIVERS:
         raise PipelineError(
             f"databases of the kind {kind!r} are not supported", hint="use SQLite, PostgreSQL or MariaDB"
+        )
+    if "@" in (url.host or ""):
+        raise PipelineError(  # a part of the password would be taken, and shown, for the host
+            "the database URL has more than one @", hint="write an @ in the user's name or the password as %40"
         )
     url = url.set(drivername=_DRIVERS[kind])
     if kind == "sqlite" and not url.database:
@@ -117,10 +131,24 @@ class Database:
             self._engine.dispose()
 
     @contextmanager
+    def connected(self, may_repeat: bool = False) -> Iterator[Connection]:
+        """Open a connection. Raises ``CatalogUnavailable``, which has the cause in words, when there is none, or what
+        is asked of it is refused.
+        """
+        with _as_service_errors(self.url, may_repeat):
+            try:
+                connection = self.engine.connect()
+            except (SQLAlchemyError, PipelineError):
+                raise
+            except Exception as error:  # drivers raise anything about options, certificates and libraries
+                raise refusal(error, self.url) from error
+            with connection:
+                yield connection
+
+    @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a connection whose statements all see the same moment."""
-        engine = self.engine
-        with _as_service_errors(), engine.connect() as connection:
+        with self.connected() as connection:
             if self.dialect == "postgresql":
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             elif self.dialect == "mariadb":
@@ -133,10 +161,10 @@ class Database:
         It is made again when the database broke it off in favour of another one, so it must not do anything
         outside the database. Raises ``Unavailable`` when the database does not answer, or not in time.
         """
-        engine = self.engine
+        assert self.engine  # noqa: S101 - which makes the turns, too
         for attempt in _RETRIES.tries():
             try:
-                with _as_service_errors(attempt < _RETRIES.attempts), self._turn(), engine.connect() as connection:
+                with self._turn(), self.connected(attempt < _RETRIES.attempts) as connection:
                     if self.is_sqlite:
                         connection = connection.execution_options(begin="IMMEDIATE")
                     with connection.begin():
@@ -211,8 +239,8 @@ class _Again(Exception):
 
 
 @contextmanager
-def _as_service_errors(may_repeat: bool = False) -> Iterator[None]:
-    """Turn the database's own errors into the service's; programming errors pass."""
+def _as_service_errors(url: URL, may_repeat: bool = False) -> Iterator[None]:
+    """Turn the errors of the database ``url`` into the service's; programming errors pass."""
     try:
         yield
     except PoolTimeout as error:
@@ -223,7 +251,12 @@ def _as_service_errors(may_repeat: bool = False) -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         if may_repeat and _was_broken_off(error):
             raise _Again from error
-        raise Unavailable("The image catalog does not answer now; try again", detail=str(error.orig)) from error
+        raise refusal(error.orig or error, url) from error
+    except DatabaseError as error:
+        # A right that is missing is a programming error in PostgreSQL, a damaged file none of its kinds in SQLite.
+        if getattr(error.orig, "sqlstate", None) in _STATES_OF_REFUSAL or type(error) is DatabaseError:
+            raise refusal(error.orig or error, url) from error
+        raise
 
 
 def _was_broken_off(error: DBAPIError) -> bool:

@@ -63,7 +63,7 @@ def upgrade(database: Database, *, until: Phase = "contract", to: str | None = N
 
     A schema that a newer version has only expanded stays as it is. Raises ``PipelineError`` for one beyond that.
     """
-    with _alone(database), database.engine.connect() as connection:
+    with _alone(database), database.connected() as connection:
         if database.is_sqlite:
             connection = connection.execution_options(begin="IMMEDIATE")
         with connection.begin():
@@ -130,7 +130,8 @@ def _alone(database: Database) -> Iterator[None]:
         with locks.held(file, "upgrading the catalog's schema", wait=math.inf):
             yield
         return
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with database.connected() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         if database.dialect == "postgresql":
             take, give = f"SELECT pg_advisory_lock({_LOCK_NUMBER})", f"SELECT pg_advisory_unlock({_LOCK_NUMBER})"
         else:
