@@ -23,6 +23,8 @@ def routed(environ: Mapping[str, Any], path: str) -> str:
     sent = [unquote(segment) for segment in raw.split("/")]
     # A server or proxy that tells no raw path, or another one: then what it made of it has to do.
     segments = sent if "/".join(sent) == tail else tail.split("/")
+    # No name is empty: one slash after another is one, as in the reference.
+    segments = [*(segment for segment in segments[:-1] if segment), segments[-1]]
     return _INSIDE + "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in segments)
 
 

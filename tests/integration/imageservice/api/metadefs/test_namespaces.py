@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.imageservice.catalog.metadefs import resource_types
 from pipeline.imageservice.model.metadefs import FIRST_RESOURCE_TYPES
+from tests.integration.imageservice.api.metadefs import unquoted
 from tests.integration.imageservice.api.metadefs.shelf import BASE, FULL, OPEN_UP, MakeApi, listed, made, statements
 from tests.integration.imageservice.api.world import Api, Person, message
 
@@ -315,3 +316,15 @@ def test_names_with_what_paths_are_made_of(api: Api) -> None:
     assert api.admin.put(f"{link}/objects/pair", {"name": "p/q"}).json["self"] == f"{link}/objects/p%2Fq"
     assert api.admin.delete(f"{link}/objects/p%2Fq").status_code == 204
     assert api.admin.delete(link).status_code == 204
+
+
+def test_names_that_clients_do_not_quote(api: Api) -> None:
+    for name in unquoted.NAMESPACES:
+        made(api.admin, name, **unquoted.CONTENTS)
+
+    def ask(method: str, path: str, body: Any) -> tuple[int, Any]:
+        answer = api.admin.call(method, path, body)
+        return answer.status_code, answer.json if answer.content else None
+
+    rows = unquoted.BROKEN_THERE + unquoted.ROWS
+    assert unquoted.answers(ask, rows) == list(rows)

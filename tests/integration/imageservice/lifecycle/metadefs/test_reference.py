@@ -29,6 +29,7 @@ from tests.environments.fixtures import installed
 from tests.environments.glance import Glance
 from tests.environments.keystone import Keystone
 from tests.environments.venv import environment
+from tests.integration.imageservice.api.metadefs import unquoted
 from tests.integration.imageservice.api.metadefs.shelf import FULL
 
 pytestmark = pytest.mark.server
@@ -128,6 +129,12 @@ def differences(mine: Any, theirs: Any, path: str = "") -> list[str]:
 
 def settings_of(service: ImageService) -> str:
     return str(service.folder / "settings.yaml")
+
+
+def with_their_command(both: Both, *words: str | Path) -> None:
+    manage: Path = environment("glance").program("glance-manage")
+    command: list[str | Path] = [manage, "--config-file", both.glance.folder / "glance-api.conf", *words]
+    process.run(command, cwd=both.glance.folder, env={"PYTHONWARNINGS": "ignore"})
 
 
 # --- the clients -----------------------------------------------------------------------------------------------------
@@ -259,19 +266,33 @@ def test_every_verb_does_what_it_does_with_the_reference(both: Both, tmp_path: P
     assert any(NAME in one.out for one in foreign)
 
 
+@pytest.mark.long
+def test_names_that_clients_do_not_quote_are_answered_as_there(both: Both) -> None:
+    def asked(which: str) -> unquoted.Ask:
+        def ask(method: str, path: str, body: Any) -> tuple[int, Any]:
+            headers = {"X-Auth-Token": both.token}
+            answer = requests.request(method, both.urls[which] + path, json=body, headers=headers, timeout=60)
+            return answer.status_code, answer.json() if answer.status_code == 200 else None
+
+        return ask
+
+    try:
+        for which in both.urls:
+            for name in unquoted.NAMESPACES:
+                both.post(which, "/v2/metadefs/namespaces", {"namespace": name, **unquoted.CONTENTS})
+        assert {status for _, _, status, _ in unquoted.answers(asked("glance"), unquoted.BROKEN_THERE)} == {500}
+        assert unquoted.answers(asked("ours"), unquoted.BROKEN_THERE) == list(unquoted.BROKEN_THERE)
+        for which in both.urls:
+            assert unquoted.answers(asked(which), unquoted.ROWS) == list(unquoted.ROWS), which
+    finally:
+        with_their_command(both, "db_unload_metadefs")  # no path of its API leads to a name with a slash
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
 def load_with_their_command(both: Both, folder: Path) -> None:
-    manage: Path = environment("glance").program("glance-manage")
-    command: list[str | Path] = [
-        manage,
-        "--config-file",
-        both.glance.folder / "glance-api.conf",
-        "db_load_metadefs",
-        folder,
-    ]
-    process.run(command, cwd=both.glance.folder, env={"PYTHONWARNINGS": "ignore"})
+    with_their_command(both, "db_load_metadefs", folder)
 
 
 def given_to_ours(both: Both) -> None:

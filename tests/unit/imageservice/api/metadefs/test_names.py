@@ -35,5 +35,10 @@ def test_without_the_raw_path_what_the_server_made_of_it_has_to_do(environ: dict
     assert named(found.rpartition("/")[2]) == "50%2F:x"
 
 
+def test_slashes_in_a_row_are_one_but_the_last_stays() -> None:
+    sent = f"{BASE}/namespaces//a//tags/x%2F%2Fy//"
+    assert routed({"RAW_URI": sent}, unquote(sent)) == f"{BASE}/namespaces/a/tags/x%2F%2Fy/"
+
+
 def test_other_paths_stay() -> None:
     assert routed({"RAW_URI": "/v2/images/a%2Fb"}, "/v2/images/a/b") == "/v2/images/a/b"
