@@ -1,7 +1,8 @@
 """Renew the leases of this process's work.
 
-An upload holds a lease on its image, a worker one on its task. One thread renews all of them, in one short transaction;
-work whose lease can't be renewed is stopped before the lease ends, so that nobody else's clean-up meets it.
+An upload holds a lease on its image, a worker one on its task. One thread renews all of them, in short transactions:
+hundreds of uploads do not keep others from writing. Work whose lease can't be renewed is stopped before the lease ends,
+so that nobody else's clean-up meets it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline.imageservice.errors import Gone, ServiceError, Unavailable
 log = logging.getLogger("imageservice.leases")
 
 _LONGEST_PAUSE = 5.0
+_AT_ONCE = 32  # leases in one transaction
 
 
 @dataclass(eq=False)
@@ -94,8 +96,8 @@ class LeaseKeeper:
             time.sleep(self._pause)
             with self._changed:
                 held = list(self._held)
-            if held:
-                self._renew(held)
+            for first in range(0, len(held), _AT_ONCE):
+                self._renew(held[first : first + _AT_ONCE])
 
     def _renew(self, held: list[_HeldLease]) -> None:
         begun = time.monotonic()

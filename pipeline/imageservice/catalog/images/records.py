@@ -24,6 +24,7 @@ from pipeline.imageservice.model.images import Image, ImageStatus, ImageVisibili
 _COLUMNS = tuple(column for column in tables.images.c if column.name not in ("sort_name", "shelf", "weight"))
 _NAMES = tuple(column.name for column in _COLUMNS)
 _ONE = select(*_COLUMNS).where(tables.images.c.id == bindparam("id"))
+_STATUS = select(tables.images.c.status).where(tables.images.c.id == bindparam("id"))
 _LOCK = _ONE.with_for_update()
 _INSERT = insert(tables.images)
 # To call an enum costs more than all the rest of making an image from its row.
@@ -48,6 +49,12 @@ def insert_image(connection: Connection, image: Image) -> Image:
 def find(connection: Connection, image_id: str, *, gone: bool = False) -> Image | None:
     """Return the image with its locations and notes, or ``None``; deleted ones count only with ``gone``."""
     return _load(connection, connection.execute(_ONE, {"id": image_id}).first(), gone)
+
+
+def status_of(connection: Connection, image_id: str) -> ImageStatus | None:
+    """Return the image's status, ``None`` where there never was such an image."""
+    status = connection.execute(_STATUS, {"id": image_id}).scalar()
+    return _STATUSES[status] if status is not None else None
 
 
 def get(connection: Connection, image_id: str, *, gone: bool = False) -> Image:

@@ -155,8 +155,7 @@ def _check_size(
 
 def _still(connection: Connection, claim: UploadClaim) -> None:
     """Raise ``Gone`` unless the image still waits for the data."""
-    image = image_records.find(connection, claim.image.id)
-    if image is None or image.status is not claim.status:
+    if image_records.status_of(connection, claim.image.id) is not claim.status:
         raise Gone(f"Image {claim.image.id} was deleted while its data came")
 
 
