@@ -15,6 +15,11 @@ from pipeline.base.errors import PipelineError
 
 # Without these, what is on the disk is not the system.
 _NEEDED = ("/", "/usr", "/boot", "/var")
+# systemd-gpt-auto-generator(8): types of partitions (extended boot loader, EFI system), and where they are mounted.
+_DISCOVERED = {
+    "BC13C2FF-59E6-4262-A352-B275FD6F7172": ("/boot",),
+    "C12A7328-F81F-11D2-BA4B-00A0C93EC93B": ("/efi", "/boot", "/boot/efi"),
+}
 # fstab(5): blanks in paths.
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _HINT = "an image is one disk: install the system on one, or mend the guest's /etc/fstab"
@@ -46,7 +51,34 @@ def mount_all(handle: Any, root: str, tell: Callable[[str], None], *, read_only:
             _pass_over(entry.location, entry.source, "there is no such device", tell)
         elif found not in mounts.values():
             _mount(handle, mount, entry.location, found, mounts, tell)
+    _mount_by_type(handle, mount, mounts, tell)
     return mounts
+
+
+def _mount_by_type(
+    handle: Any, mount: Callable[[str, str], object], mounts: dict[str, str], tell: Callable[[str], None]
+) -> None:
+    """Mount the partitions that systemd finds without an fstab, by their types, at the folder that waits for them."""
+    for kind, locations in _DISCOVERED.items():
+        waiting = [location for location in locations if location not in mounts and _is_empty(handle, location)]
+        found = [device for device in handle.list_partitions() if _type(handle, device) == kind] if waiting else []
+        # One that is mounted is in its place; of several, none is meant for sure.
+        if len(found) == 1 and found[0] not in mounts.values():
+            _mount(handle, mount, waiting[0], found[0], mounts, tell)
+
+
+def _is_empty(handle: Any, folder: str) -> bool:
+    try:
+        return bool(handle.is_dir(folder)) and not set(handle.ls(folder)) - {"lost+found"}
+    except UnicodeDecodeError:  # names of any bytes are names
+        return False
+
+
+def _type(handle: Any, device: str) -> str:
+    try:
+        return str(handle.part_get_gpt_type(handle.part_to_dev(device), handle.part_to_partnum(device))).upper()
+    except RuntimeError:  # no GPT
+        return ""
 
 
 def places(handle: Any, root: str) -> dict[str, str]:

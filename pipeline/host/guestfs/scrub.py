@@ -137,7 +137,12 @@ def _scrub_btrfs(handle: Any, device: str) -> int:
         appliance_shell.read(handle, command).decode(errors="replace")
         for command in (inspect % "super", inspect % "tree -t chunk", f"{inspect % 'tree -t extent'} | {keys}")
     ]
-    pieces = btrfs_space.free(texts[0], texts[1], texts[2], int(handle.blockdev_getsize64(device)))
+    try:
+        pieces = btrfs_space.free(texts[0], texts[1], texts[2], int(handle.blockdev_getsize64(device)))
+    except PipelineError as error:
+        raise PipelineError(
+            f"the free space of {device} cannot be scrubbed: {error.message}", hint=error.hint
+        ) from error
     _overwrite(handle, device, pieces)
     return len(pieces)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,11 @@ class Disk:
     def __init__(self, places: dict[str, str] | None, folders: tuple[str, ...], table: bytes = b"") -> None:
         self.places, self.folders, self.table = places, folders, table
         self.mounted: list[tuple[str, str]] = []
+        self.types: tuple[str, ...] = ()
+        self.used: tuple[str, ...] = ()
+        self.odd: tuple[str, ...] = ()
+
+    mount_ro: Any = None
 
     def inspect_get_mountpoints(self, root: str) -> dict[str, str]:
         if self.places is None:
@@ -41,9 +48,25 @@ class Disk:
     def read_file(self, path: str) -> bytes:
         return self.table
 
-    def is_dir(self, path: str, followsymlinks: bool) -> bool:
+    def is_dir(self, path: str, followsymlinks: bool = False) -> bool:
         path.encode()
         return path in self.folders
+
+    def ls(self, path: str) -> list[str]:
+        if path in self.odd:
+            b"caf\xe9".decode()
+        return ["lost+found"] if path not in self.used else ["lost+found", "grub2"]
+
+    def part_to_dev(self, device: str) -> str:
+        return device[:-1]
+
+    def part_to_partnum(self, device: str) -> int:
+        return int(device[-1])
+
+    def part_get_gpt_type(self, disk: str, number: int) -> str:
+        if not self.types:
+            raise RuntimeError("part_get_gpt_type: not a GPT")
+        return self.types[number - 1]
 
     def list_partitions(self) -> list[str]:
         return ["/dev/sda1", "/dev/sda2"]
@@ -109,3 +132,42 @@ def test_a_part_of_the_system_that_is_not_there_is_refused(location: str) -> Non
         with pytest.raises(PipelineError, match=f"the guest has its {location} on .* cannot be mounted: ") as caught:
             mounting.mount_all(disk, "/dev/sda1", lambda text: None)
         assert "/etc/fstab" in str(caught.value.hint)
+
+
+ROOT, ESP, BOOT = (
+    "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
+    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
+    "bc13c2ff-59e6-4262-a352-b275fd6f7172",
+)
+
+
+@pytest.mark.parametrize(
+    ("types", "folders", "used", "places", "expected"),
+    [
+        ((ROOT, ESP), ("/boot",), (), {}, "/boot"),
+        ((ROOT, ESP), ("/boot", "/efi"), (), {}, "/efi"),
+        ((ROOT, ESP), ("/boot", "/boot/efi"), ("/boot",), {}, "/boot/efi"),
+        ((ROOT, BOOT), ("/boot", "/efi"), (), {}, "/boot"),
+        ((ROOT, ESP), ("/boot", "/efi"), (), {"/boot": "/dev/sda2"}, "/boot"),
+        ((ROOT, ESP), ("/boot",), ("/boot",), {}, None),
+        ((ESP, ESP), ("/boot",), (), {}, None),
+        ((), ("/boot", "/efi"), (), {}, None),
+    ],
+)
+def test_partitions_without_an_fstab_are_found_by_their_types(
+    types: tuple[str, ...],
+    folders: tuple[str, ...],
+    used: tuple[str, ...],
+    places: dict[str, str],
+    expected: str | None,
+) -> None:
+    disk = Disk({"/": "/dev/sda1", **places}, folders)
+    disk.types, disk.used = types, used
+    found = {"/": "/dev/sda1"} | ({expected: "/dev/sda2"} if expected else {})
+    assert mounting.mount_all(disk, "/dev/sda1", lambda text: None) == found
+
+
+def test_a_folder_with_names_of_any_bytes_waits_for_nothing() -> None:
+    disk = Disk({"/": "/dev/sda1"}, ("/boot",))
+    disk.types, disk.odd = (ROOT, ESP), ("/boot",)
+    assert mounting.mount_all(disk, "/dev/sda1", lambda text: None) == {"/": "/dev/sda1"}

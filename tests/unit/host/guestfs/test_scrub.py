@@ -127,3 +127,11 @@ def test_free_space_that_cannot_be_scrubbed_fails_the_build(kind: str) -> None:
 )
 def test_subvolumes_share_their_devices_free_space(named: str, device: str) -> None:
     assert scrub._by_device({named: "btrfs"}) == {device: "btrfs"}
+
+
+def test_a_btrfs_that_cannot_be_scrubbed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Appliance, "blockdev_getsize64", lambda self, device: 1 << 30, raising=False)
+    monkeypatch.setattr(Appliance, "debug", lambda self, name, words: "0 15 0\n\nbnVtX2RldmljZXMgMgo=")
+    with pytest.raises(PipelineError, match="space of /dev/sda2 cannot be scrubbed: a btrfs on 2 devices") as caught:
+        scrub.scrub(Appliance(0), {"btrfsvol:/dev/sda2/@": "btrfs"})
+    assert "sysprep.scrub: false" in str(caught.value.hint)
