@@ -1,6 +1,7 @@
 """What holds for every test, seen in its text."""
 
 import ast
+import re
 from pathlib import Path
 
 from pipeline.base.home import CHECKOUT
@@ -78,3 +79,25 @@ def test_what_needs_the_same_dear_server_stays_together() -> None:
 def test_what_stays_together_exists() -> None:
     places = [place for places in side_by_side.TOGETHER.values() for place in places]
     assert [place for place in places if not (CHECKOUT / place).exists()] == []
+
+
+def _gone(table: str) -> list[str]:
+    """What a table of tests names and is not there."""
+    named = re.findall(r"`(\S+\.py)::(test_\w+)(?:\[[^`]*\])?`", table)
+    assert len(named) == sum(line.startswith("| ") for line in table.splitlines()) - 1, "a row has no test's name"
+    tests = [(CHECKOUT / "tests" / file, function) for file, function in named]
+    return [
+        f"{file}::{function}"
+        for file, function in tests
+        if not file.is_file() or not re.search(rf"^\s*(async )?def {function}\(", file.read_text(), re.MULTILINE)
+    ]
+
+
+def test_the_page_on_what_tests_cost_names_tests() -> None:
+    assert _gone((CHECKOUT / "docs/tests.md").read_text()) == []
+
+
+def test_a_test_that_is_gone_from_the_page_is_seen() -> None:
+    row = "| s | test |\n|---:|---|\n| 3 | `unit/test_tests.py::{}` |\n"
+    assert _gone(row.format("test_tests_mirror_the_tree")) == []
+    assert len(_gone(row.format("test_that_is_gone[x]"))) == 1
