@@ -25,7 +25,7 @@ from pipeline.imageservice.importing.job.cancellation_watch import CancellationW
 from pipeline.imageservice.importing.job.request import TYPE
 from pipeline.imageservice.importing.job.run import run_import
 from pipeline.imageservice.importing.maintenance import housekeeping
-from pipeline.imageservice.importing.places import WorkPlaces
+from pipeline.imageservice.importing.task_slots import TaskSlots
 from pipeline.imageservice.lifecycle import deletion
 from pipeline.imageservice.lifecycle.locations import location_import
 from pipeline.imageservice.lifecycle.transfer import recovery
@@ -57,7 +57,7 @@ class Worker:
         self._service = service
         self._stop = threading.Event()
         self._fault = ""
-        self._places = WorkPlaces(service)
+        self._slots = TaskSlots(service)
         self._wanted = CancellationWatch(service)
         self._kinds: Mapping[str, Callable[[Task, CancelToken], None]] = {
             TYPE: lambda task, cancel_token: run_import(service, task, cancel_token),
@@ -72,7 +72,7 @@ class Worker:
             _Chore("staging", 60.0, lambda: housekeeping.sweep_staging(service)),
             _Chore("node", min(15.0, lost / 4), lambda: housekeeping.show_alive(service)),
             _Chore("lost nodes", min(30.0, lost / 4), lambda: housekeeping.give_up_lost(service)),
-            _Chore("places", 1.0, lambda: self._places.make_room(self._groups[0])),
+            _Chore("slots", 1.0, lambda: self._slots.preempt(self._groups[0])),
             _Chore("outbox", 5.0, service.outbox.sweep),
             _Chore("old tasks", 60.0, lambda: service.database.write(task_queue.forget_expired)),
             _Chore("purge", 600.0, self._purge),
@@ -96,8 +96,8 @@ class Worker:
         running.wait(_LAST_WORDS)
 
     def _take(self, kinds: frozenset[str]) -> bool:
-        """Begin the next task of ``kinds``, which have places of their own, if there is one and a place for it."""
-        if self._stop.is_set() or not self._places.free(kinds):
+        """Begin the next task of ``kinds``, which have slots of their own, if there is one and a slot for it."""
+        if self._stop.is_set() or not self._slots.free(kinds):
             return False
         try:
             task = self._claim(kinds)
@@ -109,7 +109,7 @@ class Worker:
             self._fault, task = fault, None
         if task is None:
             return False
-        self._places.take(kinds, task, cancel_token := CancelToken())
+        self._slots.take(kinds, task, cancel_token := CancelToken())
         threading.Thread(target=self._work, args=[task, cancel_token], name=f"task-{task.id}", daemon=True).start()
         return True
 
@@ -125,7 +125,7 @@ class Worker:
                 service.leases.holder,
                 service.leases.seconds,
                 node=service.own_node,
-                newcomers=self._places.only_newcomers(kinds),
+                newcomers=self._slots.only_newcomers(kinds),
             )
         )
 
@@ -138,7 +138,7 @@ class Worker:
         except Exception:
             log.exception("task %s failed", task.id)
         finally:
-            self._places.give_back(task)
+            self._slots.give_back(task)
 
     def _read_location(self, task: Task, cancel_token: CancelToken) -> None:
         """Find out the digests of data that was added by its location."""

@@ -35,7 +35,7 @@ class ServerOptions(BaseModel):
         256,
         ge=2,
         le=4096,
-        description="Uploads that a node serves at once for each of its processes, and as many downloads. One place of "
+        description="Uploads that a node serves at once for each of its processes, and as many downloads. One slot of "
         "each is kept for projects that have none; more wait their turn.",
     )
     store_threads: int = Field(
@@ -54,10 +54,10 @@ class ServerOptions(BaseModel):
     least_rate_seconds: float = Field(
         60,
         gt=0,
-        description="The time over which that rate is taken. After so long a project that has no place gets one, "
+        description="The time over which that rate is taken. After so long a project that has no slot gets one, "
         "whatever the others' rates.",
     )
-    slot_wait: float = Field(150, gt=0, description="How long a request waits for its place before it gets 503.")
+    slot_wait: float = Field(150, gt=0, description="How long a request waits for its slot before it gets 503.")
     header_timeout: float = Field(20, gt=0, description="A client has so long to send a request's header.")
     idle_timeout: float = Field(
         900,

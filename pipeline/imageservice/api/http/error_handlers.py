@@ -12,7 +12,7 @@ from falcon import mediatypes
 
 from pipeline.imageservice import errors
 from pipeline.imageservice.data.errors import ClientGone, ClientStalled
-from pipeline.imageservice.data.slots.errors import GaveWay, NoSlot
+from pipeline.imageservice.data.slots.errors import NoSlot, Preempted
 from pipeline.imageservice.errors import ServiceError
 
 log = logging.getLogger("imageservice.problems")
@@ -25,7 +25,7 @@ STATUSES: tuple[tuple[type[ServiceError], int], ...] = (
     (errors.NotFound, 404),
     (errors.MethodNotAllowed, 405),
     (ClientStalled, 408),
-    (GaveWay, 408),
+    (Preempted, 408),
     (errors.Conflict, 409),
     (errors.Gone, 410),
     (errors.LimitExceeded, 413),

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class SlotHolder:
-    """What holds a slot. ``rate``: bytes a second, infinite where it cannot be told yet; ``going``: was told to end."""
+    """What holds a slot. ``rate``: bytes a second, infinite where it cannot be told yet; ``preempted``: has to end."""
 
     key: int
     project: bytes
     slow: bool
     rate: float
-    going: bool = False
+    preempted: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class SlotDecision:
     """The keys of those who wait that get a slot now, and of those who hold one that have to end."""
 
     granted: list[int] = field(default_factory=list)
-    gives_way: list[int] = field(default_factory=list)
+    preempted: list[int] = field(default_factory=list)
 
 
 def decide(
-    capacity: int, running: Sequence[SlotHolder], waiting: Iterable[SlotWaiter], now: float, patience: float
+    capacity: int, running: Sequence[SlotHolder], waiting: Iterable[SlotWaiter], now: float, max_wait: float
 ) -> SlotDecision:
-    """Return who begins and who ends. ``patience``: seconds after which a healthy transfer gives way to a project that
+    """Return who begins and who ends. ``max_wait``: seconds after which a healthy transfer gives way to a project that
     has none.
     """
     counts = Counter(one.project for one in running)
@@ -59,7 +59,7 @@ def decide(
         counts[first.project] += 1
         free -= 1
     if left:
-        _make_room(decision, capacity, running, left, free, now, patience)
+        _preempt(decision, capacity, running, left, free, now, max_wait)
     return decision
 
 
@@ -68,16 +68,16 @@ def _needed(capacity: int, has: int) -> int:
     return 2 if has and capacity > 1 else 1
 
 
-def _make_room(
+def _preempt(
     decision: SlotDecision,
     capacity: int,
     running: Sequence[SlotHolder],
     left: list[SlotWaiter],
     free: int,
     now: float,
-    patience: float,
+    max_wait: float,
 ) -> None:
-    stays = [one for one in running if not one.going]
+    stays = [one for one in running if not one.preempted]
     free += len(running) - len(stays)
     counts = Counter(one.project for one in stays)
     while left:
@@ -85,10 +85,10 @@ def _make_room(
         left.remove(waiter)
         has = counts[waiter.project]
         while free < _needed(capacity, has):
-            victim = _victim(stays, counts, waiter, patient=now - waiter.since < patience)
+            victim = _victim(stays, counts, waiter, may_wait=now - waiter.since < max_wait)
             if victim is None:
                 break
-            decision.gives_way.append(victim.key)
+            decision.preempted.append(victim.key)
             stays.remove(victim)
             counts[victim.project] -= 1
             free += 1
@@ -98,7 +98,7 @@ def _make_room(
 
 
 def _victim(
-    stays: Sequence[SlotHolder], counts: Counter[bytes], waiter: SlotWaiter, *, patient: bool
+    stays: Sequence[SlotHolder], counts: Counter[bytes], waiter: SlotWaiter, *, may_wait: bool
 ) -> SlotHolder | None:
     """Whose turn it is to end for ``waiter``; ``None`` when nobody's is."""
     has = counts[waiter.project]
@@ -107,7 +107,7 @@ def _victim(
     slow = [one for one in stays if one.slow and (counts[one.project] >= fair or one.project == waiter.project)]
     if slow:
         return min(slow, key=lambda one: (-counts[one.project], one.rate, one.key))
-    if has or patient:
+    if has or may_wait:
         return None
     many = [one for one in stays if counts[one.project] > 1]
     return min(many, key=lambda one: (-counts[one.project], one.rate, one.key), default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.imageservice.errors import ServiceError, Unavailable
 
 
-class GaveWay(ServiceError):
+class Preempted(ServiceError):
     """Others waited, and this transfer had to end for them."""
 
     def __init__(self, rate: float, seconds: float, *, slow: bool) -> None:
@@ -14,7 +14,7 @@ class GaveWay(ServiceError):
             if slow
             else "it was the slowest of the project that had the most at once"
         )
-        super().__init__(f"This transfer was ended because others waited for its place, and {why}; try it again")
+        super().__init__(f"This transfer was ended because others waited for its slot, and {why}; try it again")
 
 
 class NoSlot(Unavailable):

@@ -20,7 +20,7 @@ from pathlib import Path
 from pipeline.base.owner import Owner
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.decide import SlotHolder, SlotWaiter, decide
-from pipeline.imageservice.data.slots.errors import GaveWay, NoSlot
+from pipeline.imageservice.data.slots.errors import NoSlot, Preempted
 from pipeline.imageservice.data.slots.rate import RecentRate
 from pipeline.imageservice.data.slots.table import RUNNING, WAITING, SlotRecord, SlotTable
 from pipeline.imageservice.data.slots.turns import Turns
@@ -52,7 +52,7 @@ class SlotRules:
     seconds: float = 60
     wait: float = 150
 
-    def places(self, kind: SlotKind) -> int:
+    def entries(self, kind: SlotKind) -> int:
         """Return how many may hold a slot or wait for one."""
         return 2 * self.capacity[kind]
 
@@ -74,7 +74,7 @@ class Slot:
         self.cut: Callable[[], None] = lambda: None
         self.rate = RecentRate(seconds, begun)
         self.slow = False
-        self.told = False
+        self.preempted = False
         self._count = 0
         self._moves = kind in (SlotKind.UPLOAD, SlotKind.DOWNLOAD, SlotKind.BODY)
 
@@ -105,7 +105,7 @@ class Slots:
         self.rules, self._clock = rules, clock
         self._folder = folder
         self._tables = {
-            kind: SlotTable(folder / f"{kind}-{rules.places(kind)}", rules.places(kind)) for kind in rules.capacity
+            kind: SlotTable(folder / f"{kind}-{rules.entries(kind)}", rules.entries(kind)) for kind in rules.capacity
         }
         self.turns = Turns(rules.capacity.get(SlotKind.BODY, 0), rules.wait)
         self._changed = threading.Condition()
@@ -170,7 +170,7 @@ class Slots:
             threading.Thread(target=self._run, name="slots", daemon=True).start()
 
     def _enter(self, kind: SlotKind, project: bytes) -> int:
-        """Stand in line; the place in the table. It may be the first one already."""
+        """Stand in line; the entry in the table. It may be the first one already."""
         table, (pid, start, _) = self._tables[kind], self._me
         with table.locked():
             records = table.all()
@@ -186,7 +186,7 @@ class Slots:
         return index
 
     def _await(self, kind: SlotKind, index: int, token: CancelToken) -> None:
-        """Wait until the place is a slot."""
+        """Wait until the entry is a slot."""
         table, until = self._tables[kind], self._clock() + self.rules.wait
         if table.look(index)[0] == RUNNING:
             return
@@ -203,7 +203,7 @@ class Slots:
                 self._waiting -= 1
 
     def _none(self, kind: SlotKind, why: str) -> NoSlot:
-        return NoSlot(f"All places for this kind of request ({kind}) are in use, and {why}; try again later", 30)
+        return NoSlot(f"All slots for this kind of request ({kind}) are in use, and {why}; try again later", 30)
 
     def _decide(self, kind: SlotKind, records: dict[int, SlotRecord]) -> None:
         """Grant slots and tell who has to end, with the table locked."""
@@ -211,7 +211,7 @@ class Slots:
         if not waiting:
             return
         running = [
-            SlotHolder(key, one.project, one.slow, one.rate, one.going)
+            SlotHolder(key, one.project, one.slow, one.rate, one.preempted)
             for key, one in records.items()
             if one.state == RUNNING
         ]
@@ -220,8 +220,8 @@ class Slots:
         for key in decision.granted:
             records[key].state, records[key].since = RUNNING, now
             self._tables[kind].put(key, records[key])
-        for key in decision.gives_way:
-            records[key].going = True
+        for key in decision.preempted:
+            records[key].preempted = True
             self._tables[kind].put(key, records[key])
 
     def _living(self, kind: SlotKind) -> dict[int, SlotRecord]:
@@ -265,16 +265,16 @@ class Slots:
                     record.slow, record.rate = slot.slow, rate
                     table.put(index, record)
             self._decide(kind, records)
-            going = [slot for index, slot in held.items() if index in records and records[index].going]
-        for slot in going:
+            preempted = [slot for index, slot in held.items() if index in records and records[index].preempted]
+        for slot in preempted:
             self._end(slot)
         with self._changed:
             self._changed.notify_all()
 
     def _end(self, slot: Slot) -> None:
-        if slot.told:
+        if slot.preempted:
             return
-        slot.told = True
+        slot.preempted = True
         log.info("a transfer (%s) gives way to those who wait", slot.kind)
-        slot.cancel_token.stop(GaveWay(self.rules.rate, self.rules.seconds, slow=slot.slow))
+        slot.cancel_token.stop(Preempted(self.rules.rate, self.rules.seconds, slow=slot.slow))
         slot.cut()

@@ -1,4 +1,4 @@
-"""Keep a table of slots that a node's processes share: a small file in memory, one record for each place.
+"""Keep a table of slots that a node's processes share: a small file in memory, one record for each entry.
 
 Whoever reads all of it or changes it holds its lock, which ends with its holder. A record belongs to the
 process that made it; those of processes that died are nobody's, and are found by ``Owner``.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipeline.base import locks
 
-_RECORD = struct.Struct("<BBBxIQdd16s")  # state, slow, going, process and its start, since, rate, project
+_RECORD = struct.Struct("<BBBxIQdd16s")  # state, slow, preempted, process and its start, since, rate, project
 _HEAD = struct.Struct("<8sQ")  # what it is, and how many records may be in use
 _MAGIC = b"slots 1\0"
 FREE, WAITING, RUNNING = 0, 1, 2
@@ -25,7 +25,7 @@ FREE, WAITING, RUNNING = 0, 1, 2
 
 @dataclass
 class SlotRecord:
-    """One place. ``since``: the moment (monotonic clock) from which it waits or runs; ``project``: a digest."""
+    """One entry. ``since``: the moment (monotonic clock) from which it waits or runs; ``project``: a digest."""
 
     state: int
     pid: int
@@ -33,16 +33,16 @@ class SlotRecord:
     since: float
     project: bytes
     slow: bool = False
-    going: bool = False
+    preempted: bool = False
     rate: float = float("inf")
 
 
 class SlotTable:
-    """The table in ``path``, of ``places`` records; made on first use."""
+    """The table in ``path``, of ``entries`` records; made on first use."""
 
-    def __init__(self, path: Path, places: int) -> None:
-        self._path, self._places = path, places
-        self._size = _HEAD.size + places * _RECORD.size
+    def __init__(self, path: Path, entries: int) -> None:
+        self._path, self._entries = path, entries
+        self._size = _HEAD.size + entries * _RECORD.size
         self._opening = threading.Lock()
         self._process = 0
         self._lock = threading.Lock()
@@ -61,16 +61,16 @@ class SlotTable:
         memory = self._open()
         end = _HEAD.size + self._used(memory) * _RECORD.size
         found = {}
-        for index, (state, slow, going, pid, start, since, rate, project) in enumerate(
+        for index, (state, slow, preempted, pid, start, since, rate, project) in enumerate(
             _RECORD.iter_unpack(memory[_HEAD.size : end])
         ):
             if state != FREE:
-                found[index] = SlotRecord(state, pid, start, since, project, bool(slow), bool(going), rate)
+                found[index] = SlotRecord(state, pid, start, since, project, bool(slow), bool(preempted), rate)
         return found
 
     def add(self, taken: dict[int, SlotRecord], record: SlotRecord) -> int | None:
         """Put a record where none is; its index, ``None`` when the table is full. ``taken``: what ``all`` returned."""
-        index = next((each for each in range(self._places) if each not in taken), None)
+        index = next((each for each in range(self._entries) if each not in taken), None)
         if index is not None:
             self.put(index, record)
             taken[index] = record
@@ -85,7 +85,7 @@ class SlotTable:
             _HEAD.size + index * _RECORD.size,
             one.state,
             one.slow,
-            one.going,
+            one.preempted,
             one.pid,
             one.start,
             one.since,
@@ -96,7 +96,7 @@ class SlotTable:
             _HEAD.pack_into(memory, 0, _MAGIC, index + 1)
 
     def free(self, index: int) -> None:
-        """Let a place be anybody's."""
+        """Let an entry be anybody's."""
         memory = self._open()
         at = _HEAD.size + index * _RECORD.size
         memory[at : at + _RECORD.size] = bytes(_RECORD.size)

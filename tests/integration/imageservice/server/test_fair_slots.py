@@ -112,7 +112,7 @@ def test_dripping_uploads_give_way_and_are_told() -> None:
         assert said.startswith(b"HTTP/1.1 408 ")
         assert b"Connection: close" in said
         message = json.loads(said.partition(b"\r\n\r\n")[2])["message"]
-        assert message.startswith("This transfer was ended because others waited for its place")
+        assert message.startswith("This transfer was ended because others waited for its slot")
         assert "less than 10 KiB a second over the last 1 seconds" in message
         await_slots(service, "upload", 3)
         assert not answered(other)  # it is the only one of its project

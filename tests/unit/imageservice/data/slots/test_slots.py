@@ -16,7 +16,7 @@ import pytest
 from pipeline.base.home import CHECKOUT
 from pipeline.imageservice.data.active_transfers import Stopping
 from pipeline.imageservice.data.cancel_token import CancelToken
-from pipeline.imageservice.data.slots.errors import GaveWay, NoSlot
+from pipeline.imageservice.data.slots.errors import NoSlot, Preempted
 from pipeline.imageservice.data.slots.slots import Slot, SlotKind, SlotRules, Slots, SlotUse
 from tests.environments.daemon import wait_until
 
@@ -116,7 +116,7 @@ def test_what_is_slow_gives_way_and_is_told(tmp_path: Path) -> None:
             one.token.check()  # nobody waits, so all of them go on
         waiter = Held(slots, "c")
         wait_until(lambda: bool(cut), "somebody gave way")
-        with pytest.raises(GaveWay, match="less than"):
+        with pytest.raises(Preempted, match="less than"):
             slow.token.check()
         fast.token.check()
         arrived.token.check()
@@ -140,7 +140,7 @@ def test_a_healthy_one_gives_way_after_a_while_to_a_project_that_has_none(tmp_pa
             assert one.slot is not None
             one.slot.advance((number + 1) * 10_000, None)
         clock.now += 60
-        with pytest.raises(GaveWay):
+        with pytest.raises(Preempted):
             while True:
                 many[0].token.wait(0.1)
         for one in (*many[1:], only):

@@ -47,5 +47,5 @@ def test_an_import_that_drips_gives_way_and_says_so(origin: Web, tmp_path: Path)
         assert ended(service, next_one)["status"] == "success"
         task = ended(service, slow)
         assert task["status"] == "failure"
-        assert "ended because others waited for its place" in task["message"]
+        assert "ended because others waited for its slot" in task["message"]
         assert_clean(service, slow)

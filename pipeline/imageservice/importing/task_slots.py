@@ -1,6 +1,6 @@
-"""Share out a worker's places for durable work among projects, and let what is slow give way to those who wait.
+"""Share out a worker's slots for durable work among projects, and let what is slow give way to those who wait.
 
-Tasks count over all nodes, as the catalog knows them. A worker keeps its last place for projects that have none at
+Tasks count over all nodes, as the catalog knows them. A worker keeps its last slot for projects that have none at
 work, and looks after what it does itself: how far a task's fetch has come stands in the task.
 """
 
@@ -14,7 +14,7 @@ from pipeline.imageservice.catalog.tasks import queue as task_queue
 from pipeline.imageservice.data.active_transfers import Stopping
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.decide import SlotHolder, SlotWaiter, decide
-from pipeline.imageservice.data.slots.errors import GaveWay
+from pipeline.imageservice.data.slots.errors import Preempted
 from pipeline.imageservice.data.slots.rate import RecentRate
 from pipeline.imageservice.model.images import now
 from pipeline.imageservice.model.tasks import Task
@@ -23,12 +23,12 @@ from pipeline.imageservice.service import Service
 _LOOKED_AT = 200  # of those who wait, the first
 
 
-class _Place:
-    """A place in use."""
+class _TaskSlot:
+    """A slot in use."""
 
     def __init__(self, kinds: frozenset[str], cancel_token: CancelToken, seconds: float) -> None:
         self.kinds, self.cancel_token = kinds, cancel_token
-        self.told = False
+        self.preempted = False
         self._seconds = seconds
         self._rate: RecentRate | None = None
         self._before = 0
@@ -45,35 +45,35 @@ class _Place:
         return self._rate.look(moment, done - self._before)
 
 
-class WorkPlaces:
-    """The places of one worker process: ``imports.jobs`` for each group of kinds of tasks."""
+class TaskSlots:
+    """The slots of one worker process: ``imports.jobs`` for each group of kinds of tasks."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._jobs = service.settings.imports.jobs
         self._changed = threading.Lock()
-        self._used: dict[str, _Place] = {}  # by the task's id
+        self._used: dict[str, _TaskSlot] = {}  # by the task's id
 
     def free(self, kinds: frozenset[str]) -> int:
-        """Return how many places for ``kinds`` are free."""
+        """Return how many slots for ``kinds`` are free."""
         with self._changed:
-            return self._jobs - sum(place.kinds == kinds for place in self._used.values())
+            return self._jobs - sum(slot.kinds == kinds for slot in self._used.values())
 
     def only_newcomers(self, kinds: frozenset[str]) -> bool:
-        """Return whether the one free place is kept for projects that have none at work."""
+        """Return whether the one free slot is kept for projects that have none at work."""
         return self._jobs > 1 and self.free(kinds) == 1
 
     def take(self, kinds: frozenset[str], task: Task, cancel_token: CancelToken) -> None:
-        """Let a task have a place."""
+        """Let a task have a slot."""
         with self._changed:
-            self._used[task.id] = _Place(kinds, cancel_token, self._service.settings.server.least_rate_seconds)
+            self._used[task.id] = _TaskSlot(kinds, cancel_token, self._service.settings.server.least_rate_seconds)
 
     def give_back(self, task: Task) -> None:
         """Take it back."""
         with self._changed:
             self._used.pop(task.id, None)
 
-    def make_room(self, kinds: frozenset[str]) -> None:
+    def preempt(self, kinds: frozenset[str]) -> None:
         """End what has to give way to those who wait, as far as it is done here.
 
         What is slow fails, and its task says why; what is healthy goes back into the queue, for a later turn.
@@ -95,20 +95,20 @@ class WorkPlaces:
                 _project(task),
                 rates.get(task.id, float("inf")) < rules.least_rate,
                 rates.get(task.id, float("inf")),
-                going=task.id in own and own[task.id].told,
+                preempted=task.id in own and own[task.id].preempted,
             )
             for number, task in enumerate(working)
         ]
         waiters = [SlotWaiter(number, _project(task), task.not_before / 1e6) for number, task in enumerate(waiting)]
         capacity = len(holders) + self.free(kinds)
         decision = decide(capacity, holders, waiters, now() / 1e6, rules.least_rate_seconds)
-        for number in decision.gives_way:
-            place = own.get(working[number].id)
-            if place is not None:
-                place.told = True
+        for number in decision.preempted:
+            slot = own.get(working[number].id)
+            if slot is not None:
+                slot.preempted = True
                 slow = holders[number].slow
-                gave_way = GaveWay(rules.least_rate, rules.least_rate_seconds, slow=True)
-                place.cancel_token.stop(gave_way if slow else Stopping())
+                preempted = Preempted(rules.least_rate, rules.least_rate_seconds, slow=True)
+                slot.cancel_token.stop(preempted if slow else Stopping())
 
 
 def _project(task: Task) -> bytes:
