@@ -32,7 +32,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from pipeline.imageservice.data.active_transfers import running
 from pipeline.imageservice.data.wsgi_environ import CONNECTION, SEND_FILE, SLOW_BODY, SOURCE
 from pipeline.imageservice.server.body import RequestBody
-from pipeline.imageservice.server.farewell import Farewell, PoliteConnection
+from pipeline.imageservice.server.lingering_close import GracefulConnection, LingeringClose
 from pipeline.imageservice.server.options import ServerOptions
 from pipeline.imageservice.server.refusals import refusal, require_known_coding
 from pipeline.imageservice.server.request_peek import (
@@ -102,7 +102,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until told to stop; then let transfers run on, and in the end cut them off."""
-        self._farewell = Farewell(self.poller, self._drop, self.worker_connections // 4)
+        self._lingering = LingeringClose(self.poller, self._drop, self.worker_connections // 4)
         super().run()
         running.stop()
         running.wait(_LAST_WORDS)
@@ -135,7 +135,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
                     return
                 raise
             self.nr_conns += 1
-            self._arrive(PoliteConnection(self.cfg, client, address, listener.getsockname()))
+            self._arrive(GracefulConnection(self.cfg, client, address, listener.getsockname()))
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Take up the next request that begins on a kept connection."""
@@ -166,7 +166,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         if head and len(head) >= PEEK and b"\r\n\r\n" not in head:
             with contextlib.suppress(OSError):
                 conn.sock.send(refusal(LimitRequestHeaders("")) or b"")
-            self._farewell.begin(conn)
+            self._lingering.begin(conn)
         else:
             self.enqueue_req(conn)
 
@@ -194,14 +194,14 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         elif result:
             super().finish_request(conn, fs)
         else:
-            self._farewell.begin(conn)
+            self._lingering.begin(conn)
 
     def murder_pending(self) -> None:
         """Give up connections that have waited too long. Called at least once a second."""
         now = time.monotonic()
         for conn in [conn for conn, until in self._arriving.items() if until <= now or not self.alive]:
             self._forget(conn)
-        self._farewell.expire(stopping=not self.alive)
+        self._lingering.expire(stopping=not self.alive)
 
     def _forget(self, conn: Any) -> None:
         del self._arriving[conn]

@@ -32,7 +32,7 @@ class Secure:
     context: ssl.SSLContext
 
     def connect(self) -> ssl.SSLSocket:
-        """A connection that takes an end without goodbye for an error."""
+        """A connection that takes an end without close_notify for an error."""
         plain = socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
         return self.context.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
 
@@ -53,7 +53,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
 
 
 def everything(client: ssl.SSLSocket) -> bytes:
-    """What comes until the server says goodbye; an end without it raises ``ssl.SSLEOFError``."""
+    """What comes until the server says close_notify; an end without it raises ``ssl.SSLEOFError``."""
     data = b""
     while piece := client.recv(65536):
         data += piece
@@ -166,13 +166,13 @@ def test_requests_that_come_in_one_record_are_all_answered(secure: Secure) -> No
     ],
     ids=["close", "http-1.0", "download", "long-line", "coding", "chunks"],
 )
-def test_every_answer_ends_with_a_goodbye(secure: Secure, request_text: bytes) -> None:
+def test_every_answer_ends_with_a_close_notify(secure: Secure, request_text: bytes) -> None:
     with secure.connect() as client:
         client.sendall(request_text)
         assert everything(client).startswith(b"HTTP/1.")
 
 
-def test_a_kept_connection_ends_with_a_goodbye(tmp_path: Path) -> None:
+def test_a_kept_connection_ends_with_a_close_notify(tmp_path: Path) -> None:
     made = tls.for_loopback(tmp_path)
     with serve(tmp_path, keep_alive=1, tls={"certificate": str(made.certificate), "key": str(made.key)}) as server:
         secure = Secure(server, made.authority, ssl.create_default_context(cafile=str(made.authority)))

@@ -1,7 +1,7 @@
 """Close connections so that clients get to read the last answer.
 
 Most clients read an answer only after their last byte. One that is refused in the middle of its data would meet a
-reset instead of the reason, and over TLS an error of the protocol. So the answer ends with TLS's own goodbye and a
+reset instead of the reason, and over TLS an error of the protocol. So the answer ends with TLS's close_notify and a
 half-closed connection, and what the client still sends is thrown away as it came, undeciphered, while it keeps coming.
 """
 
@@ -19,23 +19,23 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn
 
-PATIENCE = 5.0  # seconds that a client gets, and gets again for so many bytes:
+TIMEOUT = 5.0  # seconds that a client gets, and gets again for so many bytes:
 LEAST = 64 << 10
 LONGEST = 1 << 40  # bytes of one connection at the most: more than any image has
 _PIECE = 1 << 20
 
 
-class PoliteConnection(TConn):  # type: ignore[misc]
-    """A connection that says goodbye before it is closed: TLS tells the end of an answer from one that was cut off."""
+class GracefulConnection(TConn):  # type: ignore[misc]
+    """Sends close_notify before it is closed: TLS tells the end of an answer from one that was cut off."""
 
     def close(self, graceful: bool = False) -> None:
         """See gunicorn. Never waits for the client."""
         with contextlib.suppress(OSError, ValueError):
-            say_goodbye(self.sock)
+            send_close_notify(self.sock)
         super().close()
 
 
-def say_goodbye(connection: socket.socket) -> None:
+def send_close_notify(connection: socket.socket) -> None:
     """Send TLS's ``close_notify`` on a connection that has TLS and has not sent it yet; without waiting.
 
     Raises ``ssl.SSLWantWriteError`` where the client first has to take what was sent before.
@@ -52,7 +52,7 @@ def say_goodbye(connection: socket.socket) -> None:
 
 
 @dataclass
-class _Leaving:
+class _Lingering:
     """A connection until it is closed: at the moment ``until``, unless ``fresh`` bytes more come before."""
 
     until: float
@@ -60,15 +60,15 @@ class _Leaving:
     left: int = LONGEST
 
 
-class Farewell:
+class LingeringClose:
     """The connections whose last answer has gone out. Used by the event loop's thread only.
 
-    ``drop`` closes one. No more than ``room`` of them get more time than the first ``PATIENCE``.
+    ``drop`` closes one. No more than ``room`` of them get more time than the first ``TIMEOUT``.
     """
 
     def __init__(self, poller: selectors.BaseSelector, drop: Callable[[Any], None], room: int) -> None:
         self._poller, self._drop, self._room = poller, drop, room
-        self._leaving: dict[Any, _Leaving] = {}
+        self._lingering: dict[Any, _Lingering] = {}
         self._nowhere = bytearray(_PIECE)
 
     def begin(self, conn: Any) -> None:
@@ -79,23 +79,23 @@ class Farewell:
         except (OSError, ValueError, KeyError):
             self._drop(conn)
             return
-        self._leaving[conn] = _Leaving(time.monotonic() + PATIENCE)
+        self._lingering[conn] = _Lingering(time.monotonic() + TIMEOUT)
         self._on_writable(conn, conn.sock)
 
     def expire(self, *, stopping: bool) -> None:
         """Close the connections of clients that have had their time; ``stopping``: nobody gets more."""
         now = time.monotonic()
-        for conn, leaving in list(self._leaving.items()):
-            if leaving.until > now:
+        for conn, lingering in list(self._lingering.items()):
+            if lingering.until > now:
                 continue
-            if stopping or leaving.fresh > 0 or len(self._leaving) > self._room:
+            if stopping or lingering.fresh > 0 or len(self._lingering) > self._room:
                 self._end(conn)
             else:
-                leaving.until, leaving.fresh = now + PATIENCE, LEAST
+                lingering.until, lingering.fresh = now + TIMEOUT, LEAST
 
     def _on_writable(self, conn: Any, _socket: Any) -> None:
         try:
-            say_goodbye(conn.sock)
+            send_close_notify(conn.sock)
             conn.sock.shutdown(socket.SHUT_WR)
         except ssl.SSLWantWriteError:
             return
@@ -106,7 +106,7 @@ class Farewell:
         self._on_leftovers(conn, conn.sock)
 
     def _on_leftovers(self, conn: Any, _socket: Any) -> None:
-        leaving = self._leaving[conn]
+        lingering = self._lingering[conn]
         try:
             # Past TLS, and without a copy: the kernel drops them.
             count = socket.socket.recv_into(conn.sock, self._nowhere, _PIECE, socket.MSG_TRUNC)
@@ -114,13 +114,13 @@ class Farewell:
             return
         except OSError:
             count = 0
-        leaving.fresh -= count
-        leaving.left -= count
-        if not count or leaving.left <= 0:
+        lingering.fresh -= count
+        lingering.left -= count
+        if not count or lingering.left <= 0:
             self._end(conn)
 
     def _end(self, conn: Any) -> None:
-        del self._leaving[conn]
+        del self._lingering[conn]
         with contextlib.suppress(KeyError, ValueError):
             self._poller.unregister(conn.sock)
         self._drop(conn)
