@@ -26,7 +26,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
 from pipeline.host.system import process, sandbox
 from pipeline.image import formats
-from pipeline.image.integrity.whole import require_whole
+from pipeline.image.integrity.check import require_whole
 
 # Ours (OpenStack's) names and QEMU's.
 _QEMU_NAMES = {"vhd": "vpc", "iso": "raw", "gpt": "raw", "ami": "raw"}

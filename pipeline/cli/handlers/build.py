@@ -34,8 +34,8 @@ from pipeline.engine.run.options import BuildOptions
 from pipeline.engine.units.resources import amount
 from pipeline.recipes import nightly
 from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.overrides import with_engine, with_source
 from pipeline.recipes.model.recipe import Recipe
-from pipeline.recipes.model.source import with_engine, with_source
 
 RECIPES = CHECKOUT / "recipes"
 _SHOWN = 6

@@ -58,7 +58,7 @@ class Worker:
         self._stop = threading.Event()
         self._fault = ""
         self._slots = TaskSlots(service)
-        self._wanted = CancellationWatch(service)
+        self._cancellations = CancellationWatch(service)
         self._kinds: Mapping[str, Callable[[Task, CancelToken], None]] = {
             TYPE: lambda task, cancel_token: run_import(service, task, cancel_token),
             old_tasks.TYPE: lambda task, cancel_token: old_tasks.run(service, task, cancel_token),
@@ -85,7 +85,7 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop."""
         log.info("worker ready")
-        with self._wanted:
+        with self._cancellations:
             while not self._stop.is_set():
                 for chore in self._chores:
                     if chore.due <= time.monotonic() and not self._stop.is_set():
@@ -131,7 +131,7 @@ class Worker:
 
     def _work(self, task: Task, cancel_token: CancelToken) -> None:
         try:
-            with running.listed(cancel_token), self._wanted.watched(task, cancel_token):
+            with running.listed(cancel_token), self._cancellations.watched(task, cancel_token):
                 self._kinds[task.type](task, cancel_token)
         except Stopping:
             log.info("task %s is left for another worker", task.id)

@@ -28,7 +28,7 @@ _BULK = re.compile(
 )
 
 
-class Patient:
+class TimedSocket:
     """A socket whose ``recv`` has a time limit of its own, whatever mode the socket is in otherwise."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:

@@ -37,7 +37,7 @@ from pipeline.imageservice.server.options import ServerOptions
 from pipeline.imageservice.server.refusals import refusal, require_known_coding
 from pipeline.imageservice.server.request_peek import (
     PEEK,
-    Patient,
+    TimedSocket,
     is_bulk,
     is_image_data,
     missing_bytes,
@@ -232,7 +232,7 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
             conn.sock.do_handshake()
         conn.initialized = True
         conn.parser = get_parser(self.cfg, conn.sock, conn.client)
-        conn.parser.unreader.sock = Patient(conn.sock, self._options.header_timeout)
+        conn.parser.unreader.sock = TimedSocket(conn.sock, self._options.header_timeout)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """See gunicorn; called with a request that has been read."""

@@ -167,7 +167,7 @@ class Reader(ABC):
 
 
 @dataclass(frozen=True)
-class OpenEnds:
+class UnfinishedWrite:
     """An unfinished write to go on with: what has been written, and a writer that appends to it."""
 
     reader: Reader
@@ -303,7 +303,7 @@ class Store(ABC):
         """Remove what an unfinished write left. The caller makes sure that its attempt has ended."""
         raise StoreError(f"store {self.id} cannot list its objects")
 
-    def take_over(self, what: IncompleteObject, *, attempt: str, name: str) -> OpenEnds | None:
+    def take_over(self, what: IncompleteObject, *, attempt: str, name: str) -> UnfinishedWrite | None:
         """Go on, as a new attempt, with what an unfinished write left; ``None`` where that cannot be, or it is gone.
 
         ``name``: what the object is to be called, which need not be what the old attempt would have called it.

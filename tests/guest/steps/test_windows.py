@@ -27,8 +27,8 @@ from pipeline.host.media import iso
 from pipeline.host.qemu.stall import StallPolicy
 from pipeline.host.system import process
 from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.overrides import with_source
 from pipeline.recipes.model.recipe import Recipe
-from pipeline.recipes.model.source import with_source
 from pipeline.recipes.model.windows import WindowsInstall, WindowsRelease
 from pipeline.steps.windows import check, lint, run
 from pipeline.steps.windows.step import InstallWindows

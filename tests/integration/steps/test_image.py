@@ -15,7 +15,7 @@ from pipeline.base.home import CHECKOUT
 from pipeline.host.system import process
 from pipeline.image.packing.kinds import Packing
 from pipeline.recipes.loading.load import RecipeFolder
-from pipeline.recipes.model.source import with_source
+from pipeline.recipes.model.overrides import with_source
 from pipeline.steps.image import InstallImage
 from tests.guest.conftest import context_for, tiny_recipe
 from tests.unit.image.integrity import images

@@ -18,9 +18,9 @@ from pipeline.base.home import Home
 from pipeline.engine.keys import freshness
 from pipeline.host.system import process
 from pipeline.recipes.loading.load import RecipeFolder
+from pipeline.recipes.model.overrides import with_source
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.recipes.model.release import Release
-from pipeline.recipes.model.source import with_source
 from pipeline.steps.image import InstallImage
 from tests.environments import openpgp
 from tests.environments.openpgp import Signer

@@ -35,7 +35,7 @@ from pipeline.imageservice.lifecycle.guards import objects
 from pipeline.imageservice.lifecycle.transfer.quota_watch import QuotaWatch
 from pipeline.imageservice.lifecycle.transfer.staging import Staged
 from pipeline.imageservice.model.images import Image
-from pipeline.imageservice.stores.base import IncompleteObject, OpenEnds, StoredObject, Writer
+from pipeline.imageservice.stores.base import IncompleteObject, StoredObject, UnfinishedWrite, Writer
 from pipeline.signing.image_signature import Verifier
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -77,7 +77,7 @@ def _fetched(job: Job, verifier: Verifier | None, attempts: Attempts) -> Staged:
 class _TakenOver:
     """What another worker has begun, and the name that this one is to give it."""
 
-    begun: OpenEnds
+    begun: UnfinishedWrite
     name: str
 
 
@@ -165,7 +165,7 @@ def _put(
     name: str,
     reservation: Reservation,
     checksums: Iterable[str] = (),
-    begun: OpenEnds | None = None,
+    begun: UnfinishedWrite | None = None,
 ) -> Staged:
     service, offset = job.service, begun.reader.length if begun else 0
     wanted = {text.partition(":")[0] for text in checksums}
@@ -212,7 +212,7 @@ def _put(
 
 
 @contextlib.contextmanager
-def _sink(job: Job, name: str, source: Source, begun: OpenEnds | None) -> Iterator[Writer]:
+def _sink(job: Job, name: str, source: Source, begun: UnfinishedWrite | None) -> Iterator[Writer]:
     """Provide a writer into staging, new or one that goes on."""
     writer = begun.writer if begun else job.service.staging.writer(name, size=source.size, attempt=job.attempt)
     with _Kept(job, writer) as kept:

@@ -36,7 +36,7 @@ def start(service: Service, task: Task, token: str) -> None:
 def _fetch(service: Service, task: Task, token: str) -> None:
     cancel_token = CancelToken()
     try:
-        with running.listed(cancel_token), CancellationWatch(service) as wanted, wanted.watched(task, cancel_token):
+        with running.listed(cancel_token), CancellationWatch(service) as watch, watch.watched(task, cancel_token):
             run_fetch(service, task, cancel_token, token)
     except Stopping:
         log.info("task %s is left for a worker", task.id)

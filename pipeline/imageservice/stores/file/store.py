@@ -25,11 +25,11 @@ from pipeline.imageservice.stores.base import (
     DriverContext,
     FoundObject,
     IncompleteObject,
-    OpenEnds,
     Reader,
     Space,
     Store,
     StoredObject,
+    UnfinishedWrite,
     Writer,
     checked_attempt,
     checked_name,
@@ -171,7 +171,7 @@ class FileStore(Store):
         with directory_errors(self.id, path):
             path.unlink(missing_ok=True)
 
-    def take_over(self, what: IncompleteObject, *, attempt: str, name: str) -> OpenEnds | None:
+    def take_over(self, what: IncompleteObject, *, attempt: str, name: str) -> UnfinishedWrite | None:
         """See ``Store.take_over``: the file gets the new attempt's name.
 
         The last byte is left to the writer: who goes on has to have something to go on with.
@@ -190,7 +190,7 @@ class FileStore(Store):
             length = max(0, os.fstat(raw.fileno()).st_size - 1)
         folder = self._folders[old.parent]
         writer = FileWriter(self.options, folder, new, old.parent / name, others, self.find, length)
-        return OpenEnds(FileReader(self.id, new, raw, length), writer)
+        return UnfinishedWrite(FileReader(self.id, new, raw, length), writer)
 
     def space(self) -> Space:
         """Sum up the file systems the directories are on."""

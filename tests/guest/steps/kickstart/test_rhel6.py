@@ -17,7 +17,7 @@ from pipeline.engine.run.options import BuildOptions
 from pipeline.host.system import process
 from pipeline.recipes.loading.load import RecipeFolder
 from pipeline.recipes.model.kickstart import InstallEngine, Subscription
-from pipeline.recipes.model.source import with_source
+from pipeline.recipes.model.overrides import with_source
 from pipeline.steps.image import InstallImage
 from pipeline.steps.offline.step import OfflineStep
 from tests.guest.conftest import context_for

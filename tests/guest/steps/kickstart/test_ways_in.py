@@ -21,7 +21,7 @@ from pipeline.host.system import process
 from pipeline.recipes.loading.load import RecipeFolder
 from pipeline.recipes.model.guest import Customize
 from pipeline.recipes.model.kickstart import InstallEngine, KickstartInstall, Subscription
-from pipeline.recipes.model.source import with_source
+from pipeline.recipes.model.overrides import with_source
 from pipeline.steps.image import InstallImage
 from pipeline.steps.kickstart import render
 from pipeline.steps.kickstart.step import InstallKickstart

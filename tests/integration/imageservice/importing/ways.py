@@ -15,7 +15,7 @@ from pipeline.base.home import Home
 from pipeline.publishing.cloud.ownership_marker import ImagePart
 from pipeline.publishing.sources.files import ReadyFiles
 from pipeline.publishing.sources.unpacked import unpacked
-from pipeline.recipes.model.source import with_source
+from pipeline.recipes.model.overrides import with_source
 from pipeline.steps.image import InstallImage
 from tests.environments.daemon import wait_until
 from tests.environments.imageservice import ImageService

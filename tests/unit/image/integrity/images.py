@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.image import convert, formats
+from pipeline.image.integrity.check import require_whole
 from pipeline.image.integrity.layout import DiskFile
-from pipeline.image.integrity.whole import require_whole
 from tests.unit.image.hostile import qemu_img
 
 SIZE = 24 << 20

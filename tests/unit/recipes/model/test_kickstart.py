@@ -12,7 +12,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import CHECKOUT
 from pipeline.recipes.loading.load import RecipeFolder
 from pipeline.recipes.model.kickstart import InstallEngine, KickstartInstall
-from pipeline.recipes.model.source import with_engine, with_source
+from pipeline.recipes.model.overrides import with_engine, with_source
 from pipeline.steps.image import InstallImage
 from pipeline.steps.kickstart.step import InstallKickstart
 from tests.unit.steps.kickstart.kickstarts import recipe

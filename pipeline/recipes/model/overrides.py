@@ -1,4 +1,4 @@
-"""Take a file that a person gives for a build instead of what the recipe would fetch (``--source FILE``)."""
+"""Override a recipe for one build: the file it starts from (``--source``), what runs its installer (``--engine``)."""
 
 from __future__ import annotations
 
