@@ -155,17 +155,22 @@ def check_name(name: str, what: str) -> str:
         raise Invalid(f"{what}: a name may not be blank")
     if name in (".", ".."):
         raise Invalid(f"{what}: a name may not be {name!r}, which paths cannot hold")
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):
-        raise Invalid(f"{what}: a name may not hold control characters")
+    _refuse_controls(name, what)
     if len(name) > _LONGEST_NAME:
         raise Invalid(f"{what}: a name may have {_LONGEST_NAME} characters at the most")
     return name
+
+
+def _refuse_controls(name: str, what: str) -> None:
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):
+        raise Invalid(f"{what}: a name may not hold control characters")
 
 
 def _check_names(body: Mapping[str, Any]) -> None:
     for key in ("namespace", "name"):
         if key in body:
             check_name(body[key], key)
+    _refuse_controls(body.get("prefix", ""), "prefix")  # the beginning of names
     _check_pattern(body)
     for name, one in body.get("properties", {}).items():
         check_name(name, "properties")

@@ -138,6 +138,14 @@ def test_names_that_no_path_can_hold(api: Api, name: str) -> None:
     assert api.admin.put(path, {"namespace": "Our::Names", "properties": {name: one}}).status_code == 400
 
 
+@pytest.mark.parametrize("prefix", ["a\nb", "\x7f", "\u2029:"])
+def test_prefixes_that_no_name_can_begin_with(api: Api, prefix: str) -> None:
+    said = {"name": "OS::Glance::Image", "prefix": prefix}
+    answer = api.admin.post(BASE, {"namespace": "a", "resource_type_associations": [said]})
+    assert (answer.status_code, "prefix: " in message(answer)) == (400, True)
+    assert api.admin.post(f"{made(api.admin)}/resource_types", said).status_code == 400
+
+
 def test_a_list_shows_whole_pages_and_next_only_where_more_follow(make_api: MakeApi) -> None:
     api = make_api(api={"default_limit": 2})
     names = [f"N{number}" for number in range(4)]
