@@ -14,6 +14,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import re
 import socket
 import statistics
 import sys
@@ -141,15 +142,25 @@ def run_crowd(service: ImageService, given: argparse.Namespace, honest: bool, ur
     ``ends``: is told once all have begun, and tells when to end.
     """
     crowd = Crowd(service, honest)
-    crowd.uploads(given.uploads)
-    if not honest:
-        crowd.locations(40, urls[-1])
-    crowd.patches(8, 1 if honest else 2000)
     for _ in range(8):
         ask_as(service, urls[0], "alice")
+    if not honest:
+        crowd.locations(40, urls[-1])
+    crowd.uploads(given.uploads)
+    while uploads_begun(service) < given.uploads:
+        time.sleep(0.5)
+    crowd.patches(8, 1 if honest else 2000)
     ends.send("begun")
     ends.recv()
     crowd.close()
+
+
+def uploads_begun(service: ImageService) -> int:
+    """How many uploads hold a slot or wait for one."""
+    text = service.request("GET", "/metrics").text
+    return sum(
+        map(int, re.findall(r'^image_service_slots_(?:in_use|waiting){kind="upload"} (\d+)$', text, re.MULTILINE))
+    )
 
 
 @contextlib.contextmanager
