@@ -29,6 +29,7 @@ class ImageService:
     url: str
     folder: Path
     child: subprocess.Popen[bytes]
+    authority: Path | None = None  # who vouches for its certificate, where it speaks TLS
 
     @property
     def log(self) -> Path:
@@ -39,6 +40,7 @@ class ImageService:
         """A connection that is kept, for requests of one user."""
         session = requests.Session()
         session.trust_env = False
+        session.verify = str(self.authority) if self.authority else True
         session.headers["X-Auth-Token"] = f"{user}-token"
         return session
 
@@ -81,28 +83,36 @@ class ImageService:
 
 
 @contextlib.contextmanager
-def image_service(folder: Path | None = None, **settings: Any) -> Iterator[ImageService]:
+def image_service(
+    folder: Path | None = None, *, authority: Path | None = None, **settings: Any
+) -> Iterator[ImageService]:
     """Run the service with ``settings`` beside the usual ones of a test: two file stores, tokens, short leases.
 
-    ``folder``: where a service has run before.
+    ``folder``: where a service has run before. ``authority``: who vouches for the certificate in ``server.tls``.
     """
     with contextlib.ExitStack() as stack:
         folder = folder or stack.enter_context(scratch("imageservice"))
         port = free_port()
         file = folder / "settings.yaml"
         file.write_text(json.dumps(_settings(folder, port, settings)))
-        url = f"http://127.0.0.1:{port}"
+        url = f"{'https' if authority else 'http'}://127.0.0.1:{port}"
         words: list[str | Path] = [sys.executable, "-m", "pipeline.imageservice.serve", "--settings", file]
         ready = daemon(
-            words, ready=lambda: answers(url), log=folder / "log", cwd=CHECKOUT, env={"PIPELINE_HOME": str(folder)}
+            words,
+            ready=lambda: answers(url, authority),
+            log=folder / "log",
+            cwd=CHECKOUT,
+            env={"PIPELINE_HOME": str(folder)},
         )
-        yield ImageService(url, folder, stack.enter_context(ready))
+        yield ImageService(url, folder, stack.enter_context(ready), authority)
 
 
-def answers(url: str) -> bool:
+def answers(url: str, authority: Path | None = None) -> bool:
     """Whether an image service answers there."""
     try:
-        return requests.get(f"{url}/versions", timeout=5).status_code == 200
+        return (
+            requests.get(f"{url}/versions", timeout=5, verify=str(authority) if authority else True).status_code == 200
+        )
     except requests.RequestException:
         return False
 

@@ -157,6 +157,37 @@ def test_metrics_are_not_for_those_behind_proxies(make_api: Callable[..., Api]) 
         assert status(believing, **headers) == 404
 
 
+@pytest.mark.parametrize("proxies", [["10.9.0.0/16"], ["::1"], [], ["127.0.0.1", "::1"], ["*"]])
+def test_what_a_proxy_that_is_not_trusted_passes_on_never_gets_metrics(
+    make_api: Callable[..., Api], proxies: list[str]
+) -> None:
+    """Peers are 127.0.0.1 here, as of a proxy on the same machine that nobody named."""
+    api = make_api(api={"metrics_networks": ["0.0.0.0/0", "::/0"]}, server={"trusted_proxies": proxies})
+    trusted = proxies in (["127.0.0.1", "::1"], ["*"])
+    chains = {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
+    silent = {
+        "Via": "1.1 x",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "images.example",
+        "X-Forwarded-Prefix": "/",
+        "X-Forwarded-Port": "443",
+        "X-Forwarded-Server": "x",
+        "X-Forwarded": "for=127.0.0.1",
+        "X-Real-IP": "127.0.0.1",
+    }
+    assert api.nobody.get("/metrics").status_code == 200
+    for spelling in (str, str.lower, str.upper):
+        for name, text in {**chains, **silent}.items():
+            for value in (text, ""):
+                known = trusted and name in chains and value
+                answer = api.nobody.get("/metrics", headers={spelling(name): value})
+                assert answer.status_code == (200 if known else 404), (spelling(name), value)
+    for one, text in chains.items():
+        for other, more in silent.items():
+            answer = api.nobody.get("/metrics", headers={one: text, other: more})
+            assert answer.status_code == (200 if trusted else 404), (one, other)
+
+
 @pytest.fixture
 def hook() -> Iterator[Hook]:
     with webhook() as receiver:

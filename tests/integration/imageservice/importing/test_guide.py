@@ -29,7 +29,12 @@ def service() -> Iterator[ImageService]:
     """A central site and two at the edge; disks are converted to RAW, as the guide has it."""
     with scratch("guide") as folder:
         stores = [{"id": name, "directories": [str(folder / "stores" / name)]} for name in SITES]
-        settings = {"stores": stores, "fetch": OPEN, "server": {"processes": 1}, "api": {"show_locations": True}}
+        settings: dict[str, Any] = {
+            "stores": stores,
+            "fetch": OPEN,
+            "server": {"processes": 1},
+            "api": {"show_locations": True},
+        }
         with image_service(folder, **settings, imports={"plugins": ["image_conversion"]}) as running:
             yield running
 

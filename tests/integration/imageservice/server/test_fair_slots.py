@@ -9,12 +9,14 @@ import re
 import select
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.environments import tls
 from tests.environments.daemon import wait_until
 from tests.environments.imageservice import ImageService, answers, image_service
 
@@ -28,6 +30,10 @@ SLOW = {"idle_timeout": 900, "least_rate_seconds": 600, "slot_wait": 600}
 def running(**server: Any) -> Iterator[ImageService]:
     """The service with four slots for uploads, and for downloads: two for each of its processes."""
     stores: dict[str, Any] = {"stores": [{"id": "web", "type": "http"}]} if server.pop("web", False) else {}
+    made: tls.Certificate | None = server.pop("certificate", None)
+    if made is not None:
+        stores["authority"] = made.authority
+        server["tls"] = {"certificate": str(made.certificate), "key": str(made.key)}
     more = {"transfer_threads": 2, "request_threads": 2, "store_threads": 2, **SLOW, **server}
     api = {"show_locations": True}
     with image_service(server=more, api=api, fetch=WEB, **stores) as service:
@@ -37,8 +43,11 @@ def running(**server: Any) -> Iterator[ImageService]:
 
 def connected(service: ImageService, head: str, user: str = "alice", body: bytes = b"") -> socket.socket:
     """A connection on which a request has begun."""
-    address = service.url.removeprefix("http://").split(":")
+    address = service.url.partition("://")[2].split(":")
     connection = socket.create_connection((address[0], int(address[1])), timeout=60)
+    if service.authority is not None:
+        context = ssl.create_default_context(cafile=str(service.authority))
+        connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
     lines = f"{head}\r\nHost: x\r\nAccept: application/json\r\nX-Auth-Token: {user}-token\r\n\r\n"
     connection.sendall(lines.encode() + body)
     return connection
@@ -116,6 +125,45 @@ def test_dripping_uploads_give_way_and_are_told() -> None:
         assert "less than 10 KiB a second over the last 1 seconds" in message
         await_slots(service, "upload", 3)
         assert not answered(other)  # it is the only one of its project
+
+
+def test_over_tls_it_is_the_same(tmp_path: Path) -> None:
+    made = tls.for_loopback(tmp_path)
+    with running(least_rate_seconds=1, certificate=made) as service, contextlib.ExitStack() as stack:
+        first = [stack.enter_context(dripping(service)) for _ in range(3)]
+        await_slots(service, "upload", 3)
+        upload(service, "bob")  # the place that is kept for projects that have none
+        stack.enter_context(dripping(service, "bob"))
+        await_slots(service, "upload", 4)
+        upload(service, "admin")
+        said: dict[socket.socket, bytes] = {}
+
+        def is_told() -> bool:
+            said.update({one: found for one in first if (found := read(one))})
+            return bool(said)
+
+        wait_until(is_told, "one of them is told")
+        assert [found[:13] for found in said.values()] == [b"HTTP/1.1 408 "]
+        await_slots(service, "upload", 3)
+        silent = [stack.enter_context(stuck_body(service)) for _ in range(3)]
+        await_slots(service, "body", 3)
+        assert service.request("GET", "/v2/images", "bob").status_code == 200
+        assert not any(map(read, silent))
+
+
+def read(connection: socket.socket) -> bytes:
+    """What lies there to be read, deciphered; nothing where there is nothing, or only what belongs to TLS."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(65536)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return b""
+
+
+def stuck_body(service: ImageService) -> socket.socket:
+    """A patch whose body does not come."""
+    kind = "Content-Type: application/openstack-images-v2.1-json-patch\r\nContent-Length: 100"
+    return connected(service, f"PATCH /v2/images/{service.create()} HTTP/1.1\r\n{kind}")
 
 
 def test_downloads_that_nobody_takes_give_way() -> None:
