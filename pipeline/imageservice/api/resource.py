@@ -23,6 +23,10 @@ from pipeline.imageservice.service import Service
 _WARNINGS = 5
 _LONGEST_WARNING = 200
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+# Lists and objects in a body at the most: the reader makes each of them while no other thread runs, and a megabyte of
+# nothing but brackets takes it half a second.
+_CONTAINERS = 100_000
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.?)*+(?:"|\Z)', re.DOTALL)
 _ESCAPED_TROUBLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
@@ -98,6 +102,7 @@ def read_json(req: falcon.Request, longest: int) -> Any:
         # What such a body asks for costs so much that it is done by turns, until the answer is ready.
         context = context_of(req)
         context.held.enter_context(context.slots.turns.held(context.caller.project if context.caller else None))
+    _check_containers(raw)
     try:
         document = json_text.loads(raw)
     except UnicodeDecodeError:
@@ -109,6 +114,16 @@ def read_json(req: falcon.Request, longest: int) -> Any:
     if _ESCAPED_TROUBLE.search(raw):
         _refuse_unstorable(document)
     return document
+
+
+def _check_containers(raw: bytes) -> None:
+    """Raise ``LimitExceeded`` for more lists and objects than any request has, before they are made."""
+    if _brackets(raw) > _CONTAINERS and _brackets(_TEXT.sub(b"", raw)) > _CONTAINERS:
+        raise LimitExceeded(f"The request body has more than {_CONTAINERS} lists and objects")
+
+
+def _brackets(raw: bytes) -> int:
+    return raw.count(b"[") + raw.count(b"{")
 
 
 def _read(req: falcon.Request, longest: int) -> bytes:

@@ -156,3 +156,32 @@ def test_old_clients_take_no_short_page_for_the_last_one(make_api: MAKE) -> None
     assert answer.status_code == 413
     assert "limit=2" in answer.text
     assert len(api.alice.get("/v1/images/detail?limit=2").json["images"]) == 2
+
+
+@pytest.mark.parametrize("kind", [PATCH, "application/json"])
+def test_a_body_of_nothing_but_brackets_is_refused_before_it_is_read(
+    make_api: MAKE, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    api = make_api()
+    path = api.alice.create()
+    method, path = ("PATCH", path) if kind == PATCH else ("POST", "/v2/images")
+    bombs = [b"[" + b"[]," * 100_000 + b"[]]", b'[{"a\\"":' + b'{},"x":' * 100_000 + b"1}]", b"[" * 200_000]
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.base.json_text.loads", lambda _raw: pytest.fail("it was read"))
+        for bomb in bombs:
+            answer = api.alice.call(method, path, data=bomb, headers={"Content-Type": kind})
+            assert (answer.status_code, "100000 lists and objects" in message(answer)) == (413, True)
+
+
+@pytest.mark.parametrize("value", ["[" * 65_000, '{"' * 30_000, '\\"[' * 20_000, '"' * 60_000 + "[" * 5_000])
+def test_brackets_in_values_are_text(make_api: MAKE, value: str) -> None:
+    api = make_api()
+    fields = {f"p{number}": value for number in range(4)}
+    path = api.alice.create(**fields)
+    assert api.alice.get(path).json["p3"] == value
+
+
+def test_unfinished_text_costs_no_more_than_its_length(make_api: MAKE) -> None:
+    api = make_api()
+    for body in (b"[" * 100_001 + b'"\\' * 500_000, b"[" * 100_001 + b'\\"' * 500_000 + b"\\"):
+        assert api.alice.call("POST", "/v2/images", data=body).status_code in (400, 413)
