@@ -67,15 +67,22 @@ def observe_image(
     """Look at ``parts``. Raises ``Contended`` when another machine is at work on one of them."""
     seen = tuple(observe_part(api, desired, view) for desired in parts)
     sends = any(part.observed.course is not Course.REFRESH for part in seen)
+    copies = any(part.observed.candidate and lacking(part.observed.candidate, stores) for part in seen)
+    asks = copies or (sends and (method or len(stores) > 1))
     return ObservedImage(
         parts=seen,
         cloud=api.cloud,
         stores=stores,
-        methods=api.import_methods() if sends and (method or len(stores) > 1) else frozenset(),
+        methods=api.import_methods() if asks else frozenset(),
         copy_refused=copy_refused,
         same_name=same_name,
         gates=gates,
     )
+
+
+def lacking(record: ImageRecord, stores: Sequence[str]) -> tuple[str, ...]:
+    """Return those of ``stores`` that lack the image; none where its record names no stores, as with one store only."""
+    return tuple(store for store in stores if store not in record.stores) if record.stores else ()
 
 
 def observe_part(api: ImageApi, desired: DesiredImage, view: Viewpoint) -> ObservedPart:

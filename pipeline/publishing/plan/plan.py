@@ -18,7 +18,7 @@ from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.plan import withdrawal
 from pipeline.publishing.plan.chain_state import Course, ObservedChain
 from pipeline.publishing.plan.desired import DesiredImage
-from pipeline.publishing.plan.observe import ObservedImage, ObservedPart
+from pipeline.publishing.plan.observe import ObservedImage, ObservedPart, lacking
 from pipeline.publishing.plan.sharing import sharing
 from pipeline.publishing.plan.steps import Act, PlannedAct, retire
 
@@ -66,7 +66,7 @@ def plan(seen: ObservedImage, options: PublishOptions) -> PublishPlan:
     tidied, parts = _tidied(seen.parts)
     if any(part.observed.course is Course.WITHDRAWN for part in parts) and not options.again:
         return PublishPlan((*tidied, *_withdrawn(parts)), parts, End.WITHDRAWN)
-    parts = tuple(_again(part) for part in parts)
+    parts = tuple(_sent_anew(_again(part), seen) for part in parts)
     if options.only_new and (left := [*_others(seen, parts), *_replaced(parts)]):
         return PublishPlan((*tidied, *left), parts, End.LEFT_ALONE)
     parts = _linked(parts)
@@ -76,7 +76,7 @@ def plan(seen: ObservedImage, options: PublishOptions) -> PublishPlan:
     if held and not options.let_through:
         shown, end = [_hold(part, held) for part in new], End.HELD
     else:
-        shown, end, held = list(_shown(parts)), End.PUBLISHED, ()
+        shown, end, held = list(_shown(parts, seen)), End.PUBLISHED, ()
     outdated = [_outdated(part, record) for part in parts for record in part.observed.outdated]
     return PublishPlan((*tidied, *brought, *shown, *outdated), parts, end, held)
 
@@ -119,6 +119,31 @@ def _again(part: ObservedPart) -> ObservedPart:
     return replace(part, observed=replace(part.observed, course=Course.CREATE, candidate=None))
 
 
+def _sent_anew(part: ObservedPart, seen: ObservedImage) -> ObservedPart:
+    """Return the part as one whose bytes are sent again, where copies are missing and nobody makes them for us."""
+    observed = part.observed
+    if observed.course is not Course.REFRESH or not _missing(part, seen) or _copies(seen):
+        return part
+    newest = observed.newest
+    waiting = [
+        each for each in observed.outdated if part.desired.matches(each) and newest and each.age_key > newest.age_key
+    ]
+    candidate = waiting[-1] if waiting else None
+    outdated = tuple(each for each in observed.outdated if each is not candidate)
+    course = Course.RESUME if candidate else Course.CREATE
+    return replace(part, observed=replace(observed, course=course, candidate=candidate, outdated=outdated))
+
+
+def _missing(part: ObservedPart, seen: ObservedImage) -> tuple[str, ...]:
+    """Return the stores that are to have the image and, by its record, do not."""
+    record = part.observed.candidate
+    return lacking(record, seen.stores) if record else ()
+
+
+def _copies(seen: ObservedImage) -> bool:
+    return "copy-image" in seen.methods and not seen.copy_refused
+
+
 def _others(seen: ObservedImage, parts: Sequence[ObservedPart]) -> Iterator[PlannedAct]:
     for record in seen.same_name:
         yield _step(Act.NOTHING, parts[-1], record, _LEFT)
@@ -127,7 +152,7 @@ def _others(seen: ObservedImage, parts: Sequence[ObservedPart]) -> Iterator[Plan
 def _replaced(parts: Sequence[ObservedPart]) -> Iterator[PlannedAct]:
     for part in parts:
         newest = part.observed.newest
-        if newest is not None and part.observed.course is not Course.REFRESH:
+        if newest is not None and not part.desired.matches(newest):
             yield _step(Act.NOTHING, part, newest, _LEFT)
 
 
@@ -167,7 +192,7 @@ def _transferred(part: ObservedPart, seen: ObservedImage, method: str) -> Iterat
     several = len(stores) > 1
     direct = GLANCE_DIRECT if GLANCE_DIRECT in seen.methods else ""
     if record is not None and record.is_active:
-        missing = tuple(store for store in stores if store not in record.stores) if several else ()
+        missing = _missing(part, seen) if several else ()
         if missing:
             was_verified = record.state is not None and record.state.was_verified
             yield _copy(part, missing, "" if was_verified else direct)
@@ -179,7 +204,7 @@ def _transferred(part: ObservedPart, seen: ObservedImage, method: str) -> Iterat
                 hint=f"it offers {', '.join(sorted(seen.methods)) or 'none'}",
             )
         yield _import(part, stores, method)
-    elif several and (seen.copy_refused or "copy-image" not in seen.methods):
+    elif several and not _copies(seen):
         if not direct:
             raise CloudError(
                 f"cloud {seen.cloud} puts an image into one store only: it offers neither copy-image nor glance-direct",
@@ -210,9 +235,9 @@ def _to(stores: Sequence[str]) -> str:
 # --- showing it ---
 
 
-def _shown(parts: Sequence[ObservedPart]) -> Iterator[PlannedAct]:
+def _shown(parts: Sequence[ObservedPart], seen: ObservedImage) -> Iterator[PlannedAct]:
     for part in parts:
-        yield from _refreshed(part) if part.observed.course is Course.REFRESH else _switched(part)
+        yield from _refreshed(part, seen) if part.observed.course is Course.REFRESH else _switched(part)
     for part in reversed(parts):
         if part.observed.course is not Course.REFRESH:
             yield from (_retire(part, record, "no longer the newest") for record in part.observed.displaced)
@@ -223,18 +248,23 @@ def _shown(parts: Sequence[ObservedPart]) -> Iterator[PlannedAct]:
                 )
 
 
-def _refreshed(part: ObservedPart) -> Iterator[PlannedAct]:
+def _refreshed(part: ObservedPart, seen: ObservedImage) -> Iterator[PlannedAct]:
     record = part.observed.candidate
     if record is None:
         return
     operations = part.desired.refreshed(record).operations(record)
     share = _share(part)
+    missing = _missing(part, seen)
     if operations:
         names = ", ".join(operation["path"].removeprefix("/") for operation in operations)
         yield _step(Act.CHANGE, part, record, f"the same bytes, but these changed: {names}")
     if share is not None:
         yield share
-    if not operations and share is None:
+    if missing:
+        direct = GLANCE_DIRECT if GLANCE_DIRECT in seen.methods else ""
+        yield replace(_copy(part, missing, direct), why=f"{_to(missing)}, where it is missing")
+        yield replace(_step(Act.CHECK, part, record, "the new copies: size, sha512 and signature"), stores=missing)
+    if not operations and share is None and not missing:
         yield _step(Act.NOTHING, part, record, "the same bytes and properties are published already")
 
 
@@ -276,6 +306,8 @@ def _step(act: Act, part: ObservedPart, record: ImageRecord | None, why: str) ->
 
 def _why_new(observed: ObservedChain, desired: DesiredImage) -> str:
     newest = observed.newest
+    if newest is not None and desired.matches(newest):
+        return "it is missing in a store, and this cloud does not copy images for this user: sent anew to all"
     if newest is None:
         return "nothing of this recipe is published there yet"
     if newest.disk_format != desired.disk_format:

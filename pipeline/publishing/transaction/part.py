@@ -71,6 +71,11 @@ class PartRun:
         """The image that should be the newest."""
         return self.seen.desired
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether consumers have the image already, so that at most its record and its copies change."""
+        return self.seen.observed.course is Course.REFRESH
+
     def link(self, name: str, image: str) -> None:
         """Have the record name another image, which has its id by now."""
         desired = replace(self.desired, properties={**self.desired.properties, name: image})
@@ -93,6 +98,7 @@ class PartRun:
                 self._check_visibility()
             case Act.UPLOAD | Act.COPY | Act.IMPORT:
                 self.record = upload.carry_out(step, self.ledger.api, self._there(), self.desired, self.progress)
+                self.changed += [f"copy in {store}" for store in step.stores] if self.is_newest else []
             case Act.CHECK:
                 self._check(step)
             case Act.HOLD:
@@ -156,12 +162,13 @@ class PartRun:
         self.ledger.api.patch(record.id, RecordPatch({"visibility": "private"}))
 
     def _check(self, step: PlannedAct) -> None:
-        """Read the image back from every store, then mark it as verified.
+        """Read the image back from every store, then mark it as verified, where it is not the newest already.
 
         A service that does not say which store its bytes are from is read once: more readings would prove no more.
         """
         record, api = self._there(), self.ledger.api
-        known = self.ledger.journal.verified_stores(record.id)
+        # A copy that had to be made again was read before it was lost.
+        known = set() if self.is_newest else self.ledger.journal.verified_stores(record.id)
         for store in step.stores:
             if store in known or "" in known:
                 continue
@@ -179,6 +186,8 @@ class PartRun:
             place = store if found.store else ""
             known.add(place)
             self.ledger.journal.note("verified", record.id, found.signature, read_from=place, sha512=found.sha512)
+        if self.is_newest:
+            return
         change = self.desired.described(record)
         state = ImageState.HELD if record.state is ImageState.HELD else ImageState.VERIFIED
         marked = {ownership_marker.STATE: str(state)}
@@ -191,7 +200,7 @@ class PartRun:
     def _show(self, step: PlannedAct, image: str) -> None:
         api = self.ledger.api
         if step.act is Act.SHARE and step.sharing is not None:
-            self.shown = self.seen.observed.course is not Course.REFRESH
+            self.shown = not self.is_newest
             self.waiting = share(api, image, step.sharing)
             self.changed += ["members"] if step.sharing.changes else []
             return

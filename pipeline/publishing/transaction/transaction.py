@@ -169,6 +169,10 @@ class _Undo:
         """Leave nothing half-published after ``error`` in ``step``."""
         part = self._parts[step.part]
         if step.act.brings:
+            if isinstance(error, CopyNotAllowed):
+                self._ledger.journal.note("copy refused", step.image, "copies are for administrators here")
+            if part.is_newest:
+                return  # what consumers had they still have; the next run makes the copy
             if part.record is not None and not isinstance(error, Overtaken):
                 self._give_up(part, part.record, error)
         else:
@@ -177,10 +181,6 @@ class _Undo:
     def _give_up(self, part: PartRun, record: ImageRecord, error: Exception) -> None:
         journal = self._ledger.journal
         journal.note("give up", record.id, str(error)[:500])
-        if isinstance(error, CopyNotAllowed):
-            journal.note(
-                "copy refused", record.id, "copies are for administrators here: imported to all stores instead"
-            )
         with contextlib.suppress(CloudError):
             if not was_verified(record):
                 part.discard(record, "the publication failed")

@@ -130,6 +130,53 @@ def test_a_copy_that_is_lost_before_it_is_read_back_is_no_success(desk: Desk) ->
     assert "store two" in publish_result.error.message
 
 
+def test_a_copy_that_is_gone_is_made_again(desk: Desk) -> None:
+    build = desk.build("a")
+    desk.publish(build, stores=("one",))
+    image = desk.newest()
+    assert desk.publish(build, stores=("one",)).outcome is PublishOutcome.UNCHANGED
+    added = desk.publish(build)
+    assert (added.outcome, added.parts[-1].changed) == (PublishOutcome.CHANGED, ("copy in two",))
+    assert [read.store for read in added.parts[-1].read] == ["two"]
+    service = desk.services["here"]
+    assert service.request("DELETE", f"/v2/stores/one/{image.id}", "admin").status_code == 204
+    again = desk.publish(build)
+    assert (again.outcome, again.parts[-1].changed) == (PublishOutcome.CHANGED, ("copy in one",))
+    assert set(desk.newest().stores) == {"one", "two"}
+    assert [each.id for each in desk.images()] == [image.id]
+    assert desk.publish(build).outcome is PublishOutcome.UNCHANGED
+
+
+def test_a_copy_that_fails_is_no_success_and_hides_nothing(desk: Desk) -> None:
+    build = desk.build("a")
+    desk.publish(build, stores=("one",))
+    image = desk.newest()
+    service = desk.services["here"]
+
+    def choose(method: str, path: str) -> Fault:
+        return Fault.TROUBLE if method == "POST" and path.endswith("/import") else Fault.NONE
+
+    with FaultyProxy(service.url, choose=choose).running() as proxy:
+        write_clouds(Path(desk.home.root.parent / "clouds.yaml"), {"here": (proxy.url, "admin-token")})
+        failed = desk.publish(build)
+    write_clouds(Path(desk.home.root.parent / "clouds.yaml"), {"here": (service.url, "admin-token")})
+    assert (failed.outcome, desk.newest().id) == (PublishOutcome.FAILED, image.id)
+    assert failed.error is not None
+    assert "to two" in failed.error.message
+    assert desk.publish(build).outcome is PublishOutcome.CHANGED
+
+
+def test_a_member_whose_copy_is_gone_sends_it_anew(desk: Desk) -> None:
+    desk.recipe = made.recipe(desk.recipe.name, visibility="private")
+    build = desk.build("a", signed=False)
+    desk.publish(build, "as-alice", stores=("one",))
+    before = desk.newest("as-alice")
+    assert desk.publish(build, "as-alice").outcome is PublishOutcome.PUBLISHED
+    newest = desk.newest("as-alice")
+    assert newest.id != before.id
+    assert set(newest.stores) == {"one", "two"}
+
+
 def test_a_cloud_that_names_no_store_is_read_once(desk: Desk) -> None:
     service = desk.services["here"]
     asked: list[str] = []

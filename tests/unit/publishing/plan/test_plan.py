@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pipeline.publishing.cloud.ownership_marker import ImageState
 from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.plan.chain_state import Viewpoint, observe
@@ -102,3 +104,37 @@ def test_of_files_made_elsewhere_existing_names_are_left_alone() -> None:
     assert whole(([], "new"), only_new=True, others=(record(None),))[0][0] is Act.NOTHING
     assert whole(([], "new"), only_new=True)[0][0] is Act.CREATE
     assert whole(([newest], "new"))[-1] == (Act.RETIRE, "hidden, as tiny-v1: no longer the newest")
+
+
+def test_a_copy_that_is_missing_is_made_again() -> None:
+    newest = record(ImageState.NEWEST, "new", visibility="private", stores="one")
+    observed = ObservedImage((seen([newest]),), "test", ("one", "two"), frozenset({"copy-image", "glance-direct"}))
+    copy, check = plan(observed, PublishOptions()).steps
+    assert (copy.act, copy.stores, copy.why) == (Act.COPY, ("two",), "to two, where it is missing")
+    assert (check.act, check.stores) == (Act.CHECK, ("two",))
+
+
+@pytest.mark.parametrize("stores", ["one,two,three", ""])
+def test_stores_that_are_not_wanted_and_stores_that_no_record_names_change_nothing(stores: str) -> None:
+    newest = record(ImageState.NEWEST, "new", visibility="private", stores=stores)
+    observed = ObservedImage((seen([newest]),), "test", ("one", "two"))
+    assert [step.act for step in plan(observed, PublishOptions()).steps] == [Act.NOTHING]
+
+
+@pytest.mark.parametrize("only_new", [False, True])
+def test_a_missing_copy_that_nobody_makes_for_us_is_sent_anew(only_new: bool) -> None:
+    newest = record(ImageState.NEWEST, "new", visibility="private", stores="one")
+    observed = ObservedImage(
+        (seen([newest]),), "test", ("one", "two"), frozenset({"copy-image", "glance-direct"}), True
+    )
+    steps = plan(observed, PublishOptions(only_new=only_new)).steps
+    assert [step.act for step in steps] == [Act.CREATE, Act.IMPORT, Act.CHECK, Act.SWITCH, Act.RETIRE]
+    assert steps[0].why.startswith("it is missing in a store")
+
+
+def test_one_that_was_sent_anew_and_waits_is_gone_on_with() -> None:
+    newest = record(ImageState.NEWEST, "new", visibility="private", stores="one", age=3)
+    waiting = record(ImageState.VERIFIED, "new", serial=2, age=1, visibility="private", stores="one,two")
+    observed = ObservedImage((seen([newest, waiting]),), "test", ("one", "two"), frozenset(), True)
+    steps = plan(observed, PublishOptions()).steps
+    assert [step.act for step in steps] == [Act.GO_ON, Act.CHECK, Act.SWITCH, Act.RETIRE]

@@ -13,7 +13,7 @@ from pipeline.publishing.transaction.journal import PublishJournal, journal_file
 def test_events_come_back_in_order_with_their_details(tmp_path: Path) -> None:
     journal = PublishJournal(tmp_path / "j.jsonl", "run-1")
     journal.note("create", "a", serial=3)
-    journal.note("verified", "a", store="main")
+    journal.note("verified", "a", read_from="main")
     PublishJournal(journal.path, "run-2").note("verified", "b", store="mirror")
     assert [(each.run, each.act, each.image) for each in journal.events()] == [
         ("run-1", "create", "a"),
