@@ -106,7 +106,7 @@ def verify(
         "key": "the signing key",
         "hash": "the digest that is signed",
         "attest": "another key for the attestations, which may be p256 or ed25519",
-        "bundle": "also write sigstore bundles, with this P-256 key (made if there is none)",
+        "bundle": "also write sigstore bundles, with this P-256 key (./inv keys.new NAME --kind p256)",
     },
 )
 def sign(

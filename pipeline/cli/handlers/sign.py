@@ -12,7 +12,8 @@ from pipeline.image.digests import USUAL, digest_file
 from pipeline.image.formats import FormatTap
 from pipeline.signing.attestation import proof, seal
 from pipeline.signing.keys.keyring import Keyring
-from pipeline.signing.trust.kinds import HashMethod, KeyKind
+from pipeline.signing.keys.signer import Signer
+from pipeline.signing.trust.kinds import HashMethod
 
 _ABOUT = "build.json"
 # What is taken for an image, besides what the build says it made: nothing stays unsigned unseen.
@@ -28,6 +29,12 @@ class Keys:
     bundles: str = ""
 
 
+def _bundler(keyring: Keyring, name: str) -> Signer:
+    if name not in keyring.names():
+        raise PipelineError(f"there is no key {name!r} for sigstore bundles", hint=f"./inv keys.new {name} --kind p256")
+    return keyring.signer(name)
+
+
 def run(home: Home, folder: str, keys: Keys, *, method: str) -> None:
     """Compute every digest anew from the bytes, inspect them, and write the documents next to each image.
 
@@ -39,10 +46,8 @@ def run(home: Home, folder: str, keys: Keys, *, method: str) -> None:
     about = _about(location)
     keyring = Keyring(home)
     signer = keyring.signer(keys.image)
-    if keys.attestations:
-        keyring.record(keys.attestations)  # one that is not there would be made, of a kind that nobody asked for
     attester = keyring.signer(keys.attestations) if keys.attestations else None
-    bundler = keyring.signer(keys.bundles, kind=KeyKind.P256) if keys.bundles else None
+    bundler = _bundler(keyring, keys.bundles) if keys.bundles else None
     formats = sorted({*_FORMATS, *about.products})
     images = [
         (path, disk_format) for path in sorted(location.iterdir()) for disk_format in formats if _is(path, disk_format)

@@ -160,6 +160,7 @@ class Signing(Model):
     enabled: Flag = True
     """Whether the products are signed."""
     key: Name = "default"
-    """The signing key by its name in the key folder; made on first use."""
+    """The signing key by its name in the key folder. ``default`` is made on first use, others by
+    ``./inv keys.new NAME``."""
     hash: SignatureHash = SignatureHash.SHA256
     """The digest that is signed."""

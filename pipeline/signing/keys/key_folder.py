@@ -37,8 +37,10 @@ class KeyFolder:
         try:
             return Record.parse(json_text.loads(path.read_bytes()))
         except FileNotFoundError:
-            known = ", ".join(self.names()) or "none"
-            raise PipelineError(f"there is no key {name!r} (there are: {known})", hint="./inv keys.new") from None
+            known = ", ".join(each for each in self.names() if each != AUTHORITY) or "none"
+            raise PipelineError(
+                f"there is no key {name!r} (there are: {known})", hint=f"./inv keys.new {name} makes it"
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise PipelineError(f"{path} is damaged: {error}", hint="restore it from a backup") from None
 

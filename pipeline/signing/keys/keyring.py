@@ -1,4 +1,4 @@
-"""Keep the keys of this installation: made on first use, listed, rotated, revoked.
+"""Keep the keys of this installation: made, listed, rotated, revoked. Only ``default`` is made by itself.
 
 Of a key's generations one is active and signs; retired ones stay trusted, because images they signed are still about;
 revoked ones are named to every verifier.
@@ -25,6 +25,8 @@ from pipeline.signing.trust.certificates import Authority, LocalCertificates, ke
 from pipeline.signing.trust.kinds import KeyKind, PrivateKey, PublicKey
 
 DEFAULT_KIND = KeyKind.P384
+# The one that is made on first use. Any other name that is not there may be a slip of the finger.
+DEFAULT_KEY = "default"
 
 
 class Keyring(KeyFolder):
@@ -35,14 +37,22 @@ class Keyring(KeyFolder):
         self.certificates = LocalCertificates(home.certificates)
         self._passphrases = passphrases
 
-    def signer(self, name: str, *, kind: KeyKind = DEFAULT_KIND) -> Signer:
-        """Return what signs with the key ``name``; the key is made now if there is none.
+    def is_made_at_need(self, name: str) -> bool:
+        """Return whether the key ``name`` will be made when something is signed. Raises when there is no such key."""
+        if name == DEFAULT_KEY:
+            return name not in self.names()
+        self.record(name)
+        return False
 
-        Raises ``PipelineError`` when files are open to others, the passphrase is wrong, or the key is revoked.
+    def signer(self, name: str) -> Signer:
+        """Return what signs with the key ``name``; ``default`` is made now if it is not there.
+
+        Raises ``PipelineError`` when there is no such key, files are open to others, the passphrase is wrong, or the
+        key is revoked.
         """
         private_file.require_private_folder(self.folder)
-        if not (self._of(name) / "key.json").exists():
-            self.new(name, kind, exist_ok=True)
+        if self.is_made_at_need(name):
+            self.new(name, exist_ok=True)
         generation = self.record(name).active
         if generation.uri.startswith("pkcs11:"):
             signer: Signer = pkcs11.TokenSigner.open(generation.uri, generation.certificate, self._passphrases(name))

@@ -40,13 +40,16 @@ class SignStep:
         return True
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:
-        """Return the key by its generation and certificate: checkouts that share a cache sign each with their own."""
+        """Return the key by its generation and certificate: checkouts that share a cache sign each with their own.
+
+        Raises ``PipelineError`` for a key that there is not: before anything is built.
+        """
         # The attestation tells the whole recipe.
         options = recipe.model_dump(mode="json")
         if not recipe.signing.enabled:
             return {"signed": False, "recipe": options}
         keyring = Keyring(Home.default())
-        if recipe.signing.key not in keyring.names():
+        if keyring.is_made_at_need(recipe.signing.key):
             return {"signed": True, "generation": 1, "certificate": "not made yet", "recipe": options}
         active = keyring.record(recipe.signing.key).active
         return {"signed": True, "generation": active.number, "certificate": active.certificate, "recipe": options}
@@ -54,7 +57,7 @@ class SignStep:
     def prepare(self, recipe: Recipe, home: Home) -> None:
         """Make the key if there is none."""
         keyring = Keyring(home)
-        if recipe.signing.enabled and recipe.signing.key not in keyring.names():
+        if recipe.signing.enabled and keyring.is_made_at_need(recipe.signing.key):
             keyring.signer(recipe.signing.key)
 
     def run(self, context: Context) -> Mapping[str, Any]:

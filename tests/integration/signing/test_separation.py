@@ -23,6 +23,8 @@ from pipeline.host.system import process
 from pipeline.image.sparse import extents
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.signing.attestation import proof, seal
+from pipeline.signing.keys.keyring import Keyring
+from pipeline.signing.trust.kinds import KeyKind
 from pipeline.steps.digest import DigestStep
 from pipeline.steps.sign.step import ABOUT, SignStep
 from pipeline.steps.step import Context
@@ -153,6 +155,7 @@ def test_each_image_is_read_once(built: Path, tmp_path: Path) -> None:
 
     size = sum(held(built / f"small.{each}") for each in ("qcow2", "raw"))
     home, before = Home(tmp_path / "signer", tmp_path / "cache"), read()
+    Keyring(home).new("p256", KeyKind.P256)
     sign_handler.run(home, str(built), sign_handler.Keys(bundles="p256"), method="SHA-384")
     # All digests, the inspection, the signature and the bundle; the rest is keys, certificates and documents.
     assert size <= read() - before < size + 2 * MIB

@@ -168,6 +168,16 @@ def test_unknown_and_damaged_records(home: Home, keyring: Keyring) -> None:
         keyring.signer("default")
 
 
+def test_only_the_default_key_is_made_by_itself(home: Home, keyring: Keyring) -> None:
+    keyring.new("release")
+    with pytest.raises(PipelineError, match=r"there is no key 'relaese' \(there are: release\)") as error:
+        keyring.signer("relaese")
+    assert error.value.hint == "./inv keys.new relaese makes it"
+    assert keyring.names() == ["ca", "release"]
+    keyring.signer("default")
+    assert keyring.names() == ["ca", "default", "release"]
+
+
 def test_an_exchanged_key_is_noticed(home: Home, keyring: Keyring) -> None:
     keyring.signer("default")
     keyring.new("other")

@@ -11,6 +11,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.progress import nothing
 from pipeline.recipes.model.recipe import Recipe
@@ -101,6 +102,12 @@ def test_the_inputs_name_the_key_and_change_only_with_it(home: Home, tmp_path: P
     Keyring(home).rotate("default")
     assert step.inputs(asked)["generation"] == 2
     assert not step.inputs(recipe(enabled=False))["signed"]
+
+
+def test_a_key_that_there_is_not_is_known_before_anything_is_built(home: Home) -> None:
+    with pytest.raises(PipelineError, match="there is no key 'relaese'"):
+        SignStep().inputs(recipe(key="relaese"))
+    assert not home.keys.exists()
 
 
 def test_the_bill_of_a_tiny_guest_lists_what_it_is_made_of(home: Home, tmp_path: Path) -> None:
