@@ -14,7 +14,9 @@ from typing import Any
 
 from pipeline.host.guestfs import appliance_shell
 
-_COMMAND = "cd /sysroot; find . -mindepth 1 -printf '%y%P\\0%l\\0'"
+# What snapper took is of another time, and read-only; 256 is the number of each subvolume's own folder.
+_SNAPSHOTS = "-path '*/.snapshots/*/snapshot' -inum 256 -prune"
+_COMMAND = f"cd /sysroot; find . -mindepth 1 {_SNAPSHOTS} -o -printf '%y%P\\0%l\\0'"
 # Some two million paths. It lies in the appliance's memory as a whole.
 _MOST = 160 << 20
 # As the kernel: path_resolution(7).

@@ -20,6 +20,8 @@ _DISCOVERED = {
     "BC13C2FF-59E6-4262-A352-B275FD6F7172": ("/boot",),
     "C12A7328-F81F-11D2-BA4B-00A0C93EC93B": ("/efi", "/boot", "/boot/efi"),
 }
+# Where snapper keeps what it took; on openSUSE the root itself is in there: whoever follows it goes in a circle.
+_SNAPSHOTS = "/.snapshots"
 # fstab(5): blanks in paths.
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _HINT = "an image is one disk: install the system on one, or mend the guest's /etc/fstab"
@@ -137,6 +139,9 @@ def _mount(
     mounts: dict[str, str],
     tell: Callable[[str], None],
 ) -> None:
+    if location.endswith(_SNAPSHOTS):
+        tell(f"{location} is not mounted: snapshots stay as they are")
+        return
     try:
         if location != "/" and not handle.is_dir(location, followsymlinks=True):
             if location in _NEEDED:

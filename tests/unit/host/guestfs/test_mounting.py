@@ -112,6 +112,16 @@ def test_what_is_not_there_is_told_and_passed_over() -> None:
     ]
 
 
+def test_snapshots_are_left() -> None:
+    """On openSUSE, the root is one of them: below itself."""
+    told: list[str] = []
+    places = {"/": "btrfsvol:/dev/sda2/@/.snapshots/1/snapshot", "/.snapshots": "btrfsvol:/dev/sda2/@/.snapshots"}
+    disk = Disk(places, ("/.snapshots",))
+    disk.list_partitions = lambda: list(places.values())  # type: ignore[method-assign]
+    assert mounting.mount_all(disk, places["/"], told.append) == {"/": places["/"]}
+    assert told == ["/.snapshots is not mounted: snapshots stay as they are"]
+
+
 def test_the_root_need_not_stand_in_the_fstab() -> None:
     disk = Disk({"/srv": "/dev/sda2"}, ("/srv",))
     assert mounting.mount_all(disk, "/dev/sda1", lambda text: None) == {"/": "/dev/sda1", "/srv": "/dev/sda2"}
