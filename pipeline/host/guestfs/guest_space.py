@@ -11,9 +11,17 @@ from pipeline.base.errors import PipelineError
 from pipeline.host.guestfs import appliance_shell
 
 _NO_SPACE = "No space left on device"
+# What is reserved for root can be written; of btrfs's free space, that of its trees cannot, nor can what ext4 keeps for
+# itself.
 _LIST = r"""while read -r device place kind options rest; do
 case "$place" in /sysroot|/sysroot/*) ;; *) continue;; esac
-case "$options" in ro|ro,*) ;; *) echo "$(stat -f -c '%S %b %f %c %d' "$place") $place";; esac
+case "$options" in ro|ro,*) continue;; esac
+case "$kind" in btrfs) free=%a;; *) free=%f;; esac
+node=$(readlink -f "$device")
+kept=$(cat "/sys/fs/ext4/${node##*/}/reserved_clusters" 2>/dev/null || echo 0)
+set -- $(stat -f -c "%S %b $free %c %d" "$place")
+left=$(($3 - kept)); [ $left -ge 0 ] || left=0
+echo "$1 $2 $left $4 $5 $place"
 done </proc/mounts"""
 # A write of several blocks may fail before the last one is taken.
 _NEARLY = 64 << 10
@@ -47,12 +55,17 @@ def parsed(listing: bytes) -> list[FileSystemSpace]:
     return found
 
 
+def mounted(handle: Any) -> list[FileSystemSpace]:
+    """Return the space of what is mounted to be written to."""
+    return parsed(appliance_shell.read(handle, _LIST))
+
+
 def explained(handle: Any, error: Exception) -> PipelineError | None:
     """Return the error that names the full file system of the guest, if that is why ``error`` came."""
     words = [str(error), *(error.details if isinstance(error, PipelineError) else ())]
     # An appliance that has died says nothing more.
     with contextlib.suppress(RuntimeError, PipelineError, ValueError):
-        full = blamed(words, parsed(appliance_shell.read(handle, _LIST)))
+        full = blamed(words, mounted(handle))
         if full is not None:
             return _told(full, error)
     return None
@@ -72,5 +85,5 @@ def _told(full: FileSystemSpace, error: Exception) -> PipelineError:
     return PipelineError(
         f"{what}: the guest's file system at {full.location} is full: {free}",
         details=error.details if isinstance(error, PipelineError) else (),
-        hint="enlarge the file system in the image itself (disk.size only enlarges the disk), or put less into it",
+        hint="raise disk.size (a root that is nearly full is grown into it first), or put less into it",
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.host.guestfs import contents, scrub
+from pipeline.host.guestfs import contents, root_growth, scrub
 from pipeline.host.guestfs.appliance import Appliance, Drive
 from pipeline.host.guestfs.guest_system import GuestIdentity, GuestSystem
 from pipeline.host.system import kernel
+from pipeline.recipes.model.guest import Customize
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.offline import (
     accounts,
@@ -25,6 +26,8 @@ from pipeline.steps.step import ChangeProbe, Context, ExternalInput, Stage
 
 # Somewhat less than a day, in seconds, so that a run at the same time every night takes what is new.
 _PACKAGES_LAST = 20 * 3600.0
+# What should be free in the root, in bytes, before packages are installed, and before files are written.
+_INSTALLING, _WRITING = 512 << 20, 64 << 20
 
 
 class OfflineStep:
@@ -80,6 +83,8 @@ class OfflineStep:
         with appliance.launched([Drive(context.disk, "qcow2")], network=network) as handle:
             progress.say("inspecting")
             system = _opened(handle, context)
+            if recipe.customize != Customize() and not seal.is_due(recipe):
+                root_growth.make_room(system, _INSTALLING if packages.needs_network(recipe.customize) else _WRITING)
             progress.say("customising")
             customize.apply(system, recipe, progress)
             if recipe.sysprep.enabled:
