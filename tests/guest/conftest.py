@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ import pytest
 
 from pipeline.base.home import Home
 from pipeline.base.progress import nothing
+from pipeline.host.guestfs.appliance import Appliance, Drive
+from pipeline.host.guestfs.guest_system import GuestSystem
+from pipeline.host.system import process
 from pipeline.recipes.model.recipe import Recipe
 from pipeline.steps.step import Context
 from pipeline.steps.tiny.step import InstallTiny
@@ -74,6 +77,26 @@ def tiny_disk(make_tiny: Callable[..., Path]) -> Path:
 def appliance_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where libguestfs keeps its appliance for all tests of a run."""
     return tmp_path_factory.mktemp("appliance")
+
+
+def overlay(disk: Path, folder: Path) -> Path:
+    """A disk in ``folder`` that begins as ``disk``, which stays as it is."""
+    made = folder / "overlay.qcow2"
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", disk, made])
+    return made
+
+
+@pytest.fixture(scope="session")
+def system(tiny_disk: Path, appliance_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestSystem]:
+    """The tiny guest, open in an appliance: launching and inspecting one takes longer than most tests.
+
+    Its root file system is for all tests to write to. What others stand on, such as what is mounted where, is put back.
+    """
+    folder = tmp_path_factory.mktemp("tiny-system")
+    log = (folder / "log").open("w+b")
+    appliance = Appliance("tcg", appliance_cache, folder, log)
+    with appliance.launched([Drive(overlay(tiny_disk, folder), "qcow2")]) as handle:
+        yield GuestSystem.open(handle, log)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import pytest
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import nothing
 from pipeline.host.guestfs import mounting
-from pipeline.host.guestfs.appliance import Appliance, Drive
 from pipeline.host.guestfs.guest_system import GuestSystem
 from pipeline.host.system import process
 from pipeline.recipes.model.guest import SysprepOperation as Op
@@ -24,7 +23,7 @@ from pipeline.steps.offline import accounts, customize, inspection, sysprep
 from pipeline.steps.offline.step import OfflineStep
 from pipeline.steps.offline.sysprep_table import EMPTIED, PATTERNS
 from pipeline.steps.reproducible import EPOCH
-from tests.guest.conftest import context_for, tiny_recipe
+from tests.guest.conftest import context_for, overlay, tiny_recipe
 
 pytestmark = pytest.mark.guest
 
@@ -41,12 +40,6 @@ WISHES: dict[str, Any] = {
     "disable_services": ["sshd"],
     "commands": ["date > /var/log/built.log", "date +%N > /etc/made; rm /etc/made; echo x > /etc/stays"],
 }
-
-
-def overlay(disk: Path, folder: Path) -> Path:
-    made = folder / "overlay.qcow2"
-    process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", disk, made])
-    return made
 
 
 class Files:
@@ -71,9 +64,9 @@ class Files:
 def run_offline(
     tiny_disk: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., tuple[dict[str, Any], Path, Path]]:
-    def run(recipe: Recipe) -> tuple[dict[str, Any], Path, Path]:
+    def run(recipe: Recipe, **parts: Any) -> tuple[dict[str, Any], Path, Path]:
         folder = tmp_path_factory.mktemp("offline")
-        context = context_for(recipe, folder, overlay(tiny_disk, folder))
+        context = context_for(recipe, folder, overlay(tiny_disk, folder), **parts)
         return dict(OfflineStep().run(context)), context.disk, folder
 
     return run
@@ -128,18 +121,6 @@ def test_the_image_is_what_the_recipe_claims(finished: tuple[dict[str, Any], Fil
     }
 
 
-def test_what_the_installation_found_is_not_inspected_again(
-    finished: tuple[dict[str, Any], Files, Path], tiny_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = finished[0]["inspection"]
-    same = ("type", "distro", "product", "major", "minor", "architecture", "mounts")
-    system = {**{name: found[name] for name in same}, "package_format": "", "package_tool": ""}
-    monkeypatch.delattr(GuestSystem, "open")
-    facts = {"install": {"system": system}}
-    context = context_for(tiny_recipe(customize=WISHES), tmp_path, overlay(tiny_disk, tmp_path), facts=facts)
-    assert OfflineStep().run(context)["inspection"] == found
-
-
 def test_what_the_image_is_set_up_to_do_is_told(finished: tuple[dict[str, Any], Files, Path]) -> None:
     facts, _, _ = finished
     found = facts["contents"]
@@ -150,23 +131,20 @@ def test_what_the_image_is_set_up_to_do_is_told(finished: tuple[dict[str, Any], 
     assert "files" not in found  # the scan reads them all anyway
 
 
-def test_doing_it_again_gives_the_same_bytes(
-    finished: tuple[dict[str, Any], Files, Path], run_offline: Callable[..., tuple[dict[str, Any], Path, Path]]
+def test_doing_it_again_without_an_inspection_gives_the_same_bytes(
+    finished: tuple[dict[str, Any], Files, Path],
+    run_offline: Callable[..., tuple[dict[str, Any], Path, Path]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _, files, _ = finished
-    _, disk, folder = run_offline(tiny_recipe(customize=WISHES))
+    facts, files, _ = finished
+    found = facts["inspection"]
+    same = ("type", "distro", "product", "major", "minor", "architecture", "mounts")
+    system = {**{name: found[name] for name in same}, "package_format": "", "package_tool": ""}
+    monkeypatch.delattr(GuestSystem, "open")
+    told, disk, folder = run_offline(tiny_recipe(customize=WISHES), facts={"install": {"system": system}})
+    assert told["inspection"] == found
     again = Files(disk, folder)
     assert hashlib.sha256(again.raw.read_bytes()).digest() == hashlib.sha256(files.raw.read_bytes()).digest()
-
-
-@pytest.fixture(scope="module")
-def system(tiny_disk: Path, appliance_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestSystem]:
-    """The tiny guest, open in an appliance."""
-    folder = tmp_path_factory.mktemp("system")
-    log = (folder / "log").open("w+b")
-    appliance = Appliance("tcg", appliance_cache, folder, log)
-    with appliance.launched([Drive(overlay(tiny_disk, folder), "qcow2")]) as handle:
-        yield GuestSystem.open(handle, log)
 
 
 @pytest.mark.parametrize(
@@ -274,8 +252,9 @@ def test_lines_are_replaced_where_they_stand(system: GuestSystem) -> None:
 
 
 def test_what_an_fstab_names_in_vain_is_passed_over(system: GuestSystem) -> None:
-    handle, told = system.handle, list[str]()
-    (boot,) = set(handle.list_partitions()) - {system.identity.mounts["/"]}
+    handle, told, before = system.handle, list[str](), system.read("/etc/fstab")
+    root = system.identity.mounts["/"]
+    (boot,) = set(handle.list_partitions()) - {root}
     name = handle.blkid(boot)["PART_ENTRY_UUID"]
     system.write(
         "/etc/fstab",
@@ -283,14 +262,21 @@ def test_what_an_fstab_names_in_vain_is_passed_over(system: GuestSystem) -> None
         "/dev/vdb /media auto defaults,nofail,comment=cloudconfig 0 2\nUUID=0000-0000 /opt ext4 defaults 0 2\n",
     )
     handle.umount_all()
-    root = handle.inspect_os()[0]
-    mounts = mounting.mount_all(handle, root, told.append)
-    assert mounts["/mnt"] == boot and set(mounts) == {"/", "/mnt"}
-    assert "/dev/vdb is not mounted: there is no folder /media" in told
-    assert any(text.startswith("/opt of /etc/fstab is not mounted: ") for text in told)
-    handle.umount_all()
-    handle.mount(root, "/")
-    system.write("/etc/fstab", "/dev/vdb /var auto defaults 0 2\n")
-    handle.umount_all()
-    with pytest.raises(PipelineError, match="the guest has its /var on /dev/"):
-        mounting.mount_all(handle, handle.inspect_os()[0], told.append)
+    try:
+        assert handle.inspect_os() == [root]
+        mounts = mounting.mount_all(handle, root, told.append)
+        assert mounts["/mnt"] == boot and set(mounts) == {"/", "/mnt"}
+        assert "/dev/vdb is not mounted: there is no folder /media" in told
+        assert any(text.startswith("/opt of /etc/fstab is not mounted: ") for text in told)
+        handle.umount_all()
+        handle.mount(root, "/")
+        system.write("/etc/fstab", "/dev/vdb /var auto defaults 0 2\n")
+        handle.umount_all()
+        assert handle.inspect_os() == [root]
+        with pytest.raises(PipelineError, match="the guest has its /var on /dev/"):
+            mounting.mount_all(handle, root, told.append)
+    finally:
+        handle.umount_all()
+        for location in sorted(system.identity.mounts, key=len):
+            handle.mount(system.identity.mounts[location], location)
+        system.write("/etc/fstab", before)

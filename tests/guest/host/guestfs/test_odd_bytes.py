@@ -1,35 +1,20 @@
-"""Bytes that are no UTF-8, long outputs, programs left behind, attributes and links: in one launch of the appliance."""
+"""Bytes that are no UTF-8, long outputs, programs left behind, attributes and links: in one appliance."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import nothing
 from pipeline.host.guestfs import appliance_shell, contents, guest_process
-from pipeline.host.guestfs.appliance import Appliance, Drive
 from pipeline.host.guestfs.guest_system import GuestSystem
-from pipeline.host.system import process
 from pipeline.steps.offline import customize, inspection, sysprep
 from tests.guest.conftest import tiny_recipe
 
 pytestmark = pytest.mark.guest
 ODD = os.fsdecode(b"caf\xe9")
-
-
-@pytest.fixture(scope="module")
-def system(tiny_disk: Path, appliance_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestSystem]:
-    folder = tmp_path_factory.mktemp("odd")
-    log = (folder / "log").open("w+b")
-    appliance = Appliance("tcg", appliance_cache, folder, log)
-    disk = folder / "overlay.qcow2"
-    process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", tiny_disk, disk])
-    with appliance.launched([Drive(disk, "qcow2")]) as handle:
-        yield GuestSystem.open(handle, log)
 
 
 def test_output_is_bytes_and_bounded(system: GuestSystem, monkeypatch: pytest.MonkeyPatch) -> None:
