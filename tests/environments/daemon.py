@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.host.system import process
 
 _STOP_SECONDS = 20
+_FIRST_PORT = 12000
 
 
 class NotInstalled(PipelineError):
@@ -44,11 +46,17 @@ def scratch(name: str) -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on loopback that nobody listens on now.
+
+    It is none of those that the kernel gives to whoever connects: several processes start servers and clients at once,
+    and one of them would now and then get the port before the server has it.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = _FIRST_PORT + secrets.randbelow(max(1000, lowest - _FIRST_PORT))  # some tests seed ``random``
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port: int) -> bool:
