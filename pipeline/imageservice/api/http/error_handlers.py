@@ -68,7 +68,9 @@ def answer(req: falcon.Request, resp: falcon.Response, status: int, message: str
     wanted = _preferred(req.get_header("Accept") or "")
     if wanted == "text/html":
         resp.content_type = "text/html; charset=UTF-8"
-        resp.data = _HTML.format(title=f"{status} {title}", text=html.escape(message)).encode()
+        # Clients take the tags off and print the rest: quotes need no escape in a text, and are read as they are.
+        text = html.escape(message, quote=False)
+        resp.data = _HTML.format(title=f"{status} {title}", text=text).encode()
     elif wanted == "application/json":
         resp.content_type = "application/json"
         resp.data = json.dumps({"message": message, "code": f"{status} {title}", "title": title}).encode()

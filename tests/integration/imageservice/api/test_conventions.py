@@ -118,6 +118,12 @@ def test_the_heading_is_the_title(api: Api) -> None:
     assert answer.text.count("No image found") == 1
 
 
+def test_an_error_in_html_is_read_as_it_was_written(api: Api) -> None:
+    """glanceclient and openstacksdk take the tags off, and nothing else."""
+    answer = api.alice.post("/v2/images", {"os_glance_x": "1"}, headers={"Accept": "*/*"})
+    assert "Attribute 'os_glance_x' is reserved." in answer.text
+
+
 def test_an_error_in_html_is_escaped(api: Api) -> None:
     answer = api.alice.get("/v2/images?marker=<script>", headers={"Accept": "text/html"})
     assert "&lt;script&gt;" in answer.text

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.environments.daemon import wait_until
+from pipeline.base.home import CHECKOUT
+from tests.environments.daemon import scratch, wait_until
 from tests.environments.imageservice import ImageService, image_service
 from tests.integration.imageservice.importing.conftest import (
     STORES,
@@ -118,6 +119,25 @@ def test_a_copy(service: ImageService) -> None:
     assert service.request("GET", f"/v2/images/{image_id}/tasks", "admin").json()["tasks"] == tasks
     assert service.request("DELETE", f"/v2/stores/two/{image_id}", "admin").status_code == 204
     assert service.show(image_id, "admin")["stores"] == "one,three"
+
+
+def test_owners_copy_by_one_line_of_policy() -> None:
+    """The line of docs/importing.md as it stands there."""
+    text = (CHECKOUT / "docs" / "importing.md").read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("copy_image: ")]
+    with scratch("owners") as folder:
+        (folder / "policy.yaml").write_text(f"{line}\n")
+        with image_service(folder, **settings(folder), policy={"file": str(folder / "policy.yaml")}) as service:
+            mine, foreign = service.create(), service.create("bob", visibility="community")
+            assert service.upload(mine, DATA).status_code == 204
+            assert service.upload(foreign, DATA, "bob").status_code == 204
+            assert ask(service, foreign, "copy-image", stores=["two"]).status_code == 403
+            assert ask(service, mine, "copy-image", "rita", stores=["two"]).status_code == 403
+            assert ask(service, mine, "copy-image", stores=["two"]).status_code == 202
+            assert ended(service, mine)["status"] == "success"
+            assert_active(service, mine, DATA, "one,two")
+            assert ask(service, foreign, "copy-image", "admin", stores=["two"]).status_code == 202
+            assert ended(service, foreign, "admin")["status"] == "success"
 
 
 def test_copies_to_different_stores_do_not_wait_for_each_other(service: ImageService) -> None:
