@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import quote, unquote
 import pytest
 import requests
 
+from pipeline.base.home import CHECKOUT
 from pipeline.cli.handlers import metadefs as commands
 from pipeline.host.system import process
 from pipeline.imageservice.lifecycle import adopt
@@ -243,7 +245,12 @@ def said(outcome: Outcome) -> tuple[int, list[str]]:
     return outcome.status, sorted(text.translate(ASCII).splitlines()) + code
 
 
-@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.long)], ids=["together", "apart"])
+@pytest.mark.parametrize(
+    "apart",
+    # Two hundred processes, each of which imports for seconds.
+    [False, pytest.param(True, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
+    ids=["together", "apart"],
+)
 @pytest.mark.parametrize("client", ["glance", "openstack"])
 def test_every_verb_does_what_it_does_with_the_reference(both: Both, tmp_path: Path, client: str, apart: bool) -> None:
     lines = LINES[client](tmp_path)
@@ -264,6 +271,40 @@ def test_every_verb_does_what_it_does_with_the_reference(both: Both, tmp_path: P
     wrong = [each for each in zip(lines, foreign, mine, strict=True) if said(each[1]) != said(each[2])]
     assert not wrong, "\n\n".join(f"{line}\n{said(one)}\n{said(other)}" for line, one, other in wrong)
     assert any(NAME in one.out for one in foreign)
+
+
+@pytest.mark.parametrize("client", ["glance", "openstack"])
+def test_verbs_as_programs_of_their_own(both: Both, client: str) -> None:
+    """Two of each client's; the long test above runs all of them so."""
+    verb = {"glance": "md-namespace-{}", "openstack": "image metadef namespace {}"}[client].format
+    lines = [[*verb("create").split(), PLAIN, "--description", "D"], [*verb("show").split(), PLAIN]]
+
+    def run(which: str) -> list[tuple[int, list[str]]]:
+        env = environment_of(client, both.urls[which], both.token)
+        return [said(one) for one in client_lines.run(client, lines, env=env, apart=True)]
+
+    mine = run("ours")
+    assert mine == run("glance")
+    assert [status for status, _out in mine] == [0, 0]
+
+
+def test_a_program_with_the_sdks_four_resources_sees_no_difference(both: Both) -> None:
+    program = Path(__file__).with_name("sdk_program.py")
+
+    def run(which: str, name: str) -> list[Any]:
+        command: list[str | Path] = [sys.executable, program, both.urls[which], both.token, name]
+        env = {"HOME": "/nonexistent", "PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": "utf-8"}
+        found: list[Any] = json.loads(process.run(command, env=env).stdout)
+        return found
+
+    mine, theirs = run("ours", PLAIN), run("glance", PLAIN)
+    assert [each for each in zip(mine, theirs, strict=True) if each[0] != each[1]] == []
+    failed = {what: outcome["status"] for what, outcome in mine if isinstance(outcome, dict) and "error" in outcome}
+    assert failed == {"create again": 409, "property again": 409, "no object": 404, "delete again": 404}
+    assert dict(mine)["nothing"] == []
+    # There, no path leads to letters of other alphabets; here they make no difference.
+    foreign = run("ours", NAME)
+    assert json.loads(json.dumps(foreign, ensure_ascii=False).replace(NAME, PLAIN)) == mine
 
 
 @pytest.mark.long
