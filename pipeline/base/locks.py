@@ -71,9 +71,9 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def holder(path: Path) -> str:
     """Return who holds the lock at ``path``, in words: "process 123 (building tiny)"."""
     try:
-        said = json_text.loads(path.read_bytes())
-        owner = Owner.find(said["owner"])
-        return f"process {owner.pid if owner else '?'} ({said['purpose']})"
+        document = json_text.loads(path.read_bytes())
+        owner = Owner.find(document["owner"])
+        return f"process {owner.pid if owner else '?'} ({document['purpose']})"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
 

@@ -64,19 +64,19 @@ def compare(claimed: Mapping[str, str], found: InspectedGuest) -> list[PropertyP
     """Return where ``claimed`` says something else than the image."""
     wrong = []
     for name, real in derive(found).items():
-        said = claimed.get(name)
-        if said is not None and not _agree(name, said, real, found):
-            wrong.append(PropertyProblem(name, f"the recipe says {said!r}, the image is {real!r}"))
+        claim = claimed.get(name)
+        if claim is not None and not _agree(name, claim, real, found):
+            wrong.append(PropertyProblem(name, f"the recipe says {claim!r}, the image is {real!r}"))
     return wrong
 
 
-def _agree(name: str, said: str, real: str, found: InspectedGuest) -> bool:
+def _agree(name: str, claim: str, real: str, found: InspectedGuest) -> bool:
     if name == "os_version":
-        return _same_version(said, found)
+        return _same_version(claim, found)
     if name == "hw_qemu_guest_agent":
         # An installed agent may be left unmentioned or switched off; a promised one must be there.
-        return said in ("no", "false") or real == "yes"
-    return said == real
+        return claim in ("no", "false") or real == "yes"
+    return claim == real
 
 
 def _version(found: InspectedGuest) -> str:
@@ -91,11 +91,11 @@ def _version(found: InspectedGuest) -> str:
     return f"{found.major}.{minor}"
 
 
-def _same_version(said: str, found: InspectedGuest) -> bool:
+def _same_version(claim: str, found: InspectedGuest) -> bool:
     real = _version(found)
-    if found.type == "windows" or said == real:
-        return said == real
-    numbers = [int(part) for part in re.findall(r"\d+", said)]
+    if found.type == "windows" or claim == real:
+        return claim == real
+    numbers = [int(part) for part in re.findall(r"\d+", claim)]
     known = [int(part) for part in re.findall(r"\d+", real)]
     # Either may be more exact than the other: 12 and 12.5, 0.4.0 and 0.4.
     shared = min(len(numbers), len(known))

@@ -70,14 +70,14 @@ def adopt(file: str, url: str, *, apply: bool, renamed: Iterable[str], admin_pro
 
 
 def _print(report: adoption.AdoptionReport, *, applied: bool) -> None:
-    said = "taken over" if applied else "to be taken over"
-    print(f"images {said}: {report.statuses.total()}")
+    verb = "taken over" if applied else "to be taken over"
+    print(f"images {verb}: {report.statuses.total()}")
     for name, count in sorted(report.statuses.items()):
         print(one_line(f"  {name}: {count}"))
     print(f"with {', '.join(f'{count} {name}' for name, count in sorted(report.parts.items())) or 'nothing else'}")
     for store, count in sorted(report.stores.items()):
         print(f"  data in store {store}: {count}")
-    print(f"namespaces of metadata definitions {said}: {report.metadefs.taken}")
+    print(f"namespaces of metadata definitions {verb}: {report.metadefs.taken}")
     _print_names("binding everybody's images, since protected or an administrator's", report.metadefs.binding)
     _print_names("binding their own project's images only (--admin-project)", report.metadefs.own)
     if report.metadefs.known:

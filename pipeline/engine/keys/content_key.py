@@ -95,5 +95,5 @@ def _plain(step: Step, recipe: Recipe) -> Any:
         location = f"{error.filename}: " if error.filename else ""
         raise InputMissing(step.name, PipelineError(f"{location}{error.strerror}")) from error
     except (TypeError, ValueError) as error:
-        said = PipelineError(f"an input is not JSON data: {error}", hint="this is a bug in the step")
-        raise InputMissing(step.name, said) from error
+        problem = PipelineError(f"an input is not JSON data: {error}", hint="this is a bug in the step")
+        raise InputMissing(step.name, problem) from error

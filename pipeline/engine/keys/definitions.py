@@ -143,8 +143,8 @@ class _Reader:
                 return repr(node)
         parts = [(name, value) for name, value in ast.iter_fields(node) if name not in _SILENT]
         # Newer versions of Python have more fields, empty where nothing is said by them.
-        said = [f"{name}={self.shape(value)}" for name, value in parts if value not in (None, []) or name == "value"]
-        return f"{type(node).__name__}({','.join(said)})"
+        fields = [f"{name}={self.shape(value)}" for name, value in parts if value not in (None, []) or name == "value"]
+        return f"{type(node).__name__}({','.join(fields)})"
 
     def _chain(self, node: ast.expr) -> str:
         attributes: list[str] = []

@@ -41,9 +41,9 @@ def _products(build: BuildState, store: CacheStore, facts: Mapping[str, Mapping[
     for name, blob in build.products().items():
         digests, signature = {"sha256": blob.sha256}, {}
         for fact in facts.values():
-            said = fact.get("products", {}).get(name, {})
-            digests.update(said.get("digests", {}))
-            signature.update(said.get("signature", {}))
+            recorded = fact.get("products", {}).get(name, {})
+            digests.update(recorded.get("digests", {}))
+            signature.update(recorded.get("signature", {}))
         found.append(ProductResult(name, store.product(name, blob.sha256), blob.size, digests, signature))
     return found
 

@@ -81,20 +81,20 @@ def parse(data: bytes, name: str = "media") -> TreeInfo:
         reason = str(error).splitlines()[0]
         raise PipelineError(f"{name}: .treeinfo cannot be read: {reason}", hint=_HINT) from None
 
-    def said(section: str, option: str) -> str:
+    def value_of(section: str, option: str) -> str:
         value = parser.get(section, option, fallback="").strip()
         if not value:
             raise PipelineError(f"{name}: .treeinfo says nothing of {option} in [{section}]", hint=_HINT)
         return value
 
-    architecture = said("general", "arch")
+    architecture = value_of("general", "arch")
     images = f"images-{architecture}"
     return TreeInfo(
-        family=said("general", "family"),
-        version=said("general", "version"),
+        family=value_of("general", "family"),
+        version=value_of("general", "version"),
         architecture=architecture,
-        kernel=_inside(said(images, "kernel"), name),
-        initrd=_inside(said(images, "initrd"), name),
+        kernel=_inside(value_of(images, "kernel"), name),
+        initrd=_inside(value_of(images, "initrd"), name),
         repositories=_repositories(parser, name),
     )
 

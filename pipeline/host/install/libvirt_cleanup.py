@@ -75,5 +75,5 @@ def _asking(uri: str) -> Virsh:
     return ask
 
 
-def _lines(said: process.Finished) -> list[str]:
-    return [line.strip() for line in said.stdout.splitlines() if line.strip()]
+def _lines(finished: process.Finished) -> list[str]:
+    return [line.strip() for line in finished.stdout.splitlines() if line.strip()]

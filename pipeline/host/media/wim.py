@@ -54,7 +54,7 @@ def read(file: IO[bytes], of: str) -> list[WimImage]:
 
 def _image(element: ElementTree.Element) -> WimImage:
     windows = element.find("WINDOWS")
-    said = {
+    found = {
         name: (windows.findtext(path) or "").strip() if windows is not None else ""
         for name, path in (("arch", "ARCH"), ("build", "VERSION/BUILD"), ("default", "LANGUAGES/DEFAULT"))
     }
@@ -63,7 +63,7 @@ def _image(element: ElementTree.Element) -> WimImage:
     return WimImage(
         index=int(index) if index.isdigit() else 0,
         name=(element.findtext("NAME") or "").strip(),
-        architecture=_ARCHITECTURES.get(said["arch"], "unknown"),
-        build=int(said["build"]) if said["build"].isdigit() else 0,
-        languages=tuple(dict.fromkeys(each for each in (said["default"], *others) if each)),
+        architecture=_ARCHITECTURES.get(found["arch"], "unknown"),
+        build=int(found["build"]) if found["build"].isdigit() else 0,
+        languages=tuple(dict.fromkeys(each for each in (found["default"], *others) if each)),
     )

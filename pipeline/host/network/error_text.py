@@ -44,8 +44,8 @@ def reason(error: BaseException, connect: float, silence: float) -> str:
             return _WORDS.get(cause.errno) or os.strerror(cause.errno)
     if names & {"ProtocolError", "ChunkedEncodingError", "IncompleteRead", "RemoteDisconnected"}:
         return "the connection broke"
-    said = str(error).splitlines()
-    return said[0][:200] if said and said[0] else type(error).__name__
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines and lines[0] else type(error).__name__
 
 
 def may_pass(error: Exception) -> bool:

@@ -38,12 +38,14 @@ def verify(content: bytes, signature: bytes, key: bytes, fingerprint: str, *, of
         words: list[str | Path] = ["gpgv", "--homedir", folder, "--weak-digest", "SHA1", "--status-fd", "1"]
         words += ["--keyring", files["key.gpg"], files["signature"], files["content"]]
         finished = process.run(words, timeout=120, check=False)
-    said = [line.removeprefix(_STATUS).split() for line in finished.stdout.splitlines() if line.startswith(_STATUS)]
-    valid = {word for line in said if line[0] == "VALIDSIG" for word in (line[1], line[-1])}
-    if finished.status == 0 and any(line[0] == "GOODSIG" for line in said) and fingerprint in valid:
+    status_lines = [
+        line.removeprefix(_STATUS).split() for line in finished.stdout.splitlines() if line.startswith(_STATUS)
+    ]
+    valid = {word for line in status_lines if line[0] == "VALIDSIG" for word in (line[1], line[-1])}
+    if finished.status == 0 and any(line[0] == "GOODSIG" for line in status_lines) and fingerprint in valid:
         return
-    made_by = next((line[1] for line in said if line[0] in ("VALIDSIG", "NO_PUBKEY")), None)
-    reason = next((_WHY[line[0]] for line in said if line[0] in _WHY), None) or "it was made by another key"
+    made_by = next((line[1] for line in status_lines if line[0] in ("VALIDSIG", "NO_PUBKEY")), None)
+    reason = next((_WHY[line[0]] for line in status_lines if line[0] in _WHY), None) or "it was made by another key"
     raise PipelineError(
         f"the signature of {of} is not good: {reason}",
         details=[f"wanted: {fingerprint}", *([f"made by: {made_by}"] if made_by else [])],

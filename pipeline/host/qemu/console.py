@@ -34,9 +34,9 @@ class Console:
             return False
         self._offset += len(added)
         self._changed = time.monotonic()
-        said = added.decode(errors="replace")
-        self.text = (self.text + said)[-_KEPT:]
-        self._fresh = (self._fresh + said)[-_KEPT:]
+        added_text = added.decode(errors="replace")
+        self.text = (self.text + added_text)[-_KEPT:]
+        self._fresh = (self._fresh + added_text)[-_KEPT:]
         if self._offset > _LIMIT:
             raise PipelineError(f"the guest wrote more than {_LIMIT >> 20} MiB to its serial line")
         return True

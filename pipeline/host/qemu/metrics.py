@@ -64,8 +64,8 @@ class GuestMetrics:
     def _network(self) -> int:
         # QEMU's user network has no counters of its own; its connections on this machine have.
         with contextlib.suppress(PipelineError):
-            said = process.run(["ss", "-tiepnHO"], timeout=10, check=False).stdout
-            ours = (line for line in said.splitlines() if f",pid={self._guest.pid}," in line)
+            output = process.run(["ss", "-tiepnHO"], timeout=10, check=False).stdout
+            ours = (line for line in output.splitlines() if f",pid={self._guest.pid}," in line)
             return sum(int(count) for line in ours for count in _SENT_RECEIVED.findall(line))
         return 0
 

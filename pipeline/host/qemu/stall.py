@@ -51,16 +51,16 @@ class StallWatch:
     _lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
     _samples: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=120))
 
-    def note(self, signals: Signals, said: str = "", *, now: float | None = None) -> None:
-        """Take a sample. ``said`` is what came over the serial line since the last one."""
+    def note(self, signals: Signals, console_text: str = "", *, now: float | None = None) -> None:
+        """Take a sample. ``console_text`` is what came over the serial line since the last one."""
         now = time.monotonic() if now is None else now
         self._samples.append({"at": round(now, 1), **asdict(signals)})
         if self._last is None:
             self._moved = dict.fromkeys(("disk", "network", "serial", "screen"), now)
         else:
-            for name in self._movements(self._last, signals, said):
+            for name in self._movements(self._last, signals, console_text):
                 self._moved[name] = now
-        self._remember(signals, said)
+        self._remember(signals, console_text)
         self._last = signals
 
     def stalled(self, *, now: float | None = None) -> str | None:
@@ -78,24 +78,24 @@ class StallWatch:
         """Return the last samples, and when each signal moved, for the evidence."""
         return {"patience": self.policy.patience, "moved": dict(self._moved), "samples": list(self._samples)}
 
-    def _movements(self, before: Signals, after: Signals, said: str) -> list[str]:
+    def _movements(self, before: Signals, after: Signals, console_text: str) -> list[str]:
         moved = []
         if after.disk - before.disk > _DISK_TRICKLE:
             moved.append("disk")
         if after.network - before.network > _NETWORK_TRICKLE:
             moved.append("network")
-        if any(line not in self._lines for line in _told(said)):
+        if any(line not in self._lines for line in _normalised_lines(console_text)):
             moved.append("serial")
         if after.screen and after.screen not in self._pictures:
             moved.append("screen")
         return moved
 
-    def _remember(self, signals: Signals, said: str) -> None:
-        self._lines.extend(line for line in _told(said) if line not in self._lines)
+    def _remember(self, signals: Signals, console_text: str) -> None:
+        self._lines.extend(line for line in _normalised_lines(console_text) if line not in self._lines)
         if signals.screen and signals.screen not in self._pictures:
             self._pictures.append(signals.screen)
 
 
-def _told(said: str) -> list[str]:
+def _normalised_lines(console_text: str) -> list[str]:
     """Return the lines of what was said, numbers and times taken out: "retry 7" is "retry 8" again."""
-    return [_NUMBERS.sub("#", line).strip() for line in said.splitlines() if line.strip()]
+    return [_NUMBERS.sub("#", line).strip() for line in console_text.splitlines() if line.strip()]

@@ -130,8 +130,8 @@ def require() -> None:
     except PipelineError as missing:
         raise PipelineError(f"images cannot be examined safely: {missing.message}", hint=hint) from None
     if finished.status != 0:
-        said = (finished.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise PipelineError(f"images cannot be examined safely: bubblewrap does not work here: {said}", hint=hint)
+        reason = (finished.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise PipelineError(f"images cannot be examined safely: bubblewrap does not work here: {reason}", hint=hint)
 
 
 def _wrapper() -> list[str]:

@@ -46,11 +46,11 @@ def require(program: str) -> None:
         raise refusal(program, finished.stderr.strip(), _own_name())
 
 
-def refusal(program: str, said: str, user: str) -> PipelineError:
+def refusal(program: str, output: str, user: str) -> PipelineError:
     """Return what to tell ``user``, from what unshare(1) said."""
     message = f"{program} needs more users than one, and this user is lent none (user name spaces, subuid(5))"
-    remedy = next((remedy for words, remedy in _REMEDIES if words in said), _REFUSED)
-    return PipelineError(message, details=said.splitlines()[-3:], hint=remedy.format(user=user))
+    remedy = next((remedy for words, remedy in _REMEDIES if words in output), _REFUSED)
+    return PipelineError(message, details=output.splitlines()[-3:], hint=remedy.format(user=user))
 
 
 def _own_name() -> str:

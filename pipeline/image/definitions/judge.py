@@ -66,5 +66,5 @@ def _message(value: str, rules: list[tuple[str, ValueRule | None]]) -> str:
     for namespace, rule in rules:
         if rule is not None:
             wanted.setdefault(rule.wanted, namespace)
-    said = "; or ".join(f"{text} ({namespace})" for text, namespace in list(wanted.items())[:5])
-    return f"{shortened(value)} is not {said}"
+    allowed = "; or ".join(f"{text} ({namespace})" for text, namespace in list(wanted.items())[:5])
+    return f"{shortened(value)} is not {allowed}"

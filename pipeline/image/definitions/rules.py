@@ -68,14 +68,14 @@ class ValueRule:
         return f"{_WHAT[self.type]}{low}{high}"
 
     def _wanted_text(self) -> str:
-        said = []
+        limits = []
         if self.shortest:
-            said.append(f"of at least {self.shortest} characters")
+            limits.append(f"of at least {self.shortest} characters")
         if self.longest is not None:
-            said.append(f"of at most {self.longest} characters")
+            limits.append(f"of at most {self.longest} characters")
         if self.pattern is not None:
-            said.append(f"that matches {self.pattern[:200]}")
-        return " ".join(["text", *said])
+            limits.append(f"that matches {self.pattern[:200]}")
+        return " ".join(["text", *limits])
 
     def _accepts_text(self, value: str) -> bool:
         if self.values is not None and value not in self.values:

@@ -56,8 +56,8 @@ def refuse_vhdx_changes(head: bytes) -> None:
     for at in _VHDX_HEADERS:
         header = head[at : at + _VHDX_HEADER_BYTES]
         if header.startswith(b"head") and len(header) == _VHDX_HEADER_BYTES:
-            (said,) = struct.unpack_from("<I", header, 4)
-            if crc32c(header[:4] + bytes(4) + header[8:]) == said:
+            (checksum,) = struct.unpack_from("<I", header, 4)
+            if crc32c(header[:4] + bytes(4) + header[8:]) == checksum:
                 sound.append((struct.unpack_from("<Q", header, 8)[0], header))
     if not sound:
         raise FormatRefused(RefusalReason.DAMAGED, "none of the vhdx image's two headers is sound", detected="vhdx")

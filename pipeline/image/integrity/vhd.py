@@ -48,5 +48,5 @@ def check(image: DiskFile) -> None:
 
 def _checksum(data: bytes, at: int) -> int:
     """0 where the complement's sum at ``at`` fits ``data``."""
-    (said,) = struct.unpack_from(">I", data, at)
-    return int(said) ^ (~(sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF)
+    (expected,) = struct.unpack_from(">I", data, at)
+    return int(expected) ^ (~(sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF)

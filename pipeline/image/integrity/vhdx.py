@@ -131,5 +131,5 @@ def _blocks(image: DiskFile, parts: Parts, disk: _Disk, at: int, length: int) ->
 
 
 def _is_sound(data: bytes) -> bool:
-    (said,) = struct.unpack_from("<I", data, 4)
-    return crc32c(data[:4] + bytes(4) + data[8:]) == int(said)
+    (expected,) = struct.unpack_from("<I", data, 4)
+    return crc32c(data[:4] + bytes(4) + data[8:]) == int(expected)

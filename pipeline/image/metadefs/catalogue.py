@@ -85,7 +85,9 @@ def file_name(namespace: str) -> str:
 
 
 def _namespace(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    targets = {kind: [said] if isinstance(said, str) else said for kind, said in body["for"].items()}
+    targets = {
+        kind: [associated] if isinstance(associated, str) else associated for kind, associated in body["for"].items()
+    }
     prefix = targets.get(IMAGE, next(iter(targets.values())))[0]
     document = {
         "namespace": name,
@@ -93,7 +95,7 @@ def _namespace(name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         "description": body["what"],
         "visibility": "public",
         "protected": body.get("protected", True),
-        "resource_type_associations": [_association(kind, *said) for kind, said in targets.items()],
+        "resource_type_associations": [_association(kind, *associated) for kind, associated in targets.items()],
         "properties": _properties(body, prefix),
         "objects": [
             {"name": called, "description": inner["what"], "properties": _properties(inner, prefix)}

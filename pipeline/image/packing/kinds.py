@@ -60,7 +60,7 @@ def _is_tar(header: bytes) -> bool:
     if len(header) < HEAD or not header[0]:
         return False
     try:
-        said = int(header[_SUM].strip(b" \0"), 8)
+        checksum = int(header[_SUM].strip(b" \0"), 8)
     except ValueError:
         return False
-    return said == sum(header) - sum(header[_SUM]) + 8 * ord(" ")
+    return checksum == sum(header) - sum(header[_SUM]) + 8 * ord(" ")

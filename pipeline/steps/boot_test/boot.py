@@ -111,5 +111,5 @@ def _evidence(context: Context, running: guest.Guest) -> Iterator[None]:
 
 
 def _shutdown_time(context: Context) -> float:
-    said = context.recipe.properties.get("os_shutdown_timeout", "")
-    return (int(said) if said.isdigit() else _SHUTDOWN) * _SLOWDOWN.get(context.accelerator, 1)
+    timeout_property = context.recipe.properties.get("os_shutdown_timeout", "")
+    return (int(timeout_property) if timeout_property.isdigit() else _SHUTDOWN) * _SLOWDOWN.get(context.accelerator, 1)

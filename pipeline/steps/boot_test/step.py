@@ -146,5 +146,5 @@ def _require_same_disk(products: Mapping[str, Path]) -> None:
         formats = ["-f", convert.qemu_name(first_name), "-F", convert.qemu_name(name)]
         finished = process.run(["qemu-img", "compare", *formats, first, path], timeout=3600, check=False)
         if finished.status != 0:
-            said = (finished.stdout + finished.stderr).strip()
-            raise PipelineError(f"the {name} product does not hold the disk of the {first_name} one", details=[said])
+            output = (finished.stdout + finished.stderr).strip()
+            raise PipelineError(f"the {name} product does not hold the disk of the {first_name} one", details=[output])

@@ -59,7 +59,7 @@ def run(context: Context, wanted: Installation) -> float:
 def _watch(running: Guest, wanted: Installation, context: Context) -> float:
     shown, next_look = "", 0.0
 
-    def said(text: str) -> bool:
+    def has_printed(text: str) -> bool:
         nonlocal shown, next_look
         if time.monotonic() >= next_look:
             next_look = time.monotonic() + _LOOK
@@ -71,7 +71,7 @@ def _watch(running: Guest, wanted: Installation, context: Context) -> float:
 
     timeout = float(wanted.install.timeout)
     what = "the kickstart's last line (its sentinel)"
-    running.wait_until(lambda: said(wanted.sentinel), timeout, what, progress=context.progress)
+    running.wait_until(lambda: has_printed(wanted.sentinel), timeout, what, progress=context.progress)
     deadline = running.seconds + _POWER_OFF
     return running.wait_until(lambda: not running.is_running(), deadline, "the power-off", progress=context.progress)
 

@@ -74,9 +74,9 @@ def _wrong(name: str, text: str, error: str, line: int | None, variables: Mappin
 
 def _stopped(name: str, finished: process.Finished) -> PipelineError:
     """Return what to say of a renderer that ended without an answer."""
-    said = (finished.stderr.strip().splitlines() or [f"status {finished.status}"])[-1]
+    reason = (finished.stderr.strip().splitlines() or [f"status {finished.status}"])[-1]
     if finished.status in (137, 152, -9, -24):  # SIGKILL and SIGXCPU, as bubblewrap and we ourselves see them
-        said = f"it takes more than {_BOUNDS.seconds} s of processor time"
+        reason = f"it takes more than {_BOUNDS.seconds} s of processor time"
     elif "MemoryError" in finished.stderr:
-        said = f"it takes more than {_BOUNDS.memory >> 20} MiB of memory"
-    return PipelineError(f"{name} cannot be rendered: {said}")
+        reason = f"it takes more than {_BOUNDS.memory >> 20} MiB of memory"
+    return PipelineError(f"{name} cannot be rendered: {reason}")

@@ -42,14 +42,14 @@ def judge(text: str, kickstart: Kickstart, info: TreeInfo) -> Verdict:
         _module("validator"), (_module("pykickstart"),), {"text": text, "release": release}, _BOUNDS
     )
     try:
-        said = json_text.loads(finished.stdout)
+        reply = json_text.loads(finished.stdout)
     except ValueError:
         last = (finished.stderr.strip().splitlines() or [f"status {finished.status}"])[-1]
         raise PipelineError(f"pykickstart did not come to an end with the kickstart: {last}") from None
-    refused = [*(_told(*each) for each in said["errors"]), *_further(kickstart, release)]
+    refused = [*(_told(*each) for each in reply["errors"]), *_further(kickstart, release)]
     return Verdict(
         [f"not valid for {release}: {each}" for each in refused],
-        list(dict.fromkeys(_told(*each) for each in said["warnings"])),
+        list(dict.fromkeys(_told(*each) for each in reply["warnings"])),
     )
 
 

@@ -83,10 +83,10 @@ def tools() -> dict[str, str]:
     found = {"python": platform.python_version(), "kernel": platform.release()}
     for name, command in (("qemu", ["qemu-img", "--version"]), ("libguestfs", ["guestfish", "--version"])):
         try:
-            said = process.run(command, timeout=30).stdout
+            output = process.run(command, timeout=30).stdout
         except PipelineError:
             continue
-        version = re.search(r"\d+(?:\.\d+)+", said)
+        version = re.search(r"\d+(?:\.\d+)+", output)
         found[name] = version[0] if version else "unknown"
     try:
         found["appliance-kernel"] = kernel.newest().version

@@ -61,11 +61,11 @@ def _left_behind(files: _WindowsFiles) -> Iterator[str]:
             yield f"the build's answer file is still there: {path} has {found}"
 
 
-def build_answers(said: str) -> str | None:
+def build_answers(output: str) -> str | None:
     """Return what shows that an answer file is that of the build; ``None`` for what sysprep leaves
     to the next start.
     """
-    found = _OF_THE_BUILD.search(said)
+    found = _OF_THE_BUILD.search(output)
     return found[1] if found else None
 
 

@@ -71,5 +71,7 @@ def _place(companion: Companion, home: Home) -> Path:
 
 
 def _missing(companions: Sequence[Companion], home: Home) -> PipelineError:
-    said = "; ".join(f"{each.name} is missing: {each.where}" for each in companions)
-    return PipelineError(said, hint=f"put {'it' if len(companions) == 1 else 'them'} into {home.root / 'media'}")
+    missing_files = "; ".join(f"{each.name} is missing: {each.where}" for each in companions)
+    return PipelineError(
+        missing_files, hint=f"put {'it' if len(companions) == 1 else 'them'} into {home.root / 'media'}"
+    )

@@ -75,9 +75,9 @@ class InstallWindows:
             seconds = setup.run(context, install, install.file.path, medium)
         except setup.SetupFailed as error:
             context.progress.say("reading the logs of Setup")
-            said = postcheck.guest_report(context)
-            message = f"{error.message}; {said[-1]}" if said else error.message
-            raise PipelineError(message, hint=error.hint, details=[*error.details, *said]) from error
+            complaints = postcheck.guest_report(context)
+            message = f"{error.message}; {complaints[-1]}" if complaints else error.message
+            raise PipelineError(message, hint=error.hint, details=[*error.details, *complaints]) from error
         finally:
             medium.unlink(missing_ok=True)
         context.progress.say("looking at what Setup left")
