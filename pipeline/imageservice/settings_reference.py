@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.base import atomic
 from pipeline.imageservice.settings import Settings
+from pipeline.imageservice.stores.file.options import Octal
 
 FILE = "image-service-settings.md"
 
@@ -128,6 +129,8 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, Path | Enum):
         value = str(value.value if isinstance(value, Enum) else value)
+    if any(isinstance(mark, Octal) for mark in field.metadata):
+        return f"`0o{value:o}`"
     return f"`{json.dumps(value)}`".replace("|", "\\|")
 
 

@@ -13,6 +13,7 @@ _CROSS_CUTTING = {
     "test_architecture.py": "the rules of the house",
     "test_tests.py": "the rules of the tests",
     "test_security_page.py": "docs/security.md",
+    "test_docs_examples.py": "the examples in the documents",
     "test_skips.py": "tests/skips.py",
     "test_benchmarks.py": "benchmarks/",
     "test_elapsed.py": "tests/elapsed.py",

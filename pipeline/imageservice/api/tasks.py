@@ -43,7 +43,7 @@ class Tasks(Resource):
         """Create an import task, for a worker to do."""
         caller = caller_of(req)
         require_access(self.service, caller)
-        given = _checked_input(read_json(req, SMALL_BODY))
+        given = checked_input(read_json(req, SMALL_BODY))
         task = old_tasks.submit(self.service, caller, given, context_of(req).request_id)
         answer_json(resp, task_document(task), 201)
         resp.set_header("Location", f"{public_url(self.service, req)}/v2/tasks/{task.id}")
@@ -73,7 +73,8 @@ class ImageTasks(GetOnly):
         answer_json(resp, {"tasks": [image_task_document(task) for task in found]})
 
 
-def _checked_input(body: Any) -> dict[str, Any]:
+def checked_input(body: Any) -> dict[str, Any]:
+    """Return the input of the task that ``body`` asks for. Raises ``Invalid``."""
     if not isinstance(body, dict):
         raise Invalid("Request body must be a JSON object with type and input.")
     for name in ("type", "input"):

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.imageservice.stores.base_options import StoreOptions
+
+
+def _mode(value: Any) -> Any:
+    """Read permission bits as people write them: YAML takes ``0644`` for an octal number, ``0o644`` for text."""
+    if isinstance(value, str):
+        if not re.fullmatch(r"0o?[0-7]{3}", value):
+            raise ValueError(f"{value[:16]!r} are no permission bits: write them in octal, as 0o640")
+        return int(value.replace("o", ""), 8)
+    if isinstance(value, int) and not isinstance(value, bool) and re.fullmatch("[0-7]{3}", str(value)):
+        meant = int(str(value), 8)
+        if _plausible(meant):
+            # 500 is what YAML makes of 0764, and what somebody wrote who means 0500.
+            raise ValueError(f"{value} is a decimal number: write permission bits in octal, as 0o{value}")
+    return value
+
+
+def _plausible(mode: int) -> bool:
+    """Whether the owner may read, and nobody more than those before them."""
+    owner, group, others = mode >> 6, mode >> 3 & 7, mode & 7
+    return owner >= 4 and not group & ~owner and not others & ~group
 
 
 class FileDirectory(BaseModel):
@@ -37,14 +59,22 @@ class FileDirectory(BaseModel):
         return self
 
 
+@dataclass(frozen=True)
+class Octal:
+    """Marks numbers that are written in octal."""
+
+
+FileMode = Annotated[int, BeforeValidator(_mode), Field(ge=0o400, le=0o777), Octal()]
+
+
 class FileOptions(StoreOptions):
     """Images as files in one or several directories."""
 
     type: Literal["file"] = "file"
     directories: list[FileDirectory] = Field(min_length=1, description="Where the files lie.")
     holes: bool = Field(True, description="Blocks of zeros take no room (thin provisioning).")
-    file_mode: int = Field(
-        0o640, ge=0o400, le=0o777, description="Permission bits of the files, e.g. 0o644 where nginx is to send them."
+    file_mode: FileMode = Field(
+        0o640, description="Permission bits of the files in octal, e.g. `0o644` where nginx is to send them."
     )
     keep_cached: bool = Field(
         False, description="Leave what was written in the page cache; costs processor time on large images."

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from pipeline.base import yaml_source
 from pipeline.base.owner import Owner
 from pipeline.imageservice.stores.base import Store
 from pipeline.imageservice.stores.errors import (
@@ -237,3 +238,27 @@ def test_the_read_only_store_still_reads(tmp_path: Path) -> None:
     assert read(make(tmp_path, read_only=True), stored.uri) == b"data"
     with pytest.raises(WriteRefused):
         make(tmp_path, read_only=True).writer("y", size=1, attempt=attempt())
+
+
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [("0o644", 0o644), ("0644", 0o644), ('"0644"', 0o644), ("0o640", 0o640), ("416", 0o640), ("0o440", 0o440)],
+)
+def test_permission_bits_as_people_write_them(tmp_path: Path, written: str, mode: int) -> None:
+    text = f"{{id: one, directories: [{tmp_path}], file_mode: {written}}}"
+    options = FileOptions.model_validate(yaml_source.loads(text).data)
+    assert options.file_mode == mode
+    store = FileStore(options)
+    store.check()
+    write(store, "x", b"data")
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == mode
+
+
+@pytest.mark.parametrize(
+    "written", ["644", "640", "500", "440", "600", '"644"', "rw-r--r--", "0o1644", "0o044", "true", "-1"]
+)
+def test_permission_bits_that_could_mean_two_things(tmp_path: Path, written: str) -> None:
+    text = f"{{id: one, directories: [{tmp_path}], file_mode: {written}}}"
+    with pytest.raises(ValidationError) as caught:
+        FileOptions.model_validate(yaml_source.loads(text).data)
+    assert "file_mode" in str(caught.value)
