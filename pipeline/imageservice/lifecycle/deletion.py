@@ -56,6 +56,32 @@ def _delete(service: Service, caller: Caller, image_id: str) -> None:
     service.notifier.image("image.delete", image, caller, **told)
 
 
+def take_back(service: Service, caller: Caller, image_id: str) -> None:
+    """Delete an image again that was made for data which did not come. Raises no error of the service's.
+
+    Its row stays as any deleted image's, so that the id, whose name in a store may be used up, does not come again. An
+    image that somebody has given data meanwhile, or deleted, is left alone.
+    """
+
+    def work(connection: Connection) -> Image | None:
+        before = image_records.lock(connection, image_id)
+        if before.status is not ImageStatus.QUEUED or before.locations:
+            return None
+        after = image_records.change(connection, before, status=ImageStatus.DELETED, deleted_at=now())
+        _close(connection, after)
+        return after
+
+    try:
+        image = service.database.write(work)
+    except NotFound:
+        return
+    except ServiceError as error:
+        log.warning("image %s stays, although its data did not come: %s", image_id, error.detail or error.message)
+        return
+    if image is not None:
+        service.notifier.image("image.delete", image, caller)
+
+
 def finish_pending(service: Service, *, older_than: float, limit: int = 100) -> int:
     """Remove the data of images that were deleted more than ``older_than`` seconds ago; returns how many."""
     due = now() - int(older_than * 1_000_000)

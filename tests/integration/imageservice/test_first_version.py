@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.environments.daemon import wait_until
 from tests.environments.imageservice import ImageService, image_service
 
 pytestmark = pytest.mark.server
@@ -48,6 +49,33 @@ def test_metadata_arrive(service: ImageService) -> None:
     head = service.request("HEAD", f"/v1/images/{image['id']}").headers
     assert (head["x-image-meta-disk_format"], head["x-image-meta-property-os_distro"]) == ("raw", "debian")
     assert service.show(image["id"])["min_ram"] == 64
+
+
+def test_a_client_that_goes_away_leaves_nothing(service: ImageService) -> None:
+    known = {image["id"] for image in service.request("GET", "/v2/images?limit=500", "admin").json()["images"]}
+    connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=30)
+    connection.putrequest("POST", "/v1/images")
+    for name, value in {
+        "X-Auth-Token": "alice-token",
+        "Content-Type": "application/octet-stream",
+        "Content-Length": "1000000",
+        "x-image-meta-name": "gone",
+        "x-image-meta-disk_format": "raw",
+        "x-image-meta-container_format": "bare",
+    }.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"some of it")
+
+    def there() -> list[str]:
+        return [
+            image["name"]
+            for image in service.request("GET", "/v2/images?limit=500", "admin").json()["images"]
+            if image["id"] not in known
+        ]
+
+    wait_until(lambda: there() == ["gone"], "the upload has begun")
+    connection.close()
+    wait_until(lambda: there() == [], "nothing is left")
 
 
 def test_no_other_header_may_have_an_underscore(service: ImageService) -> None:

@@ -73,9 +73,17 @@ class V1NewImages(V1Images):
         view = create(service, caller, body, with_data=source is not None)
         image_id = context_of(req).image_id = view.image.id
         if source is not None:
-            view = upload(service, caller, image_id, source, store_id=sent.store).view
+            view = self._filled(caller, image_id, source, sent.store)
         _answer(resp, view, 201)
         resp.set_header("Location", f"{public_url(service, req)}/v1/images/{image_id}")
+
+    def _filled(self, caller: Caller, image_id: str, source: Source, store: str | None) -> ImageView:
+        """Give a new image its data. It goes with any failure: its id was never told, and a next POST makes another."""
+        try:
+            return upload(self.service, caller, image_id, source, store_id=store).view
+        except BaseException:
+            deletion.take_back(self.service, caller, image_id)
+            raise
 
 
 class V1Image(Resource):

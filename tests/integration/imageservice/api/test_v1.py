@@ -168,10 +168,70 @@ def test_headers_that_cannot_be(old: Api, headers: dict[str, str], status: int) 
 def test_a_body_that_is_not_what_was_promised_leaves_nothing(old: Api) -> None:
     made = post(old.alice, DATA, checksum="0" * 32)
     assert "does not have the checksum" in message(made)
-    [left] = old.alice.ids()
-    assert old.alice.get(f"/v2/images/{left}").json["status"] == "queued"
-    assert not [file for file in (old.service.settings.folder / "stores").rglob("*") if file.is_file()]
+    assert_nothing_is_left(old)
     assert post(old.alice, DATA, checksum=MD5, size=str(len(DATA))).status_code == 201
+
+
+def assert_nothing_is_left(old: Api) -> None:
+    assert old.alice.ids() == old.admin.ids(f"owner={old.alice.project}") == []
+    assert old.alice.get("/v1/images/detail").json == {"images": []}
+    assert not [file for file in (old.service.settings.folder / "stores").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"checksum": "0" * 32}, 400),
+        ({"size": "5"}, 400),
+        ({"nonsense": "x"}, 400),
+        ({"disk_format": "qcow2"}, 415),
+        ({"store": "nowhere"}, 400),
+        ({"protected": "True", "checksum": "0" * 32}, 400),
+        ({"property__img_signature": "x", "property__img_signature_uuid": "x"}, 400),
+    ],
+)
+def test_a_post_that_fails_leaves_nothing(make_api: Callable[..., Api], headers: dict[str, str], status: int) -> None:
+    old = make_api(api={"version_1": True})
+    for _ in range(2):
+        assert post(old.alice, DATA, **headers).status_code == status
+    assert_nothing_is_left(old)
+
+
+def test_too_much_data_leaves_nothing(make_api: Callable[..., Api]) -> None:
+    old = make_api(
+        api={"version_1": True}, quotas={"image_size": 10, "source": "settings", "default": {"image_count_total": 1}}
+    )
+    for _ in range(3):  # nor does it count
+        assert post(old.alice, DATA).status_code == 413
+    assert_nothing_is_left(old)
+    assert post(old.alice, b"short").status_code == 201
+
+
+def test_an_id_whose_data_failed_does_not_come_again(old: Api) -> None:
+    """Its name in the store is used up: what another attempt wrote there could be deleted by the first one."""
+    identifier = "11111111-2222-3333-4444-555555555555"
+    assert post(old.alice, DATA, id=identifier, checksum="0" * 32).status_code == 400
+    with old.service.database.read() as connection:
+        rows = connection.exec_driver_sql(f"select state from catalog_objects where image_id = '{identifier}'").all()
+    assert post(old.alice, DATA, id=identifier).status_code == 409
+    assert old.alice.post("/v2/images", {"id": identifier}).status_code == 409
+    with old.service.database.read() as connection:
+        assert (
+            connection.exec_driver_sql(f"select state from catalog_objects where image_id = '{identifier}'").all()
+            == rows
+        )
+    assert [row[0] for row in rows] == ["spent"]
+    assert_nothing_is_left(old)
+
+
+def test_a_put_that_fails_leaves_the_image_as_it_was(old: Api) -> None:
+    image = post(old.alice).json["image"]
+    path = f"/v1/images/{image['id']}"
+    assert (
+        old.alice.call("PUT", path, data=DATA, headers={**OCTETS, "x-image-meta-checksum": "0" * 32}).status_code == 400
+    )
+    assert old.alice.get(f"/v2/images/{image['id']}").json["status"] == "queued"
+    assert old.alice.call("PUT", path, data=DATA, headers=OCTETS).status_code == 200
 
 
 def test_copying_from_the_web_says_what_to_use(old: Api) -> None:
