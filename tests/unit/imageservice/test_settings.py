@@ -153,3 +153,8 @@ def test_levels_of_the_log_that_do_not_exist(value: str) -> None:
     with pytest.raises(PipelineError) as caught:
         parse(f"log_level: {value}")
     assert "log_level: " in caught.value.details[0]
+
+
+def test_uploads_may_pause_as_long_as_clients_expect() -> None:
+    assert Settings().server.idle_timeout == 900
+    assert parse("server: {idle_timeout: 60}").server.idle_timeout == 60
