@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.imageservice.access.options import (
-    FetchOptions,
     IdentityOptions,
     MetadefOptions,
     PolicyOptions,
@@ -19,6 +18,7 @@ from pipeline.imageservice.access.options import (
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.catalog.options import DatabaseOptions
 from pipeline.imageservice.data.options import DataOptions
+from pipeline.imageservice.fetching.options import FetchOptions
 from pipeline.imageservice.importing.options import ImportOptions
 from pipeline.imageservice.notifications.options import NotificationOptions
 from pipeline.imageservice.server.options import ServerOptions

@@ -15,7 +15,6 @@ from pipeline.imageservice.access.limits import ProjectLimits, make_limits
 from pipeline.imageservice.access.options import KeystoneIdentity, NoIdentity
 from pipeline.imageservice.access.policy import AccessPolicy
 from pipeline.imageservice.access.protections import Protections
-from pipeline.imageservice.access.ssrf_filter import SsrfFilter
 from pipeline.imageservice.access.static import NoTokens, StaticTokens
 from pipeline.imageservice.catalog.database.connection import Database
 from pipeline.imageservice.catalog.metadefs.judging import BindingDefinitions
@@ -24,6 +23,7 @@ from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.lease_keeper import LeaseKeeper
 from pipeline.imageservice.data.slots.slots import SlotKind, SlotRules, Slots
 from pipeline.imageservice.errors import NotAuthenticated
+from pipeline.imageservice.fetching.ssrf_filter import SsrfFilter
 from pipeline.imageservice.notifications.notifier import Notifier
 from pipeline.imageservice.notifications.outbox import Outbox
 from pipeline.imageservice.schema.image_schema import ImageSchema

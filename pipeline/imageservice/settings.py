@@ -17,7 +17,6 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 from pipeline.base.yaml_source import YamlPath, YamlSource
 from pipeline.imageservice.access.options import (
-    FetchOptions,
     IdentityOptions,
     MetadefOptions,
     NoIdentity,
@@ -28,6 +27,7 @@ from pipeline.imageservice.access.options import (
 from pipeline.imageservice.api.options import ApiOptions
 from pipeline.imageservice.catalog.options import DatabaseOptions
 from pipeline.imageservice.data.options import DataOptions
+from pipeline.imageservice.fetching.options import FetchOptions
 from pipeline.imageservice.importing.options import ImportOptions
 from pipeline.imageservice.notifications.options import NotificationOptions
 from pipeline.imageservice.server.options import ServerOptions

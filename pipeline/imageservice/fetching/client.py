@@ -27,10 +27,10 @@ from urllib3.exceptions import (
 from urllib3.util import parse_url
 
 from pipeline.base.urls import to_ascii
-from pipeline.imageservice.access.ssrf_filter import CheckedUri, HostUnreachable
 from pipeline.imageservice.errors import Invalid
 from pipeline.imageservice.fetching.answer import Answer, headers_for
 from pipeline.imageservice.fetching.errors import FetchBroken, FetchRefused, FetchStalled, FetchUnreachable
+from pipeline.imageservice.fetching.ssrf_filter import CheckedUri, HostUnreachable
 from pipeline.imageservice.fetching.wire import PlainConnection, TlsConnection, Wire
 
 log = logging.getLogger("imageservice.fetch")

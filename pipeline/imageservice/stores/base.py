@@ -19,7 +19,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from pipeline.imageservice.access.ssrf_filter import CheckedUri
+from pipeline.imageservice.fetching.ssrf_filter import CheckedUri
 from pipeline.imageservice.stores.budget import Budget, Unlimited
 from pipeline.imageservice.stores.errors import BadLocation, ObjectMissing, StoreError
 

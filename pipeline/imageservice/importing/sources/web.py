@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping
 
 from pipeline.base.retry import RetryPolicy
-from pipeline.imageservice.access.ssrf_filter import CheckedUri, SsrfFilter
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.fetching.answer import FilePart
 from pipeline.imageservice.fetching.attempts import Attempts
 from pipeline.imageservice.fetching.client import Client, ClientOptions
 from pipeline.imageservice.fetching.download import HttpDownload
 from pipeline.imageservice.fetching.errors import FetchRefused
+from pipeline.imageservice.fetching.ssrf_filter import CheckedUri, SsrfFilter
 from pipeline.imageservice.importing.options import DownloadOptions
 
 

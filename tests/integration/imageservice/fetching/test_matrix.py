@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.base.retry import RetryPolicy
-from pipeline.imageservice.access.options import FetchOptions
-from pipeline.imageservice.access.ssrf_filter import SsrfFilter
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.fetching.attempts import Attempts
 from pipeline.imageservice.fetching.errors import StartAnew
+from pipeline.imageservice.fetching.options import FetchOptions
+from pipeline.imageservice.fetching.ssrf_filter import SsrfFilter
 from pipeline.imageservice.importing.options import DownloadOptions
 from pipeline.imageservice.importing.sources.web import WebSource
 from tests.integration.imageservice.fetching.troubled_server import (

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.imageservice.access.options import FetchOptions
-from pipeline.imageservice.access.ssrf_filter import SsrfFilter
 from pipeline.imageservice.data.buffers import Buffers
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.taps import DigestTap
@@ -23,6 +21,8 @@ from pipeline.imageservice.data.transfer import transfer
 from pipeline.imageservice.errors import Gone, Invalid, LimitExceeded, ServiceError
 from pipeline.imageservice.fetching.attempts import Attempts
 from pipeline.imageservice.fetching.errors import FetchBroken, FetchRefused, StartAnew
+from pipeline.imageservice.fetching.options import FetchOptions
+from pipeline.imageservice.fetching.ssrf_filter import SsrfFilter
 from pipeline.imageservice.importing.options import DownloadOptions
 from pipeline.imageservice.importing.sources.web import WebSource, retry_policy
 from tests.environments import tls

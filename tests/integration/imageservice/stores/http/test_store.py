@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.imageservice.access.options import FetchOptions
-from pipeline.imageservice.access.ssrf_filter import SsrfFilter
+from pipeline.imageservice.fetching.options import FetchOptions
+from pipeline.imageservice.fetching.ssrf_filter import SsrfFilter
 from pipeline.imageservice.stores.base import DriverContext
 from pipeline.imageservice.stores.errors import (
     BadLocation,

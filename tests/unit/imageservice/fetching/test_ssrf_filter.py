@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.imageservice.access.options import FetchOptions
-from pipeline.imageservice.access.ssrf_filter import SsrfFilter
 from pipeline.imageservice.errors import Invalid
+from pipeline.imageservice.fetching.options import FetchOptions
+from pipeline.imageservice.fetching.ssrf_filter import SsrfFilter
 
 NAMES = {
     "mirror.example": ["93.184.216.34"],

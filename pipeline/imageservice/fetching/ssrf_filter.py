@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from pipeline.base.urls import host_name, to_ascii, without_secrets
-from pipeline.imageservice.access.addresses import Address, embedded, is_plainly_global
-from pipeline.imageservice.access.options import FetchOptions
 from pipeline.imageservice.errors import Invalid
+from pipeline.imageservice.fetching.addresses import Address, embedded, is_plainly_global
+from pipeline.imageservice.fetching.options import FetchOptions
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # A name as resolvers know them, or an address without a zone. Some who fetch for us decode what is percent-encoded,
