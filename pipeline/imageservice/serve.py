@@ -136,7 +136,10 @@ def require_free(host: str, port: int) -> None:
             return
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            raise PipelineError(f"nobody can listen on {host}:{port}: {error.strerror}") from None
+            raise PipelineError(
+                f"nobody can listen on {host}:{port}: {error.strerror}",
+                hint="set listen to an address of this machine, and a port that this user may take (above 1023)",
+            ) from None
     who = ports.listener(port) or "another user's program"
     raise PipelineError(
         f"{host}:{port} is taken by {who}",

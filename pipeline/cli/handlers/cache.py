@@ -87,7 +87,9 @@ def import_archive(source: str) -> None:
     """Take over an exported cache."""
     store = CacheStore.open(Home.default().cache)
     if not Path(source).is_file():
-        raise PipelineError(f"there is no file {source}")
+        raise PipelineError(
+            f"there is no file {source}", hint="./inv cache.export writes one, on the machine that built"
+        )
     with Bars(console=SafeConsole(stderr=True), transient=True) as bars, store.lease():
         count = cache_archive.import_archive(store, Path(source), progress=_CacheBar(bars, "reading"))
     print(f"{count} {'result is' if count == 1 else 'results are'} now in {store.root}")

@@ -20,7 +20,11 @@ def load(file: str, path: str, *, merge: bool, prefer_new: bool, overwrite: bool
     how = _how(merge, prefer_new, overwrite)
     if not path:
         if how not in (Merge.SKIP, Merge.OVERWRITE):
-            raise PipelineError("the default catalogue is brought up to date, or with --merge --overwrite written anew")
+            raise PipelineError(
+                "without a path, --merge needs --overwrite, and --prefer-new is not possible",
+                hint="./inv service.metadefs.load brings the default catalogue up to date; "
+                "--merge --overwrite writes it anew",
+            )
         existing = Existing.OVERWRITE if how is Merge.OVERWRITE else Existing.ADD_DELETED
         report_catalogue(catalogue.load(_service(file).database, existing))
         return
@@ -63,10 +67,10 @@ def unload(file: str) -> None:
 
 def _how(merge: bool, prefer_new: bool, overwrite: bool) -> Merge:
     if prefer_new and overwrite:
-        raise PipelineError("--prefer-new and --overwrite exclude each other")
+        raise PipelineError("--prefer-new and --overwrite exclude each other", hint="give one of them")
     if not merge:
         if prefer_new or overwrite:
-            raise PipelineError("--prefer-new and --overwrite go with --merge")
+            raise PipelineError("--prefer-new and --overwrite go with --merge", hint="add --merge")
         return Merge.SKIP
     if overwrite:
         return Merge.OVERWRITE

@@ -42,7 +42,7 @@ def run(home: Home, folder: str, keys: Keys, *, method: str) -> None:
     """
     location = Path(folder)
     if not location.is_dir():
-        raise PipelineError(f"there is no folder {folder}")
+        raise PipelineError(f"there is no folder {folder}", hint="name the folder that ./inv build names at its end")
     about = _about(location)
     keyring = Keyring(home)
     signer = keyring.signer(keys.image)
@@ -53,7 +53,9 @@ def run(home: Home, folder: str, keys: Keys, *, method: str) -> None:
         (path, disk_format) for path in sorted(location.iterdir()) for disk_format in formats if _is(path, disk_format)
     ]
     if not images:
-        raise PipelineError(f"{folder} has no image ({', '.join(formats)})")
+        raise PipelineError(
+            f"{folder} has no image ({', '.join(formats)})", hint="name the folder that ./inv build names at its end"
+        )
     done = []
     for path, disk_format in images:
         tap = FormatTap()

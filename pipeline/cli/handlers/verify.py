@@ -69,7 +69,10 @@ def _images(path: Path) -> list[Path]:
         each for each in path.iterdir() if any(path.joinpath(f"{each.name}.{ending}").is_file() for ending in endings)
     )
     if not found:
-        raise PipelineError(f"{path} has no sealed image (a file with .{seal.SIGNATURE} or .{proof.ENDING} beside it)")
+        raise PipelineError(
+            f"{path} has no signed image: no file with .{seal.SIGNATURE} or .{proof.ENDING} beside it",
+            hint="./inv sign signs the images in a folder",
+        )
     return found
 
 

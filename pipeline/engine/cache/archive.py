@@ -24,6 +24,7 @@ from pipeline.engine.cache.garbage import files
 from pipeline.engine.cache.store import DISK, FORMAT, CacheStore, UnitOutcome, digest, settle
 from pipeline.host.system import process
 
+_AGAIN = "export it again with ./inv cache.export, and copy it whole"
 _HEX = r"[0-9a-f]{64}"
 _FOLDER = re.compile(rf"(layers|products)/({_HEX})/(disk\.qcow2|layer\.json|image\.[a-z0-9]{{1,8}})")
 _FILE = re.compile(rf"(documents|outcomes)/({_HEX}(?:\.json)?)")
@@ -78,7 +79,7 @@ def _opened(source: Path) -> Iterator[tarfile.TarFile]:
             raise  # the store's disk is full; the file may be good
         # tarfile has a line for each compression that it tried.
         why = str(error).partition("\n")[0].rstrip(":")
-        raise PipelineError(f"{source} is not a cache that was exported: {why}") from None
+        raise PipelineError(f"{source} is not a cache that was exported: {why}", hint=_AGAIN) from None
 
 
 @contextlib.contextmanager
@@ -99,10 +100,13 @@ def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, membe
     if member.name == "FORMAT" and opened:
         found = opened.read(20).decode(errors="replace").strip()
         if found != FORMAT:
-            raise PipelineError(f"the exported cache has format {found!r}, this version uses {FORMAT!r}")
+            raise PipelineError(
+                f"the exported cache has format {found!r}, this version uses {FORMAT!r}",
+                hint="export it with the version of the pipeline that imports it",
+            )
         return
     if not known or opened is None or member.name in members:
-        raise PipelineError(f"the exported cache has {member.name[:120]!r}, which does not belong there")
+        raise PipelineError(f"the exported cache has {member.name[:120]!r}, which does not belong there", hint=_AGAIN)
     target = folder / member.name
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as written:
@@ -128,7 +132,9 @@ def _settle_all(store: CacheStore, folder: Path, members: dict[str, Path]) -> in
         if parts[-1] == "layer.json" or parts[0] == "outcomes":
             continue
         if digest(path).sha256 != parts[1]:
-            raise PipelineError(f"the exported cache is damaged: {name} has other bytes than its name says")
+            raise PipelineError(
+                f"the exported cache is damaged: {name} has other bytes than its name says", hint=_AGAIN
+            )
         if parts[0] == "documents":
             atomic.write_bytes(store.documents / parts[1], path.read_bytes(), mode=0o444)
         else:
@@ -140,12 +146,12 @@ def _settle_all(store: CacheStore, folder: Path, members: dict[str, Path]) -> in
 
 def _commit(store: CacheStore, path: Path) -> bool:
     if path.stat().st_size > _SMALL:
-        raise PipelineError(f"the exported cache is damaged: {path.name} is too large")
+        raise PipelineError(f"the exported cache is damaged: {path.name} is too large", hint=_AGAIN)
     try:
         outcome = UnitOutcome.from_json(path.read_text())
     except (ValueError, TypeError, KeyError):
-        raise PipelineError(f"the exported cache is damaged: {path.name} cannot be read") from None
+        raise PipelineError(f"the exported cache is damaged: {path.name} cannot be read", hint=_AGAIN) from None
     if outcome.key != path.stem:
-        raise PipelineError(f"the exported cache is damaged: {path.name} is the outcome of another key")
+        raise PipelineError(f"the exported cache is damaged: {path.name} is the outcome of another key", hint=_AGAIN)
     store.commit(outcome)
     return store.find(outcome.key) is not None

@@ -59,7 +59,7 @@ class AccessPolicy:
 
     def __init__(self, file: Path | None = None, folders: tuple[Path, ...] = ()) -> None:
         if file is not None and not file.is_file():
-            raise PipelineError(f"policy_file: there is no file {file}")
+            raise PipelineError(f"policy.file: there is no file {file}", hint="correct policy.file in the settings")
         conf = cfg.ConfigOpts()
         conf([], project="image-service", default_config_files=[], default_config_dirs=[])
         self._enforcer = Enforcer(conf, policy_file=str(file.resolve() if file else _NO_FILE))

@@ -28,6 +28,7 @@ from pipeline.publishing.cloud.errors import (
 )
 from pipeline.publishing.cloud.retry import CloudRetryPolicy, RateLimit
 
+ANSWER_HINT = "a proxy or a login page may answer for it: check the image service's address in the cloud's catalog"
 BLOCK = 1 << 20
 _TIMEOUT = 60.0
 # After the last byte a store may still have to assemble and verify the image.
@@ -111,7 +112,10 @@ class Http:
         with self._translated("find the image service"):
             found = self._adapter.get_endpoint()
         if not found:
-            raise CloudError(f"cloud {self.cloud} has no image service")
+            raise CloudError(
+                f"cloud {self.cloud} has no image service in its catalog for this region and interface",
+                hint="compare openstack catalog list with region_name and interface in clouds.yaml",
+            )
         return found
 
     def document(self, response: Response) -> Any:
@@ -119,7 +123,9 @@ class Http:
         try:
             return json_text.loads(response.content)
         except (ValueError, requests.RequestException):
-            raise CloudError(f"cloud {self.cloud} answered with something that is no JSON document") from None
+            raise CloudError(
+                f"cloud {self.cloud} answered with something that is no JSON document", hint=ANSWER_HINT
+            ) from None
 
     @property
     def project(self) -> str | None:

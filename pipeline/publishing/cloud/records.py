@@ -23,7 +23,7 @@ from pipeline.publishing.cloud.errors import (
     OwnerUnknown,
     RequestRefused,
 )
-from pipeline.publishing.cloud.http import Http
+from pipeline.publishing.cloud.http import ANSWER_HINT, Http
 from pipeline.publishing.cloud.owners import Owners
 from pipeline.publishing.cloud.patch import RecordPatch
 from pipeline.publishing.cloud.record import ImageRecord
@@ -112,7 +112,9 @@ class ImageRecords:
             seen.add(path)
             document = self._http.document(self._http.with_retries("GET", path, "list images"))
             if not isinstance(document, dict) or not isinstance(document.get("images"), list):
-                raise CloudError(f"cloud {self.cloud} answered with something that is not a list of images")
+                raise CloudError(
+                    f"cloud {self.cloud} answered with something that is not a list of images", hint=ANSWER_HINT
+                )
             yield from (ImageRecord.parse(each) for each in document["images"])
             following = document.get("next")
             # Links are relative to the service's root, whatever it is mounted on; any other must not get our token.

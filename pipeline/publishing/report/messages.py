@@ -20,6 +20,7 @@ from pipeline.publishing.cloud import ownership_marker
 from pipeline.publishing.report import markdown
 from pipeline.recipes.nightly import Email, Report, Webhook
 
+_WEBHOOK_HINT = "check report.webhook in recipes/nightly.yaml"
 _TIMEOUT = 30
 
 
@@ -106,10 +107,14 @@ def _post(webhook: Webhook, night: Mapping[str, Any]) -> None:
         answer = RetryPolicy(attempts=3, first=1.0, heed=60.0).call(post, error_text.may_pass)
     except requests.RequestException as error:
         if error.response is not None:
-            raise PipelineError(f"the webhook {location} answered {error.response.status_code}") from None
-        raise PipelineError(f"the webhook {location} does not answer: {type(error).__name__}") from None
+            raise PipelineError(
+                f"the webhook {location} answered {error.response.status_code}", hint=_WEBHOOK_HINT
+            ) from None
+        raise PipelineError(
+            f"the webhook {location} does not answer: {type(error).__name__}", hint=_WEBHOOK_HINT
+        ) from None
     if answer.status_code >= 300:
-        raise PipelineError(f"the webhook {location} answered {answer.status_code}")
+        raise PipelineError(f"the webhook {location} answered {answer.status_code}", hint=_WEBHOOK_HINT)
 
 
 def secret(file: str | None, setting: str) -> str:
@@ -122,4 +127,7 @@ def secret(file: str | None, setting: str) -> str:
             raise PipelineError(f"{setting}: {path} can be read by others", hint=f"chmod 600 {path}")
         return path.read_text().strip()
     except OSError as error:
-        raise PipelineError(f"{setting}: {path}: {error.strerror}") from None
+        raise PipelineError(
+            f"{setting}: {path} cannot be read: {error.strerror}",
+            hint=f"put it there (mode 0600), or correct {setting}",
+        ) from None

@@ -87,7 +87,10 @@ def choose_product(
         return build.product(desired)
     disks = {product.format: product for product in build.products if product.format not in BOOT_PARTS.values()}
     if not disks:
-        raise PipelineError(f"recipe {build.recipe.name} makes no disk")
+        raise PipelineError(
+            f"recipe {build.recipe.name} makes no disk",
+            hint="add qcow2 or raw to products in the recipe: a disk is published",
+        )
     if _FILE_SYSTEM in disks:
         return disks[_FILE_SYSTEM]
     on_ceph = any(store.type == "rbd" for store in stores)

@@ -93,7 +93,7 @@ def _checked(service: Service, source: str, target: str) -> tuple[Store, Store]:
             known = ", ".join(store.id for store in service.stores)
             raise PipelineError(f"there is no store {name!r}", hint=f"configured are: {known}")
     if source == target:
-        raise PipelineError(f"the images are to go from {source} to {source} itself")
+        raise PipelineError(f"the images are to go from {source} to {source} itself", hint="name two stores")
     old, new = service.stores[source], service.stores[target]
     if not new.capabilities.writable:
         raise PipelineError(f"store {target} takes no new images")
