@@ -71,11 +71,13 @@ class Service:
 
         Raises ``NotAuthenticated`` or ``Unavailable``.
         """
+        self.database.write_for(None)
         if self.settings.allow_anonymous and not environ.get("HTTP_X_AUTH_TOKEN"):
             return ANYBODY
         caller = self.policy.with_admin(self.identity.identify(environ))
         if caller.user is None and caller.project is None and not caller.roles:
             raise NotAuthenticated("The token is for nobody and nothing.")
+        self.database.write_for(caller.project)
         return caller
 
     def check_database(self) -> None:

@@ -33,7 +33,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.base.retry import RetryPolicy
 from pipeline.imageservice.catalog.database import filesystem
 from pipeline.imageservice.catalog.database.refusal import refusal
-from pipeline.imageservice.catalog.database.turns import WriteTurns
+from pipeline.imageservice.catalog.database.turns import WriteTurns, writing_for
 from pipeline.imageservice.errors import Invalid, Unavailable
 
 Result = TypeVar("Result")
@@ -154,6 +154,10 @@ class Database:
             elif self.dialect == "mariadb":
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield connection
+
+    def write_for(self, project: str | None) -> None:
+        """Let what this thread writes from now on count as ``project``'s, where writers take turns."""
+        writing_for.set(project or "")
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """Run ``work`` in one transaction and return what it returns.

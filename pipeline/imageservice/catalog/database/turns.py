@@ -2,8 +2,9 @@
 
 SQLite lets one write at a time and has the others sleep, longer and longer: a process that writes all the time is then
 served again and again before another one wakes up. Here whoever waits keeps a place in a queue that those who have
-written have to enter again, behind it. SQLite's own lock is what keeps writers apart all the same: a program that knows
-nothing of turns does no harm.
+written have to enter again, behind it. Within a process the turn goes from project to project, so that hundreds of one
+project's uploads, which all begin with a write, do not stand before another's. SQLite's own lock is what keeps writers
+apart all the same: a program that knows nothing of turns does no harm.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from pipeline.base import locks
@@ -23,20 +26,23 @@ _POLL = 0.001  # no lock of a file can be waited for with a limit
 _SLOW_POLL = 0.02  # for what takes long: a migration, a process that was stopped
 _SOON = 1.0
 
+# The project for which this thread writes.
+writing_for: ContextVar[str] = ContextVar("writing_for", default="")
+
 
 class WriteTurns:
     """The turns of one process at the database ``file``; ``patience``: seconds to wait for one at the most."""
 
     def __init__(self, file: Path, patience: float) -> None:
         self._patience = patience
-        self._threads = threading.Lock()
+        self._threads = _FairLock()
         self._queue, self._turn = (self._opened(file, name) for name in ("queue", "turn"))
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Write while the block runs. Raises ``Unavailable`` when the turn does not come in time."""
         begun = time.monotonic()
-        if not self._threads.acquire(timeout=self._patience):
+        if not self._threads.acquire(writing_for.get(), self._patience):
             raise _late()
         try:
             self._take(self._queue, begun)
@@ -75,6 +81,45 @@ class WriteTurns:
     def _give_back(self, descriptor: int | None) -> None:
         if descriptor is not None:
             locks.give_back(descriptor)
+
+
+class _FairLock:
+    """A lock that goes from one project to the next, whatever each has in line."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy = False
+        self._queues: dict[str, deque[threading.Event]] = {}  # in the order of whose turn it is
+
+    def acquire(self, project: str, seconds: float) -> bool:
+        """Have the lock; ``False`` when that takes longer than ``seconds``."""
+        mine = threading.Event()
+        with self._lock:
+            if not self._busy:
+                self._busy = True
+                return True
+            self._queues.setdefault(project, deque()).append(mine)
+        if mine.wait(seconds):
+            return True
+        with self._lock:
+            if mine.is_set():
+                return True
+            self._queues[project].remove(mine)
+            if not self._queues[project]:
+                del self._queues[project]
+        return False
+
+    def release(self) -> None:
+        """Let the next project have it."""
+        with self._lock:
+            if not self._queues:
+                self._busy = False
+                return
+            project = next(iter(self._queues))
+            queue = self._queues.pop(project)
+            queue.popleft().set()
+            if queue:
+                self._queues[project] = queue  # behind all others
 
 
 def _late() -> Unavailable:

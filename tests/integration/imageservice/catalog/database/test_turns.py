@@ -82,6 +82,35 @@ def test_a_process_that_writes_all_the_time_lets_another_one_in_between(file: Pa
         assert len(written) == 6
 
 
+def test_projects_write_one_after_another_whatever_each_has_in_line(file: Path) -> None:
+    database = Database(f"sqlite:///{file}")
+    written: list[str] = []
+    all_wait = threading.Event()
+    begun = threading.Semaphore(0)
+
+    def hold(_connection: Connection) -> None:
+        begun.release()
+        all_wait.wait(30)
+
+    def write(project: str) -> None:
+        database.write_for(project)
+        begun.release()
+        database.write(lambda _: written.append(project))
+
+    threads = [threading.Thread(target=lambda: database.write(hold))]
+    threads[0].start()
+    assert begun.acquire(timeout=30)
+    for project in ("alice", "alice", "alice", "bob", "carol"):
+        threads.append(threading.Thread(target=write, args=(project,)))
+        threads[-1].start()
+        assert begun.acquire(timeout=30)
+        time.sleep(0.05)  # until it stands in line, which nothing tells
+    all_wait.set()
+    for thread in threads:
+        thread.join(30)
+    assert written == ["alice", "bob", "carol", "alice", "alice"]
+
+
 @pytest.mark.subprocess
 def test_a_turn_ends_with_its_process(file: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdout=subprocess.PIPE) as child:
