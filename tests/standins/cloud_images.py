@@ -7,7 +7,6 @@ by GRUB on BIOS and by systemd-boot on UEFI.
 
 from __future__ import annotations
 
-import struct
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,9 @@ from typing import Any
 from pipeline.host.guestfs.appliance import Appliance, Drive
 from pipeline.host.guestfs.guest_files import GuestFiles
 from pipeline.host.system import kernel, process
-from tests.standins import cloud_roots
+from tests.standins import cloud_roots, grub
 
-_GRUB = Path("/usr/lib/grub/i386-pc")
 _UEFI_LOADER = Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
-_GRUB_MODULES = "biosdisk part_gpt ext2 xfs search search_fs_file configfile normal linux serial terminal".split()
 _GRUB_CFG = """serial --unit=0 --speed=115200
 terminal_input serial console
 terminal_output serial console
@@ -218,7 +215,9 @@ def _make_startable(files: GuestFiles, image: CloudImage, line: str, folder: Pat
     menu = f"{'grub2' if image.root == 'enterprise' else 'grub'}/grub.cfg"
     files.write(f"/boot/{menu}", _GRUB_CFG.format(boot="" if own else "/boot", version=version, line=line))
     location = next(part for part in image.parts if part.kind == "biosboot")
-    boot_code, core = _grub(folder, f"{'' if own else '/boot'}/{menu}", _start(image, location))
+    found = f"{'' if own else '/boot'}/{menu}"
+    start = f"search --no-floppy --file --set=root {found}\nconfigfile {found}\n"
+    boot_code, core = grub.bios(folder, _start(image, location), "/boot/grub", start)
     files.handle.pwrite_device("/dev/sda", boot_code, 0)
     files.handle.pwrite_device(f"/dev/sda{location.number}", core, 0)
     for source, target in ((f"vmlinuz-{version}", "vmlinuz"), (f"initramfs-{version}.img", "initramfs.img")):
@@ -226,23 +225,6 @@ def _make_startable(files: GuestFiles, image: CloudImage, line: str, folder: Pat
     files.write("/boot/efi/loader/loader.conf", "timeout 0\n")
     files.write("/boot/efi/loader/entries/standin.conf", _ENTRY.format(line=line))
     files.write("/boot/efi/EFI/BOOT/BOOTX64.EFI", _UEFI_LOADER.read_bytes())
-
-
-def _grub(folder: Path, menu: str, sector: int) -> tuple[bytes, bytes]:
-    """GRUB's first sector without its partition table, and the rest, which is to lie at ``sector``.
-
-    grub-bios-setup(8) would need devices: what it writes is GRUB's include/grub/i386/pc/boot.h.
-    """
-    start, core = folder / "grub-start.cfg", folder / "grub-core.img"
-    start.write_text(f"search --no-floppy --file --set=root {menu}\nconfigfile {menu}\n")
-    words: list[str | Path] = ["grub-mkimage", "-O", "i386-pc", "-p", "/boot/grub", "-c", start, "-o", core]
-    process.run([*words, *_GRUB_MODULES])
-    boot, rest = bytearray((_GRUB / "boot.img").read_bytes()[:440]), bytearray(core.read_bytes())
-    boot[0x5C:0x64] = struct.pack("<Q", sector)
-    boot[0x66:0x68] = b"\x90\x90"  # trust the BIOS's drive
-    # The only entry of the list of blocks at the end of the first sector; the length stands behind it.
-    rest[500:508] = struct.pack("<Q", sector + 1)
-    return bytes(boot), bytes(rest)
 
 
 def _named(handle: Any, device: str, part: Part, image: CloudImage) -> str:
