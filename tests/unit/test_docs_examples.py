@@ -14,6 +14,8 @@ import yaml
 
 from pipeline.base import yaml_source
 from pipeline.base.home import CHECKOUT
+from pipeline.imageservice.access import rules
+from pipeline.imageservice.access.policy import AccessPolicy
 from pipeline.imageservice.api.tasks import checked_input
 from pipeline.imageservice.settings import Settings
 from pipeline.recipes.loading.load import RecipeFolder
@@ -86,6 +88,9 @@ def test_an_example_is_taken_by_what_it_is_for(text: str, tmp_path: Path) -> Non
     key = first_key(data)
     if key == "type":
         assert checked_input(json.loads(text))
+    elif key in {rule.name for rule in rules.ALL}:
+        (tmp_path / "policy.yaml").write_text(text)
+        assert not AccessPolicy(tmp_path / "policy.yaml").is_default(key)
     elif key in Settings.model_fields or key == "id":
         check_settings(text, tmp_path, data)
     elif key in Nightly.model_fields and key not in Recipe.model_fields:
