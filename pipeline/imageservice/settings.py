@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pipeline.base import yaml_source
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
+from pipeline.base.settings_path import FOLDER
 from pipeline.base.yaml_source import YamlPath, YamlSource
 from pipeline.imageservice.access.options import (
     IdentityOptions,
@@ -99,7 +100,11 @@ class Settings(BaseModel):
     def database_url(self) -> str:
         """The database's URL, with its password."""
         if self.database.url is not None:
-            return self.database.url.get_secret_value()
+            text = self.database.url.get_secret_value()
+            name = text.removeprefix("sqlite:///")
+            if name != text and name and not name.startswith(("/", ":")):
+                return f"sqlite:///{self.folder / name}"
+            return text
         return f"sqlite:///{self.folder / 'catalog.db'}"
 
     @property
@@ -133,7 +138,10 @@ class Settings(BaseModel):
         if not isinstance(data, dict):
             raise PipelineError(f"{source.position(())}: settings are a mapping of names to values")
         try:
-            return cls.model_validate(data)
+            folder = _folder(data, source.file)
+            if data.get("folder"):
+                data = {**data, "folder": str(folder)}
+            return cls.model_validate(data, context={FOLDER: folder})
         except ValidationError as error:
             mistakes = [_explain(source, one) for one in error.errors(include_url=False, include_input=False)]
         raise PipelineError(
@@ -141,6 +149,12 @@ class Settings(BaseModel):
             details=mistakes,
             hint="docs/image-service-settings.md lists every option",
         )
+
+
+def _folder(data: dict[str, Any], file: str) -> Path:
+    """Return the service's folder, in which the settings' paths lie; a relative one is beside the settings."""
+    named = data.get("folder")
+    return Path(file).absolute().parent / str(named) if named else Home.default().service
 
 
 def _explain(source: YamlSource, error: Any) -> str:

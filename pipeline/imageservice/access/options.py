@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from pipeline.base.settings_path import SettingsPath
 
 
 class OptionsModel(BaseModel):
@@ -25,7 +26,7 @@ class StaticToken(OptionsModel):
 
     name: str = Field("operator", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="What the log calls the token.")
     token: SecretStr | None = Field(None, min_length=8, description="The token itself; better keep it in a file.")
-    token_file: Path | None = Field(
+    token_file: SettingsPath | None = Field(
         None, description="A file that holds the token, mode 0600; made with a random token when it is missing."
     )
     user: str = Field("operator", description="The user id requests with this token are made by.")
@@ -68,8 +69,8 @@ class KeystoneIdentity(OptionsModel):
         description="The options of keystonemiddleware's section [keystone_authtoken]: auth_url, auth_type, username, "
         "project_name, user_domain_name, project_domain_name, www_authenticate_uri, memcached_servers, …",
     )
-    password_file: Path | None = Field(None, description="A file with the service user's password, mode 0600.")
-    config_file: Path | None = Field(
+    password_file: SettingsPath | None = Field(None, description="A file with the service user's password, mode 0600.")
+    config_file: SettingsPath | None = Field(
         None, description="An oslo.config file with the section [keystone_authtoken], such as glance-api.conf."
     )
     service_roles: list[str] = Field(["service"], description="Roles that make a token good as a service token.")
@@ -81,13 +82,13 @@ IdentityOptions = Annotated[StaticIdentity | NoIdentity | KeystoneIdentity, Fiel
 class PolicyOptions(OptionsModel):
     """Who may do what, where it is not the default."""
 
-    file: Path | None = Field(
+    file: SettingsPath | None = Field(
         None,
         description="An oslo.policy file (YAML or JSON), or an environment file of TripleO with "
         "GlanceApiPolicies; its rules replace the defaults.",
     )
-    folders: list[Path] = Field([], description="Folders with further policy files.")
-    property_protections: Path | None = Field(
+    folders: list[SettingsPath] = Field([], description="Folders with further policy files.")
+    property_protections: SettingsPath | None = Field(
         None, description="Rules for custom properties, as in the reference's property-protections file."
     )
     property_protection_format: Literal["roles", "policies"] = Field(

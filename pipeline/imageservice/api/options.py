@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pipeline.base.settings_path import SettingsPath
 
 _DISK_FORMATS = ["ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop"]
 _CONTAINER_FORMATS = ["ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"]
@@ -35,7 +36,7 @@ class ApiOptions(BaseModel):
     max_limit: int = Field(1000, ge=1, description="Entries of a page at the most.")
     show_direct_url: bool = Field(False, description="Show `direct_url`, the address of an image's first location.")
     show_locations: bool = Field(False, description="Show and accept `locations` in image documents.")
-    image_schema: Path | None = Field(
+    image_schema: SettingsPath | None = Field(
         None,
         description="A JSON file with further typed properties, as in the reference's schema-image.json.",
     )
@@ -61,7 +62,7 @@ class ApiOptions(BaseModel):
     healthcheck_stores: Literal["default", "all", "none"] = Field(
         "default", description="Which stores' failure makes /healthcheck answer 503."
     )
-    disable_file: Path | None = Field(
+    disable_file: SettingsPath | None = Field(
         None, description="While this file exists, /healthcheck answers 503, so that load balancers leave the node out."
     )
 

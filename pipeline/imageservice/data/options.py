@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.base.settings_path import SettingsPath
+
 
 class DataOptions(BaseModel):
     """How image data is moved and judged. Sizes in bytes, times in seconds."""
@@ -20,7 +22,7 @@ class DataOptions(BaseModel):
     upload_lease: float = Field(
         60, ge=1, description="An upload or import whose process died is taken for dead after so long."
     )
-    staging: Path = Field(
+    staging: SettingsPath = Field(
         Path("staging"), description="Where staged images lie, in the service's folder unless it is absolute."
     )
     require_format_match: bool = Field(
@@ -40,7 +42,7 @@ class DataOptions(BaseModel):
     )
     max_virtual_size: int = Field(16 << 40, gt=0, description="The largest disk an image may claim to be.")
     allow_encrypted: bool = Field(True, description="Take encrypted QCOW2 images.")
-    certificates: Path | None = Field(
+    certificates: SettingsPath | None = Field(
         None,
         description="Folder of certificates (PEM, named by their id) that image signatures are checked with; "
         "by default that of the pipeline.",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.base.settings_path import ExistingFile
 from pipeline.imageservice.stores.options import AnyStoreOptions
 
 Method = Literal["glance-direct", "web-download", "copy-image", "glance-download"]
@@ -39,7 +39,9 @@ class DownloadOptions(_ImportModel):
     )
     rate: int | None = Field(None, gt=0, description="Bytes per second of one fetch at the most.")
     user_agent: str = Field("image-service", max_length=200, description="What the service calls itself.")
-    ca_file: Path | None = Field(None, description="Certificates of authorities to trust, instead of the system's.")
+    ca_file: ExistingFile | None = Field(
+        None, description="Certificates of authorities to trust, instead of the system's."
+    )
     proxy: str | None = Field(
         None, pattern=r"^https?://[^/]+/?$", description="A proxy for every fetch; it then decides what can be reached."
     )

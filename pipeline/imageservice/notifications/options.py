@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from pipeline.base.settings_path import SettingsPath
 
 
 class _NotificationModel(BaseModel):
@@ -35,7 +36,7 @@ class BusTarget(_NotificationModel):
 
     kind: Literal["bus"] = "bus"
     transport_url: SecretStr | None = Field(None, description="rabbit://user:password@host:5672/ and the like.")
-    config_file: Path | None = Field(None, description="An oslo.config file with oslo.messaging's sections.")
+    config_file: SettingsPath | None = Field(None, description="An oslo.config file with oslo.messaging's sections.")
     topics: list[str] = Field(["notifications"], description="Topics to publish on.")
     publisher: str | None = Field(None, description="The publisher's id; by default image.HOST.")
     attempts: int = Field(4, ge=1, description="Attempts for one event, with growing pauses between them.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pipeline.base.settings_path import ExistingFile
 
 
 class TlsOptions(BaseModel):
@@ -14,8 +15,8 @@ class TlsOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    certificate: Path = Field(description="PEM file with the certificate and its chain.")
-    key: Path = Field(description="PEM file with the private key, readable by the service only.")
+    certificate: ExistingFile = Field(description="PEM file with the certificate and its chain.")
+    key: ExistingFile = Field(description="PEM file with the private key, readable by the service only.")
 
 
 class ServerOptions(BaseModel):

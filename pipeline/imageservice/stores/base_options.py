@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from pipeline.base.settings_path import ExistingFile, SettingsPath
 
 # Ids that begin so are the service's own (staging, tasks) and never listed.
 RESERVED_PREFIX = "os_glance_"
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    return path
-
-
-ExistingFile = Annotated[Path, AfterValidator(_existing)]
 
 
 class StoreOptions(BaseModel):
@@ -64,7 +56,7 @@ class StoreSecret(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: SecretStr | None = Field(None, description="The secret itself.")
-    file: Path | None = Field(None, description="A file that holds it; a newline at its end does not count.")
+    file: SettingsPath | None = Field(None, description="A file that holds it; a newline at its end does not count.")
     environment: str | None = Field(None, description="The environment variable that holds it.")
 
     @model_validator(mode="before")

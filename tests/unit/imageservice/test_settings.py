@@ -158,3 +158,42 @@ def test_levels_of_the_log_that_do_not_exist(value: str) -> None:
 def test_uploads_may_pause_as_long_as_clients_expect() -> None:
     assert Settings().server.idle_timeout == 900
     assert parse("server: {idle_timeout: 60}").server.idle_timeout == 60
+
+
+PATHS = {
+    "a TLS certificate": "server: {tls: {certificate: X, key: X}}",
+    "an authority": "imports: {download: {ca_file: X}}",
+    "a store's authority": "stores: [{id: s, type: s3, host: https://x, bucket: images, access_key: a, "
+    "secret_key: b, ca_file: X}]",
+    "a store's secret": "stores: [{id: s, type: s3, host: https://x, bucket: images, secret_key: b, "
+    "access_key: {file: X}}]",
+    "Ceph's settings": "stores: [{id: c, type: rbd, ceph_conf: X}]",
+    "Swift's reference": "stores: [{id: o, type: swift, reference_file: X}]",
+}
+
+
+@pytest.mark.parametrize("text", PATHS.values(), ids=PATHS)
+def test_a_relative_path_lies_in_the_services_folder(text: str, tmp_path: Path) -> None:
+    folder = tmp_path / "service"
+    (folder / "etc").mkdir(parents=True)
+    content = "[ref1]\nauth_address = https://x.example/v3\nuser = a:b\nkey = c\n"
+    (folder / "etc" / "file").write_text(content)
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"folder: {folder}\n{text.replace('X', 'etc/file')}\n")
+    shown = repr(Settings.load(file).model_dump())
+    assert "PosixPath('etc/file')" not in shown
+    file.write_text(f"folder: service\n{text.replace('X', 'etc/file')}\n")  # itself beside the settings
+    assert Settings.load(file).folder == folder
+    file.write_text(f"folder: {folder}\n{text.replace('X', 'etc/none')}\n")
+    with pytest.raises(PipelineError) as caught:
+        Settings.load(file)
+    assert str(folder / "etc" / "none") in str(caught.value) or "etc/none" in str(caught.value)
+    assert "settings.yaml:2" in str(caught.value)
+
+
+def test_a_relative_database_lies_in_the_services_folder(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("folder: service\ndatabase: {url: 'sqlite:///own.db'}\n")
+    assert Settings.load(file).database_url == f"sqlite:///{tmp_path}/service/own.db"
+    file.write_text("folder: service\ndatabase: {url: 'sqlite:////srv/own.db'}\n")
+    assert Settings.load(file).database_url == "sqlite:////srv/own.db"

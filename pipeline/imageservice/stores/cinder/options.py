@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.imageservice.stores.base_options import ExistingFile, StoreOptions, StoreSecret
+from pipeline.base.settings_path import ExistingFile
+from pipeline.imageservice.stores.base_options import StoreOptions, StoreSecret
 
 
 class CinderOptions(StoreOptions):

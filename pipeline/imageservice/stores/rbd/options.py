@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.imageservice.stores.base_options import ExistingFile, StoreOptions
+from pipeline.base.settings_path import ExistingFile
+from pipeline.imageservice.stores.base_options import StoreOptions
 
 _MIB = 1 << 20
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import configparser
-from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from pipeline.base.settings_path import SettingsPath, resolved
 from pipeline.imageservice.stores.base_options import ObjectOptions, StoreSecret
 
 _MIB = 1 << 20
@@ -36,7 +36,7 @@ class SwiftOptions(ObjectOptions):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="The account's name in addresses: swift+config://REFERENCE/CONTAINER/IMAGE.",
     )
-    reference_file: Path | None = Field(
+    reference_file: SettingsPath | None = Field(
         None, description="A file such as glance-swift.conf, whose section `reference` says where and who to log in as."
     )
     auth_url: str = Field(description="Where to log in: Keystone's address with /v3, or that of tempauth.")
@@ -66,13 +66,13 @@ class SwiftOptions(ObjectOptions):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_reference_file(cls, data: Any) -> Any:
+    def _from_reference_file(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict) or not data.get("reference_file"):
             return data
         parser = configparser.RawConfigParser()
         section = str(data.get("reference", "ref1"))
         try:
-            parser.read_string(Path(str(data["reference_file"])).read_text())
+            parser.read_string(resolved(str(data["reference_file"]), info).read_text())
         except OSError as error:
             raise ValueError(f"reference_file: {data['reference_file']} cannot be read: {error.strerror}") from None
         except (configparser.Error, UnicodeDecodeError):
