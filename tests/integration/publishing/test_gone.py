@@ -94,7 +94,7 @@ def test_its_body_breaks_off(listening: socket.socket) -> None:
 
     _each(listening, half)
     http = cloud(listening.getsockname()[1])
-    with pytest.raises(CloudUnreachable) as caught, http.blocks("/images/1/file", "read image 1") as blocks:
+    with pytest.raises(CloudUnreachable) as caught, http.blocks("/images/1/file", "read image 1") as (_, blocks):
         list(blocks)
     assert caught.value.message == "the connection to cloud test failed (read image 1): the connection broke"
 
