@@ -80,8 +80,8 @@ def main() -> None:
     if not message or message.startswith((*_HELPERS, "Merge ")):
         return
     if found := list(problems(message)):
-        told = PipelineError("this commit's message is not as CONTRIBUTING.md asks", details=found)
-        raise SystemExit("\n".join([told.message, *(f"  {each}" for each in told.details)]))
+        error = PipelineError("this commit's message is not as CONTRIBUTING.md asks", details=found)
+        raise SystemExit("\n".join([error.message, *(f"  {each}" for each in error.details)]))
 
 
 def _before_scissors(text: str) -> Iterator[str]:

@@ -65,9 +65,9 @@ class Inv(Program):
         """Print what one task does, and its options."""
         made = self.collection[name]
         options = self.parser.contexts[name].help_tuples()
-        wanted = self.parser.contexts[name].args
+        declared = self.parser.contexts[name].args
         shown = "".join(
-            f" {word.upper()}" if wanted[word].default is None else f" [{word.upper()}]" for word in made.positional
+            f" {word.upper()}" if declared[word].default is None else f" [{word.upper()}]" for word in made.positional
         )
         print(f"Usage: ./inv {name}{shown}{' [--options]' if options else ''}\n\n{inspect.getdoc(made) or ''}\n")
         if options:

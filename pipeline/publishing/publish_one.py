@@ -150,7 +150,7 @@ class _Attempt:
             transaction = Transaction(
                 api=locked,
                 journal=self._journal(),
-                look=lambda: self._look(locked, desired, stores_chosen, alone=True),
+                look=lambda: self._look(locked, desired, stores_chosen, exclusive=True),
                 options=self.options,
                 certificates=self._certificates({each.chain.part: each for each in desired}),
                 progress=self.progress,
@@ -170,8 +170,8 @@ class _Attempt:
         if api.owners.is_remembered:
             self.project = api.owners.project or ""
         api = known_project.as_nobody(api, self.strangers)
-        alone = self.sender.scope(api, self.source.recipe).is_free()
-        return plan(self._look(api, desired, stores_chosen, alone=alone), self.options).steps
+        exclusive = self.sender.scope(api, self.source.recipe).is_free()
+        return plan(self._look(api, desired, stores_chosen, exclusive=exclusive), self.options).steps
 
     def _desired(self, api: ImageApi) -> tuple[list[DesiredImage], tuple[str, ...]]:
         """Return the images for this target, the disk last, and the stores that they go to."""
@@ -183,12 +183,12 @@ class _Attempt:
         self.strangers = tuple(name_conflicts.strangers(api, desired))
 
     def _ask_definitions(self, api: ImageApi, desired: list[DesiredImage]) -> None:
-        said = [each for each in desired if each.chain.part is not ownership_marker.ImagePart.PROOF]
-        named = {name: value for each in said for name, value in each.properties.items()}
+        described = [each for each in desired if each.chain.part is not ownership_marker.ImagePart.PROOF]
+        named = {name: value for each in described for name, value in each.properties.items()}
         self.remarks = self.sender.known.remarks(api, named)
 
     def _look(
-        self, api: ImageApi, desired: list[DesiredImage], chosen: tuple[str, ...], *, alone: bool
+        self, api: ImageApi, desired: list[DesiredImage], chosen: tuple[str, ...], *, exclusive: bool
     ) -> ObservedImage:
         disk = desired[-1]
         same_name = name_conflicts.same_name(api, disk) if self.options.only_new else []
@@ -197,7 +197,7 @@ class _Attempt:
         return observe_image(
             api,
             desired,
-            self.sender.viewpoint(alone=alone),
+            self.sender.runner_context(exclusive=exclusive),
             copy_refused=self._journal().copy_was_refused(),
             stores=chosen,
             method=self.options.method,

@@ -33,22 +33,26 @@ def rotate(recipe: Recipe, cloud: str, sender: Sender, *, delete: bool, progress
             api = sender.looking(cloud)
             marked = () if api.owners.are_known else name_conflicts.marked(api, sender.publisher, recipe.name)
             api = known_project.as_nobody(api, marked)
-            alone = sender.scope(api, recipe.name).is_free()
-            return RecipeRotation(recipe.name, cloud, _rotation(recipe, api, sender, alone=alone).run(delete=False))
+            exclusive = sender.scope(api, recipe.name).is_free()
+            return RecipeRotation(
+                recipe.name, cloud, _rotation(recipe, api, sender, exclusive=exclusive).run(delete=False)
+            )
         api = sender.connect(cloud)
         with sender.locked(api, recipe.name, "rotating", progress) as locked:
-            return RecipeRotation(recipe.name, cloud, _rotation(recipe, locked, sender, alone=True).run(delete=True))
+            return RecipeRotation(
+                recipe.name, cloud, _rotation(recipe, locked, sender, exclusive=True).run(delete=True)
+            )
     except PipelineError as error:
         return RecipeRotation(recipe.name, cloud, error=error)
 
 
-def _rotation(recipe: Recipe, api: ImageApi, sender: Sender, *, alone: bool) -> Rotation:
+def _rotation(recipe: Recipe, api: ImageApi, sender: Sender, *, exclusive: bool) -> Rotation:
     return Rotation(
         api=api,
         publisher=sender.publisher,
         recipe=recipe.name,
         limits=recipe.publish.retention,
-        view=sender.viewpoint(alone=alone),
+        context=sender.runner_context(exclusive=exclusive),
         journal=PublishJournal(journal_file(sender.home, api.cloud, recipe.name), sender.run),
     )
 

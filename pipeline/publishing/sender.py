@@ -16,7 +16,7 @@ from pipeline.publishing.cloud import ownership_marker
 from pipeline.publishing.cloud.errors import Contended
 from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.retry import CloudRetryPolicy
-from pipeline.publishing.plan.chain_state import Viewpoint
+from pipeline.publishing.plan.chain_state import RunnerContext
 from pipeline.publishing.plan.clock import Clock
 from pipeline.publishing.plan.definitions import CloudDefinitions
 from pipeline.publishing.transaction import cloud_lock, known_project
@@ -60,9 +60,9 @@ class Sender:
         """As ``connect``, to look only: whose images are ours may be remembered from earlier runs."""
         return known_project.recalled(self.home, self.connect(cloud, former))
 
-    def viewpoint(self, *, alone: bool = False) -> Viewpoint:
-        """Return how this sender looks at a chain; ``alone``, since it has locked it or nobody has."""
-        return Viewpoint(self.runner, self.clock, alone)
+    def runner_context(self, *, exclusive: bool = False) -> RunnerContext:
+        """Return how this sender looks at a chain; ``exclusive``, since it has locked it or nobody has."""
+        return RunnerContext(self.runner, self.clock, exclusive)
 
     def scope(self, api: ImageApi, recipe: str) -> LockScope:
         """Return what this sender locks to work on ``recipe``."""

@@ -119,8 +119,8 @@ def withdraw(name: str, why_: str, cloud: str = "") -> None:
 def _withdraw(name: str, cloud: str, who: Sender, why_: str, *, protected: bool) -> None:
     journal = PublishJournal(journal_file(who.home, cloud, name), who.run)
     with who.locked(who.connect(cloud), name, "withdrawing", PrintedProgress()) as api:
-        view = who.viewpoint(alone=True)
-        done = withdrawal.withdraw_all(api, who.publisher, name, view, journal, why=why_, protected=protected)
+        context = who.runner_context(exclusive=True)
+        done = withdrawal.withdraw_all(api, who.publisher, name, context, journal, why=why_, protected=protected)
     for part in done:
         print(one_line(f"{cloud}: {part.gone.name} is hidden; {part.back.name} ({part.back.id}) is the newest again"))
 

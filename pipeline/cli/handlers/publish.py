@@ -156,7 +156,7 @@ def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
     options = BuildOptions(monitors=(choose(ci=ci),), fresh=not locked, locked=locked)
     night = nightly.run(recipes, settings, options)
     results.write(night, options.home)
-    folder, told = reports.write(night, options.home, keep=settings.report.keep)
+    folder, report = reports.write(night, options.home, keep=settings.report.keep)
     terminal.show(night.publish_results)
     console = SafeConsole()
     for note in night.notes:
@@ -164,7 +164,7 @@ def run_nightly(*, ci: bool = False, locked: bool = False) -> None:
     for rotation in night.rotations:
         if rotation.error is not None:
             task.show(rotation.error)
-    for error in messages.send(settings.report, told, (folder / "index.html").read_text()):
+    for error in messages.send(settings.report, report, (folder / "index.html").read_text()):
         task.show(error)
     if night.changed_nothing:
         console.print("nothing has changed since the last run: nothing was published", style="bold green")

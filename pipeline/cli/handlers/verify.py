@@ -97,13 +97,13 @@ def _companion(path: Path, ending: str) -> bytes | None:
         return None
 
 
-def _image(home: Home, wanted: str, cloud: str, root: TrustRoot, policy: VerificationPolicy) -> VerificationResult:
+def _image(home: Home, identifier: str, cloud: str, root: TrustRoot, policy: VerificationPolicy) -> VerificationResult:
     from pipeline.publishing.cloud import connect as cloud_connect
     from pipeline.publishing.sources import proofs
     from pipeline.publishing.transaction import known_project
 
     api = known_project.recalled(home, cloud_connect.connect(home, cloud or cloud_connect.BUNDLED))
-    record = proofs.find(api, wanted)
+    record = proofs.find(api, identifier)
     evidence = proofs.evidence(api, record)
     certificates = _CloudFallback(home, cloud or cloud_connect.BUNDLED)
     with api.download(record.id) as image:

@@ -79,10 +79,10 @@ def _namespaces(http: Http, room: _Room) -> Iterator[tuple[str, str]]:
 
 
 def _prefix(namespace: Mapping[str, Any]) -> str:
-    said = namespace.get("resource_type_associations")
-    for one in said if isinstance(said, list) else ():
-        if isinstance(one, dict) and one.get("name") == _IMAGE:
-            return str(one.get("prefix") or "")
+    associations = namespace.get("resource_type_associations")
+    for association in associations if isinstance(associations, list) else ():
+        if isinstance(association, dict) and association.get("name") == _IMAGE:
+            return str(association.get("prefix") or "")
     return ""
 
 

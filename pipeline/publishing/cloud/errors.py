@@ -36,8 +36,8 @@ class CloudForbidden(RequestRefused):
     """401 or 403: this user may not do it."""
 
 
-class Stuck(CloudError):
-    """The cloud took the work and then nothing moved any more."""
+class TransferFailed(CloudError):
+    """The cloud took an upload, import or copy, and failed or stopped moving before it was done."""
 
 
 class ChecksumMismatch(CloudError):

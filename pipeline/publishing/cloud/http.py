@@ -258,17 +258,17 @@ class Http:
 
     def _problem(self, response: Response, what: str) -> CloudError:
         status = response.status_code
-        said = f"cloud {self.cloud} answered {status} ({what}): {_message_of(response)}"
+        text = f"cloud {self.cloud} answered {status} ({what}): {_message_of(response)}"
         if status in _TROUBLE:
-            return self._trouble(said, response.headers)
+            return self._trouble(text, response.headers)
         if status == 401:
             return CloudForbidden(
-                said, status=status, hint="the token or password in clouds.yaml is not valid (any more)"
+                text, status=status, hint="the token or password in clouds.yaml is not valid (any more)"
             )
         if status == 403:
-            return CloudForbidden(said, status=status)
+            return CloudForbidden(text, status=status)
         kind = {404: CloudNotFound, 409: CloudConflict}.get(status, RequestRefused)
-        return kind(said, status=status)
+        return kind(text, status=status)
 
 
 def _message_of(response: Response) -> str:

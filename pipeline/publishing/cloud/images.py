@@ -12,7 +12,13 @@ from urllib.parse import urlencode
 from pipeline.base.progress import Progress, nothing
 from pipeline.image.definitions.judge import DefinedProperties
 from pipeline.publishing.cloud import definitions
-from pipeline.publishing.cloud.errors import ChecksumMismatch, CloudConflict, CloudUnreachable, RequestRefused, Stuck
+from pipeline.publishing.cloud.errors import (
+    ChecksumMismatch,
+    CloudConflict,
+    CloudUnreachable,
+    RequestRefused,
+    TransferFailed,
+)
 from pipeline.publishing.cloud.file_body import FileBody
 from pipeline.publishing.cloud.http import UPLOAD_TIMEOUT
 from pipeline.publishing.cloud.import_progress import ImportProgress
@@ -61,7 +67,7 @@ class ImageApi(ImageRecords):
     ) -> ImageRecord:
         """Send a file as the image's data; return the record once it is active.
 
-        Raises ``Stuck`` when the service holds on to a broken upload: then only a new record helps.
+        Raises ``TransferFailed`` when the service holds on to a broken upload: then only a new record helps.
         """
         headers = {"X-Image-Meta-Store": store} if store else {}
         for attempt in self._http.tries():
@@ -82,8 +88,8 @@ class ImageApi(ImageRecords):
     ) -> ImageRecord:
         """Send a file once and have the service import it to all ``stores``; return the record once it is active there.
 
-        It needs no more rights than an upload, where ``copy`` is for administrators. Raises ``Stuck`` when it breaks
-        off after the bytes were sent: only a new record helps then.
+        It needs no more rights than an upload, where ``copy`` is for administrators. Raises ``TransferFailed`` when it
+        breaks off after the bytes were sent: only a new record helps then.
         """
         for attempt in self._http.tries():
             record = self._there(image_id)
@@ -101,7 +107,7 @@ class ImageApi(ImageRecords):
     ) -> ImageRecord:
         """Have the service fetch ``size`` bytes from ``uri`` into ``stores``, by default one; the record once active.
 
-        Raises ``RequestRefused`` when it may not fetch from there, ``Stuck`` when it fails.
+        Raises ``RequestRefused`` when it may not fetch from there, ``TransferFailed`` when it fails.
         """
         return self._taken(image_id, {"name": "web-download", "uri": uri}, size, stores, progress)
 
@@ -120,7 +126,9 @@ class ImageApi(ImageRecords):
         missing = [store for store in stores if store not in record.stores]
         if missing or not record.is_active:
             failed = record.properties.get("os_glance_failed_import") or ", ".join(missing)
-            raise Stuck(f"cloud {self.cloud} failed to import image {image_id} to {failed}: {self._said(image_id)}")
+            raise TransferFailed(
+                f"cloud {self.cloud} failed to import image {image_id} to {failed}: {self._task_message(image_id)}"
+            )
         return self._complete(record, size)
 
     def copy(self, image_id: str, stores: Sequence[str], *, progress: Progress = nothing) -> ImageRecord:
@@ -135,13 +143,13 @@ class ImageApi(ImageRecords):
             except (CloudUnreachable, CloudConflict) as error:
                 # 409: an import of this image runs already; what it leaves is seen in the next round.
                 if attempt == self.retry_policy.attempts:
-                    raise Stuck(
+                    raise TransferFailed(
                         f"cloud {self.cloud} does not copy image {image_id} to {', '.join(missing)}: {error.message}"
                     ) from None
         record = self._imported(image_id, stores, progress)
         missing = [store for store in stores if store not in record.stores]
         if missing:
-            raise Stuck(f"cloud {self.cloud} failed to copy image {image_id} to {', '.join(missing)}")
+            raise TransferFailed(f"cloud {self.cloud} failed to copy image {image_id} to {', '.join(missing)}")
         return record
 
     @contextlib.contextmanager
@@ -179,7 +187,7 @@ class ImageApi(ImageRecords):
             status = record.status
             if status not in _BUSY:
                 return record
-        raise Stuck(f"cloud {self.cloud} leaves image {image_id} {status}")
+        raise TransferFailed(f"cloud {self.cloud} leaves image {image_id} {status}")
 
     def _imported(
         self, image_id: str, stores: Sequence[str], progress: Progress, *, asked: bool = False
@@ -204,9 +212,9 @@ class ImageApi(ImageRecords):
                     seen = moved
                     progress.advance(arrived, len(stores) or None, "stores")
                     progressed()
-        raise Stuck(f"cloud {self.cloud} does not finish importing image {image_id} to {', '.join(stores)}")
+        raise TransferFailed(f"cloud {self.cloud} does not finish importing image {image_id} to {', '.join(stores)}")
 
-    def _said(self, image_id: str) -> str:
+    def _task_message(self, image_id: str) -> str:
         """Return the last message of the image's newest task; services without such tasks say nothing."""
         return str(self._newest_task(image_id).get("message") or "")[:300]
 

@@ -38,13 +38,13 @@ class Inventory:
         inspection = offline.get("inspection", {})
         found = offline.get("contents", {})
         packed = build.facts.get("scan", {}).get("files") or found.get("files")
-        told = {
+        recorded = {
             "packages": inspection.get("packages"),
             "kernels": inspection.get("kernels"),
             **{name: found.get(name) for name in ("services", "ports", "users")},
             "files": contents.unpack(packed) if packed else None,
         }
-        return cls.parse({**told, "known": [name for name, value in told.items() if value is not None]})
+        return cls.parse({**recorded, "known": [name for name, value in recorded.items() if value is not None]})
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Inventory:
@@ -64,7 +64,7 @@ KINDS = ("packages", "kernels", "services", "ports", "users", "files")
 
 def _table(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
-        return {str(name): str(told) for name, told in value.items()}
+        return {str(name): str(detail) for name, detail in value.items()}
     return dict.fromkeys(map(str, value), "")
 
 

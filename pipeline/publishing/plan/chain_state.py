@@ -14,8 +14,8 @@ from pipeline.publishing.plan.clock import Clock
 from pipeline.publishing.plan.desired import DesiredImage
 
 
-class Course(StrEnum):
-    """The way from what stands in the cloud to what is desired."""
+class ReconcileAction(StrEnum):
+    """What reconciles what stands in the cloud with what is desired."""
 
     CREATE = "create"  # no image holds these bytes: upload them
     RESUME = "resume"  # a run that broke off got as far as a record, or further
@@ -25,7 +25,7 @@ class Course(StrEnum):
 
 @dataclass(frozen=True)
 class ObservedChain:
-    """One chain, sorted. ``newest`` is what consumers get; ``course`` and ``candidate`` say how to go on."""
+    """One chain, sorted. ``newest`` is what consumers get; ``action`` and ``candidate`` say how to go on."""
 
     chain: Chain
     newest: ImageRecord | None = None
@@ -36,7 +36,7 @@ class ObservedChain:
     outdated: tuple[ImageRecord, ...] = ()  # verified, never shown, and overtaken
     waiting: tuple[ImageRecord, ...] = ()  # verified, not shown yet
     retired: tuple[ImageRecord, ...] = ()
-    course: Course | None = None
+    action: ReconcileAction | None = None
     candidate: ImageRecord | None = None
 
     @property
@@ -67,12 +67,12 @@ class ObservedChain:
 
 
 @dataclass(frozen=True)
-class Viewpoint:
-    """Who looks, and when. ``alone``: nobody else is at work on these images, since we have the cloud's lock."""
+class RunnerContext:
+    """Which runner looks, and when. ``exclusive``: nobody else is at work on these images: ours is the cloud's lock."""
 
     runner: str
     clock: Clock
-    alone: bool = False
+    exclusive: bool = False
 
     @property
     def now(self) -> datetime:
@@ -86,7 +86,7 @@ class Viewpoint:
 
     def is_dead(self, record: ImageRecord) -> bool:
         """Return whether nobody works on an unfinished image any more: this machine's own lock is always ours."""
-        return self.alone or record.properties.get(ownership_marker.RUNNER) == self.runner
+        return self.exclusive or record.properties.get(ownership_marker.RUNNER) == self.runner
 
 
 @dataclass
@@ -98,17 +98,17 @@ class _Sorted:
 
 
 def observe(
-    chain: Chain, records: Iterable[ImageRecord], view: Viewpoint, desired: DesiredImage | None = None
+    chain: Chain, records: Iterable[ImageRecord], context: RunnerContext, desired: DesiredImage | None = None
 ) -> ObservedChain:
-    """Sort a chain's ``records``; with ``desired``, also find the course to it."""
+    """Sort a chain's ``records``; with ``desired``, also decide by which action to get there."""
     piles = _pile(chain, records)
     fit = [each for each in piles.newest if each.is_active and each.hash_value]
     newest = fit[-1] if fit else None
     others = tuple(each for each in piles.newest if each is not newest)
     overtaken = [each for each in piles.waiting if newest and each.age_key < newest.age_key]
     waiting = [each for each in piles.waiting if each not in overtaken]
-    dead = [each for each in piles.unfinished if view.is_dead(each)]
-    course, candidate = _course(desired, newest, waiting, dead, piles.retired) if desired else (None, None)
+    dead = [each for each in piles.unfinished if context.is_dead(each)]
+    action, candidate = _action(desired, newest, waiting, dead, piles.retired) if desired else (None, None)
     if desired:
         # A newer build, or the same one already shown, overtakes whatever else waits.
         overtaken += [each for each in waiting if each is not candidate]
@@ -123,7 +123,7 @@ def observe(
         outdated=tuple(overtaken),
         waiting=tuple(waiting),
         retired=tuple(piles.retired),
-        course=course,
+        action=action,
         candidate=candidate,
     )
 
@@ -144,25 +144,25 @@ def _pile(chain: Chain, records: Iterable[ImageRecord]) -> _Sorted:
     return piles
 
 
-def _course(
+def _action(
     desired: DesiredImage,
     newest: ImageRecord | None,
     waiting: Sequence[ImageRecord],
     dead: Sequence[ImageRecord],
     retired: Sequence[ImageRecord],
-) -> tuple[Course, ImageRecord | None]:
+) -> tuple[ReconcileAction, ImageRecord | None]:
     if newest and desired.matches(newest):
-        return Course.REFRESH, newest
+        return ReconcileAction.REFRESH, newest
     for record in reversed(waiting):
         if desired.matches(record):
-            return Course.RESUME, record
+            return ReconcileAction.RESUME, record
     for record in reversed(retired):
         if record.state is ImageState.WITHDRAWN and desired.is_held_by(record):
-            return Course.WITHDRAWN, record
+            return ReconcileAction.WITHDRAWN, record
     for record in reversed(dead):
         if _can_go_on(record, desired, newest):
-            return Course.RESUME, record
-    return Course.CREATE, None
+            return ReconcileAction.RESUME, record
+    return ReconcileAction.CREATE, None
 
 
 def _can_go_on(record: ImageRecord, desired: DesiredImage, newest: ImageRecord | None) -> bool:

@@ -33,10 +33,10 @@ class CloudDefinitions:
         if not len(known):
             return ()
         found = known.judge(properties)
-        said = [f"the cloud defines {one.name} otherwise: {one.message}" for one in found.wrong]
+        remarks = [f"the cloud defines {one.name} otherwise: {one.message}" for one in found.wrong]
         if found.unknown:
-            said.append(f"the cloud's definitions do not know {', '.join(found.unknown)}")
-        return tuple(_plain(text) for text in said[:_SHOWN])
+            remarks.append(f"the cloud's definitions do not know {', '.join(found.unknown)}")
+        return tuple(_plain(text) for text in remarks[:_SHOWN])
 
     def _of(self, api: ImageApi) -> DefinedProperties | CloudError:
         with self._lock:

@@ -9,7 +9,7 @@ from pipeline.publishing.cloud import ownership_marker
 from pipeline.publishing.cloud.errors import Contended
 from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.record import ImageRecord
-from pipeline.publishing.plan.chain_state import Course, ObservedChain, Viewpoint, observe
+from pipeline.publishing.plan.chain_state import ObservedChain, ReconcileAction, RunnerContext, observe
 from pipeline.publishing.plan.desired import DesiredImage
 
 Gates = Callable[[ImageRecord | None], tuple[str, ...]]
@@ -24,7 +24,7 @@ class ObservedPart:
 
     desired: DesiredImage
     records: tuple[ImageRecord, ...]
-    view: Viewpoint
+    context: RunnerContext
     observed: ObservedChain
     members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -32,7 +32,7 @@ class ObservedPart:
         """Return the part once these of its chain's images have become so."""
         changed = {record.id: record for record in records}
         now = tuple(changed.get(each.id, each) for each in self.records)
-        return replace(self, records=now, observed=observe(self.desired.chain, now, self.view, self.desired))
+        return replace(self, records=now, observed=observe(self.desired.chain, now, self.context, self.desired))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ObservedImage:
 def observe_image(
     api: ImageApi,
     parts: Sequence[DesiredImage],
-    view: Viewpoint,
+    context: RunnerContext,
     *,
     copy_refused: bool = False,
     stores: tuple[str, ...] = (),
@@ -65,8 +65,8 @@ def observe_image(
     same_name: Sequence[ImageRecord] = (),
 ) -> ObservedImage:
     """Look at ``parts``. Raises ``Contended`` when another machine is at work on one of them."""
-    seen = tuple(observe_part(api, desired, view) for desired in parts)
-    sends = any(part.observed.course is not Course.REFRESH for part in seen)
+    seen = tuple(observe_part(api, desired, context) for desired in parts)
+    sends = any(part.observed.action is not ReconcileAction.REFRESH for part in seen)
     copies = any(part.observed.candidate and lacking(part.observed.candidate, stores) for part in seen)
     asks = copies or (sends and (method or len(stores) > 1))
     return ObservedImage(
@@ -85,10 +85,10 @@ def lacking(record: ImageRecord, stores: Sequence[str]) -> tuple[str, ...]:
     return tuple(store for store in stores if store not in record.stores) if record.stores else ()
 
 
-def observe_part(api: ImageApi, desired: DesiredImage, view: Viewpoint) -> ObservedPart:
+def observe_part(api: ImageApi, desired: DesiredImage, context: RunnerContext) -> ObservedPart:
     """Look at one part. Raises ``Contended``."""
     records = tuple(api.images(**desired.chain.filters))
-    observed = observe(desired.chain, records, view, desired)
+    observed = observe(desired.chain, records, context, desired)
     if observed.others_at_work:
         other = observed.others_at_work[0]
         raise Contended(
@@ -96,7 +96,7 @@ def observe_part(api: ImageApi, desired: DesiredImage, view: Viewpoint) -> Obser
             f"begun {ownership_marker.time_text(other.created_at)}",
             hint="let it finish",
         )
-    return ObservedPart(desired, records, view, observed, _members(api, desired, observed))
+    return ObservedPart(desired, records, context, observed, _members(api, desired, observed))
 
 
 def _members(api: ImageApi, desired: DesiredImage, observed: ObservedChain) -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ from pipeline.publishing.cloud.ownership_marker import ImageState
 from pipeline.publishing.cloud.patch import RecordPatch
 from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.plan import withdrawal
-from pipeline.publishing.plan.chain_state import Course, ObservedChain
+from pipeline.publishing.plan.chain_state import ObservedChain, ReconcileAction
 from pipeline.publishing.plan.desired import DesiredImage
 from pipeline.publishing.plan.observe import ObservedImage, ObservedPart, lacking
 from pipeline.publishing.plan.sharing import sharing
@@ -39,7 +39,7 @@ class PublishOptions:
     method: str = ""
 
 
-class End(StrEnum):
+class PlanOutcome(StrEnum):
     """What a plan comes to."""
 
     PUBLISHED = "published"  # or changed, or nothing was to do
@@ -57,28 +57,28 @@ class PublishPlan:
 
     steps: tuple[PlannedAct, ...]
     parts: tuple[ObservedPart, ...]
-    end: End = End.PUBLISHED
+    outcome: PlanOutcome = PlanOutcome.PUBLISHED
     held: tuple[str, ...] = ()
 
 
 def plan(seen: ObservedImage, options: PublishOptions) -> PublishPlan:
     """Return the steps from what was ``seen`` to what is desired. Raises ``CloudError`` when the cloud has no way."""
     tidied, parts = _tidied(seen.parts)
-    if any(part.observed.course is Course.WITHDRAWN for part in parts) and not options.again:
-        return PublishPlan((*tidied, *_withdrawn(parts)), parts, End.WITHDRAWN)
+    if any(part.observed.action is ReconcileAction.WITHDRAWN for part in parts) and not options.again:
+        return PublishPlan((*tidied, *_withdrawn(parts)), parts, PlanOutcome.WITHDRAWN)
     parts = tuple(_sent_anew(_again(part), seen) for part in parts)
     if options.only_new and (left := [*_others(seen, parts), *_replaced(parts)]):
-        return PublishPlan((*tidied, *left), parts, End.LEFT_ALONE)
+        return PublishPlan((*tidied, *left), parts, PlanOutcome.LEFT_ALONE)
     parts = _linked(parts)
-    new = [part for part in parts if part.observed.course is not Course.REFRESH]
+    new = [part for part in parts if part.observed.action is not ReconcileAction.REFRESH]
     brought = [step for part in new for step in _brought(part, seen, options.method)]
     held = seen.gates(parts[-1].observed.newest) if new else ()
     if held and not options.let_through:
-        shown, end = [_hold(part, held) for part in new], End.HELD
+        shown, outcome = [_hold(part, held) for part in new], PlanOutcome.HELD
     else:
-        shown, end, held = list(_shown(parts, seen)), End.PUBLISHED, ()
+        shown, outcome, held = list(_shown(parts, seen)), PlanOutcome.PUBLISHED, ()
     outdated = [_outdated(part, record) for part in parts for record in part.observed.outdated]
-    return PublishPlan((*tidied, *brought, *shown, *outdated), parts, end, held)
+    return PublishPlan((*tidied, *brought, *shown, *outdated), parts, outcome, held)
 
 
 # --- what runs that broke off left behind ---
@@ -89,7 +89,7 @@ def _tidied(parts: Sequence[ObservedPart]) -> tuple[list[PlannedAct], tuple[Obse
     steps: list[PlannedAct] = []
     found = []
     for part in parts:
-        finish, changed = withdrawal.finished(part.observed, part.view, protected=part.desired.protected)
+        finish, changed = withdrawal.finished(part.observed, part.context, protected=part.desired.protected)
         steps += finish
         part = part.with_records(changed) if changed else part
         why = "a newer one was shown already when a run broke off"
@@ -108,21 +108,21 @@ def _tidied(parts: Sequence[ObservedPart]) -> tuple[list[PlannedAct], tuple[Obse
 def _withdrawn(parts: Sequence[ObservedPart]) -> Iterator[PlannedAct]:
     for part in parts:
         record = part.observed.candidate
-        if part.observed.course is Course.WITHDRAWN and record is not None:
+        if part.observed.action is ReconcileAction.WITHDRAWN and record is not None:
             why = f"these bytes were taken back by a person as {record.name}; build a new image, or say --again"
             yield _step(Act.NOTHING, part, record, why)
 
 
 def _again(part: ObservedPart) -> ObservedPart:
-    if part.observed.course is not Course.WITHDRAWN:
+    if part.observed.action is not ReconcileAction.WITHDRAWN:
         return part
-    return replace(part, observed=replace(part.observed, course=Course.CREATE, candidate=None))
+    return replace(part, observed=replace(part.observed, action=ReconcileAction.CREATE, candidate=None))
 
 
 def _sent_anew(part: ObservedPart, seen: ObservedImage) -> ObservedPart:
     """Return the part as one whose bytes are sent again, where copies are missing and nobody makes them for us."""
     observed = part.observed
-    if observed.course is not Course.REFRESH or not _missing(part, seen) or _copies(seen):
+    if observed.action is not ReconcileAction.REFRESH or not _missing(part, seen) or _copies(seen):
         return part
     newest = observed.newest
     waiting = [
@@ -130,8 +130,8 @@ def _sent_anew(part: ObservedPart, seen: ObservedImage) -> ObservedPart:
     ]
     candidate = waiting[-1] if waiting else None
     outdated = tuple(each for each in observed.outdated if each is not candidate)
-    course = Course.RESUME if candidate else Course.CREATE
-    return replace(part, observed=replace(observed, course=course, candidate=candidate, outdated=outdated))
+    action = ReconcileAction.RESUME if candidate else ReconcileAction.CREATE
+    return replace(part, observed=replace(observed, action=action, candidate=candidate, outdated=outdated))
 
 
 def _missing(part: ObservedPart, seen: ObservedImage) -> tuple[str, ...]:
@@ -237,9 +237,9 @@ def _to(stores: Sequence[str]) -> str:
 
 def _shown(parts: Sequence[ObservedPart], seen: ObservedImage) -> Iterator[PlannedAct]:
     for part in parts:
-        yield from _refreshed(part, seen) if part.observed.course is Course.REFRESH else _switched(part)
+        yield from _refreshed(part, seen) if part.observed.action is ReconcileAction.REFRESH else _switched(part)
     for part in reversed(parts):
-        if part.observed.course is not Course.REFRESH:
+        if part.observed.action is not ReconcileAction.REFRESH:
             yield from (_retire(part, record, "no longer the newest") for record in part.observed.displaced)
             gone = withdrawal.unfinished(part.observed)
             if gone is not None:

@@ -6,12 +6,12 @@ from pipeline.publishing.cloud import ownership_marker
 from pipeline.publishing.cloud.ownership_marker import ImagePart, ImageState
 from pipeline.publishing.cloud.patch import RecordPatch
 from pipeline.publishing.cloud.record import ImageRecord
-from pipeline.publishing.plan.chain_state import ObservedChain, Viewpoint
+from pipeline.publishing.plan.chain_state import ObservedChain, RunnerContext
 from pipeline.publishing.plan.steps import Act, PlannedAct, retire
 
 
 def finished(
-    observed: ObservedChain, view: Viewpoint, *, protected: bool
+    observed: ObservedChain, context: RunnerContext, *, protected: bool
 ) -> tuple[list[PlannedAct], list[ImageRecord]]:
     """Return the steps that finish a withdrawal that broke off, if any, and the images as they are then."""
     gone = unfinished(observed)
@@ -19,7 +19,7 @@ def finished(
     if gone is None or back is None:
         return [], []
     steps = withdrawal(observed.chain.part, gone, back, "a withdrawal broke off", protected=protected)[1:]
-    changed = [step.change(view.moment).applied(step.record) for step in steps if step.change and step.record]
+    changed = [step.change(context.moment).applied(step.record) for step in steps if step.change and step.record]
     return steps, changed
 
 

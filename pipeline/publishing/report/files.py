@@ -40,18 +40,18 @@ def folder(home: Home) -> Path:
 
 def write(night: Night, home: Home, *, keep: int) -> tuple[Path, dict[str, Any]]:
     """Write the report of ``night``; return its folder and its facts. Of older ones, ``keep`` stay in all."""
-    told = plain_text.everywhere(facts.of_night(night, home))
+    report = plain_text.everywhere(facts.of_night(night, home))
     target = folder(home) / night.run
     with atomic.new_folder(target) as temporary:
-        for recipe, build in zip(told["recipes"], night.builds, strict=True):
+        for recipe, build in zip(report["recipes"], night.builds, strict=True):
             recipe["files"] = _copy_documents(build, temporary / "files")
             recipe["screens"] = _screens(build)
             recipe["serial"] = _serial(build)
-        (temporary / "index.html").write_text(page(told))
-        (temporary / "report.md").write_text(markdown.text(told))
-        (temporary / "report.json").write_text(json.dumps(_without_pictures(told), indent=1))
+        (temporary / "index.html").write_text(page(report))
+        (temporary / "report.md").write_text(markdown.text(report))
+        (temporary / "report.json").write_text(json.dumps(_without_pictures(report), indent=1))
     _forget_old(home, keep)
-    return target, told
+    return target, report
 
 
 def newest(home: Home, run: str = "") -> Path:
@@ -123,9 +123,10 @@ def _kind(name: str) -> str:
     return next((kind for part, kind in _KINDS.items() if part in parts), "document")
 
 
-def _without_pictures(told: Mapping[str, Any]) -> dict[str, Any]:
+def _without_pictures(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts as other programs want them: pictures by name only."""
     recipes = [
-        {**recipe, "screens": [{"name": screen["name"]} for screen in recipe["screens"]]} for recipe in told["recipes"]
+        {**recipe, "screens": [{"name": screen["name"]} for screen in recipe["screens"]]}
+        for recipe in report["recipes"]
     ]
-    return {**told, "recipes": recipes}
+    return {**report, "recipes": recipes}

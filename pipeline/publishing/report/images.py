@@ -112,7 +112,7 @@ def _sentences(api: ImageApi, sender: Sender, record: ImageRecord, recipe: Recip
     if record.part is None or record.recipe is None:
         return
     chain = Chain(sender.publisher, record.recipe, record.part)
-    observed = observe(chain, api.images(**chain.filters), sender.viewpoint())
+    observed = observe(chain, api.images(**chain.filters), sender.runner_context())
     if observed.newest and observed.newest.id != record.id:
         yield f"the newest image of {record.recipe} is {observed.newest.id}"
     yield from _retention(observed, record, recipe, sender)

@@ -148,10 +148,10 @@ def show_rotations(
     terminal = console or SafeConsole()
     found = list(rotations)
     for rotation in found:
-        told = [each for each in rotation.rotated if not brief or each.outcome is not RotationOutcome.KEPT]
+        shown = [each for each in rotation.rotated if not brief or each.outcome is not RotationOutcome.KEPT]
         rows = [
             (Text(str(each.outcome), style=_OUTCOMES.get(each.outcome, "")), each.record.name, each.why)
-            for each in told
+            for each in shown
         ]
         if rows:
             terminal.print(_by_image(f"{rotation.recipe} on {rotation.cloud}", ("fate", "image", "why"), rows))

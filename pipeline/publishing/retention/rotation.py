@@ -11,7 +11,7 @@ from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.ownership_marker import Chain, ImagePart
 from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.cloud.records import Deletion
-from pipeline.publishing.plan.chain_state import ObservedChain, Viewpoint, observe
+from pipeline.publishing.plan.chain_state import ObservedChain, RunnerContext, observe
 from pipeline.publishing.plan.steps import Act, PlannedAct
 from pipeline.publishing.retention import policy
 from pipeline.publishing.retention.policy import Decision
@@ -47,7 +47,7 @@ class Rotation:
     publisher: str
     recipe: str
     limits: Retention
-    view: Viewpoint
+    context: RunnerContext
     journal: PublishJournal
 
     def run(self, *, delete: bool) -> list[Rotated]:
@@ -59,7 +59,7 @@ class Rotation:
         needed: frozenset[str] = frozenset()
         for part in (ImagePart.DISK, ImagePart.KERNEL, ImagePart.RAMDISK, ImagePart.PROOF):
             observed = self._look(part)
-            decisions = policy.decide(observed, self.limits, self.view.now, needed)
+            decisions = policy.decide(observed, self.limits, self.context.now, needed)
             rotated = self._delete(part, decisions) if delete else [_planned(decision) for decision in decisions]
             done += rotated
             if part is ImagePart.DISK:
@@ -69,7 +69,7 @@ class Rotation:
 
     def _look(self, part: ImagePart) -> ObservedChain:
         chain = Chain(self.publisher, self.recipe, part)
-        observed = observe(chain, self.api.images(**chain.filters), self.view)
+        observed = observe(chain, self.api.images(**chain.filters), self.context)
         if observed.others_at_work:
             raise Contended(
                 f"another machine is publishing {self.recipe} to cloud {self.api.cloud}: nothing is deleted"

@@ -83,13 +83,13 @@ class LockScope:
     def made(self) -> tuple[LockScope, ImageRecord]:
         """Return a new lock; and the scope as it is once its owner has told for sure whose images are ours."""
         owners = self.api.owners
-        told = None if owners.is_remembered else owners.project
-        mine = self._create(self.api.known_as(Owners(told, owners.former)))
-        if told not in (None, mine.owner):
+        project = None if owners.is_remembered else owners.project
+        mine = self._create(self.api.known_as(Owners(project, owners.former)))
+        if project not in (None, mine.owner):
             self.api.delete(mine.id)
             raise CloudError(
                 f"cloud {self.api.cloud} makes what this user creates the property of {mine.owner or 'nobody'}, not of "
-                f"{told}: whose images are ours cannot be told",
+                f"{project}: whose images are ours cannot be told",
                 hint="use a token that is for the project that owns what it makes",
             )
         known = Owners(mine.owner, owners.former, are_nobodys=mine.owner is None)

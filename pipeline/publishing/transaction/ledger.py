@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.publishing.cloud.errors import CloudNotFound
 from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.record import ImageRecord
-from pipeline.publishing.plan.chain_state import Viewpoint
+from pipeline.publishing.plan.chain_state import RunnerContext
 from pipeline.publishing.plan.steps import Act, PlannedAct, acts
 from pipeline.publishing.transaction.journal import PublishJournal
 
@@ -44,22 +44,22 @@ class Ledger:
         with self._noted(act, image, why, undo=True):
             yield
 
-    def carry_out_changes(self, view: Viewpoint) -> dict[str, ImageRecord]:
+    def carry_out_changes(self, context: RunnerContext) -> dict[str, ImageRecord]:
         """Carry out steps that only change records; the images as they are then, by id."""
         changed = {}
         for step in self.steps:
             with self.step(step):
-                record = self.change(step.image, step, view)
+                record = self.change(step.image, step, context)
             if record is not None:
                 changed[step.image] = record
         return changed
 
-    def change(self, image: str, step: PlannedAct, view: Viewpoint) -> ImageRecord | None:
+    def change(self, image: str, step: PlannedAct, context: RunnerContext) -> ImageRecord | None:
         """Make the change of a record that an open step plans; ``None`` when an image to retire is gone already."""
         if step.change is None:
             raise AssertionError(f"{step.act} is more than a change of a record")
         try:
-            return self.api.patch(image, step.change(view.moment))
+            return self.api.patch(image, step.change(context.moment))
         except CloudNotFound:
             if step.act is Act.RETIRE:
                 return None  # somebody deleted it: gone is as good

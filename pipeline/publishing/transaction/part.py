@@ -20,7 +20,7 @@ from pipeline.publishing.cloud.ownership_marker import ImageState
 from pipeline.publishing.cloud.patch import RecordPatch
 from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.cloud.records import Deletion
-from pipeline.publishing.plan.chain_state import Course
+from pipeline.publishing.plan.chain_state import ReconcileAction
 from pipeline.publishing.plan.desired import DesiredImage
 from pipeline.publishing.plan.observe import ObservedPart
 from pipeline.publishing.plan.steps import Act, PlannedAct
@@ -41,12 +41,12 @@ _STAGES = {
 }
 
 
-class Overtaken(CloudError):
-    """Another run added an image to the chain since this one looked."""
+class StalePlan(CloudError):
+    """Another run added an image to the chain since this one's plan was made."""
 
 
 @dataclass
-class PartRun:
+class PartTransaction:
     """One part while a plan is carried out.
 
     ``record`` is the image that becomes, or is, the newest. ``read`` and ``waiting`` tell afterwards what was read
@@ -74,7 +74,7 @@ class PartRun:
     @property
     def is_newest(self) -> bool:
         """Whether consumers have the image already, so that at most its record and its copies change."""
-        return self.seen.observed.course is Course.REFRESH
+        return self.seen.observed.action is ReconcileAction.REFRESH
 
     def link(self, name: str, image: str) -> None:
         """Have the record name another image, which has its id by now."""
@@ -102,12 +102,12 @@ class PartRun:
             case Act.CHECK:
                 self._check(step)
             case Act.HOLD:
-                self.record = self.ledger.change(image, step, self.seen.view)
+                self.record = self.ledger.change(image, step, self.seen.context)
             case Act.CHANGE | Act.SHARE | Act.SWITCH:
                 with self._visibility_explained():
                     self._show(step, image)
             case Act.RETIRE | Act.RESTORE:
-                self.ledger.change(image, step, self.seen.view)
+                self.ledger.change(image, step, self.seen.context)
             case Act.DISCARD:
                 self._discard(image)
             case _:
@@ -124,13 +124,13 @@ class PartRun:
         for _ in range(_CLAIMS):
             detail = {"name": self.desired.dated_name, "serial": serial, "sha512": self.desired.sha512}
             with self.ledger.step(step, identity, **detail):
-                document = self.desired.record(identity, serial, self.ledger.journal.run, self.seen.view.runner)
+                document = self.desired.record(identity, serial, self.ledger.journal.run, self.seen.context.runner)
                 try:
                     record = self.ledger.api.create(document)
                 except CloudConflict:
                     there = self.ledger.api.show(identity)
                     if there is not None and there in self.ledger.api.owners and there.belongs_to(chain):
-                        raise Overtaken(f"another run has just added image {there.id}") from None
+                        raise StalePlan(f"another run has just added image {there.id}") from None
                     # Of a deleted image, or somebody else's: such an id is never free again.
                     identity = str(uuid.uuid4())
                     continue
@@ -192,7 +192,7 @@ class PartRun:
         state = ImageState.HELD if record.state is ImageState.HELD else ImageState.VERIFIED
         marked = {ownership_marker.STATE: str(state)}
         if not was_verified(record):
-            marked[ownership_marker.VERIFIED_AT] = self.seen.view.moment
+            marked[ownership_marker.VERIFIED_AT] = self.seen.context.moment
         self.record = api.patch(record.id, replace(change, properties={**change.properties, **marked}))
 
     # --- showing it ---
@@ -211,7 +211,7 @@ class PartRun:
             self.record = api.patch(image, change)
             return
         self.shown = True
-        record = self.record = api.patch(image, self.desired.shown(self.seen.view.moment))
+        record = self.record = api.patch(image, self.desired.shown(self.seen.context.moment))
         if not record.is_active:
             raise CloudError(f"image {record.id} on cloud {api.cloud} is {record.status}, not active")
 

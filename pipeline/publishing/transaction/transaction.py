@@ -16,14 +16,14 @@ from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.ownership_marker import ImagePart, ImageState
 from pipeline.publishing.cloud.patch import RecordPatch
 from pipeline.publishing.cloud.record import ImageRecord
-from pipeline.publishing.plan.chain_state import Course
+from pipeline.publishing.plan.chain_state import ReconcileAction
 from pipeline.publishing.plan.desired import HELD, restored
 from pipeline.publishing.plan.observe import ObservedImage
-from pipeline.publishing.plan.plan import End, PublishOptions, PublishPlan, plan
+from pipeline.publishing.plan.plan import PlanOutcome, PublishOptions, PublishPlan, plan
 from pipeline.publishing.plan.steps import Act, PlannedAct, differences, retire
 from pipeline.publishing.transaction.journal import PublishJournal
 from pipeline.publishing.transaction.ledger import Ledger
-from pipeline.publishing.transaction.part import Overtaken, PartRun, was_verified
+from pipeline.publishing.transaction.part import PartTransaction, StalePlan, was_verified
 from pipeline.publishing.transaction.readback import ReadBack
 from pipeline.publishing.transaction.upload import CopyNotAllowed
 from pipeline.signing.trust.certificates import CertificateSource
@@ -111,7 +111,7 @@ class Transaction:
                     self._progress.say(difference)
             try:
                 return self._carry_out(self.plan)
-            except (Overtaken, CopyNotAllowed):
+            except (StalePlan, CopyNotAllowed):
                 if attempt == _ATTEMPTS:
                     raise
         raise AssertionError("there is at least one attempt")
@@ -126,7 +126,7 @@ class Transaction:
     def _carry_out(self, planned: PublishPlan) -> list[PartResult]:
         ledger = Ledger(self._api, self._journal, planned.steps)
         parts = {
-            each.desired.chain.part: PartRun(
+            each.desired.chain.part: PartTransaction(
                 each, ledger, self._certificates(each.desired.chain.part), self._progress, each.observed.candidate
             )
             for each in planned.parts
@@ -145,14 +145,14 @@ class Transaction:
                 self._count(before, parts.values())
         return [_result(part, planned) for part in parts.values()]
 
-    def _count(self, before: Mapping[str, float], parts: Iterable[PartRun]) -> None:
+    def _count(self, before: Mapping[str, float], parts: Iterable[PartTransaction]) -> None:
         self.seconds = dict(before)
         for part in parts:
             for stage, seconds in part.seconds.items():
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
-def _link(disk: PartRun, parts: Mapping[ImagePart, PartRun]) -> None:
+def _link(disk: PartTransaction, parts: Mapping[ImagePart, PartTransaction]) -> None:
     for name, part in parts.items():
         if name is not ImagePart.DISK and part.record is not None:
             disk.link(f"{name}_id", part.record.id)
@@ -161,7 +161,7 @@ def _link(disk: PartRun, parts: Mapping[ImagePart, PartRun]) -> None:
 class _Undo:
     """Takes back what was begun when a step fails; what cannot be now, the next run puts in order."""
 
-    def __init__(self, ledger: Ledger, parts: Mapping[ImagePart, PartRun]) -> None:
+    def __init__(self, ledger: Ledger, parts: Mapping[ImagePart, PartTransaction]) -> None:
         self._ledger = ledger
         self._parts = parts
 
@@ -173,12 +173,12 @@ class _Undo:
                 self._ledger.journal.note("copy refused", step.image, "copies are for administrators here")
             if part.is_newest:
                 return  # what consumers had they still have; the next run makes the copy
-            if part.record is not None and not isinstance(error, Overtaken):
+            if part.record is not None and not isinstance(error, StalePlan):
                 self._give_up(part, part.record, error)
         else:
             self._take_back(error)
 
-    def _give_up(self, part: PartRun, record: ImageRecord, error: Exception) -> None:
+    def _give_up(self, part: PartTransaction, record: ImageRecord, error: Exception) -> None:
         journal = self._ledger.journal
         journal.note("give up", record.id, str(error)[:500])
         with contextlib.suppress(CloudError):
@@ -190,7 +190,7 @@ class _Undo:
                     part.desired.chain.part, record, ImageState.SUPERSEDED, why, drop_protection=part.desired.protected
                 )
                 with self._ledger.undo("retire", record.id, why):
-                    self._ledger.change(record.id, step, part.seen.view)
+                    self._ledger.change(record.id, step, part.seen.context)
 
     def _take_back(self, error: Exception) -> None:
         """Go back to the previous images, the disk first: it must never name a kernel that is out of sight."""
@@ -204,7 +204,7 @@ class _Undo:
                 error.add_note(f"going back failed too: {further.message}")
                 return
 
-    def _restore(self, part: PartRun, record: ImageRecord | None) -> None:
+    def _restore(self, part: PartTransaction, record: ImageRecord | None) -> None:
         """Return the previous images first, so that there always is one."""
         if record is not None and part.back is not None:
             with self._ledger.undo("change back", record.id, "a later step failed"):
@@ -220,17 +220,17 @@ class _Undo:
             self._ledger.api.patch(record.id, RecordPatch(hidden, marks, frozenset({ownership_marker.SWITCHED_AT})))
 
 
-def _result(part: PartRun, planned: PublishPlan) -> PartResult:
+def _result(part: PartTransaction, planned: PublishPlan) -> PartResult:
     observed = part.seen.observed
-    is_new = observed.course is not Course.REFRESH
-    match planned.end:
-        case End.WITHDRAWN:
+    is_new = observed.action is not ReconcileAction.REFRESH
+    match planned.outcome:
+        case PlanOutcome.WITHDRAWN:
             outcome = PublishOutcome.WITHDRAWN
-        case End.LEFT_ALONE:
+        case PlanOutcome.LEFT_ALONE:
             outcome = PublishOutcome.LEFT_ALONE
-        case End.HELD if is_new:
+        case PlanOutcome.HELD if is_new:
             outcome = PublishOutcome.HELD
-        case End.PUBLISHED if is_new:
+        case PlanOutcome.PUBLISHED if is_new:
             outcome = PublishOutcome.PUBLISHED
         case _:
             outcome = PublishOutcome.CHANGED if part.changed else PublishOutcome.UNCHANGED

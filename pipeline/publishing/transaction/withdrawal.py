@@ -10,7 +10,7 @@ from pipeline.publishing.cloud.images import ImageApi
 from pipeline.publishing.cloud.ownership_marker import Chain, ImagePart, ImageState
 from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.plan import withdrawal as planned
-from pipeline.publishing.plan.chain_state import Viewpoint, observe
+from pipeline.publishing.plan.chain_state import RunnerContext, observe
 from pipeline.publishing.plan.desired import dated_name
 from pipeline.publishing.plan.steps import retire
 from pipeline.publishing.transaction.journal import PublishJournal
@@ -27,24 +27,31 @@ class Withdrawn:
 
 
 def withdraw_all(
-    api: ImageApi, publisher: str, recipe: str, view: Viewpoint, journal: PublishJournal, *, why: str, protected: bool
+    api: ImageApi,
+    publisher: str,
+    recipe: str,
+    context: RunnerContext,
+    journal: PublishJournal,
+    *,
+    why: str,
+    protected: bool,
 ) -> list[Withdrawn]:
     """Take the newest disk of ``recipe`` back, and of its kernel, ramdisk and proof what the one before does not name.
 
     As ``withdraw``.
     """
-    done = [withdraw(api, Chain(publisher, recipe), view, journal, why=why, protected=protected)]
+    done = [withdraw(api, Chain(publisher, recipe), context, journal, why=why, protected=protected)]
     for part in (ImagePart.KERNEL, ImagePart.RAMDISK, ImagePart.PROOF):
         chain = Chain(publisher, recipe, part)
         needed = done[0].back.properties.get(f"{part}_id")
-        newest = observe(chain, api.images(**chain.filters), view).newest if needed else None
+        newest = observe(chain, api.images(**chain.filters), context).newest if needed else None
         if newest is not None and newest.id != needed:
-            done.append(withdraw(api, chain, view, journal, why=why, protected=protected))
+            done.append(withdraw(api, chain, context, journal, why=why, protected=protected))
     return done
 
 
 def withdraw(
-    api: ImageApi, chain: Chain, view: Viewpoint, journal: PublishJournal, *, why: str, protected: bool
+    api: ImageApi, chain: Chain, context: RunnerContext, journal: PublishJournal, *, why: str, protected: bool
 ) -> Withdrawn:
     """Take the newest image of ``chain`` back. The caller holds the lock.
 
@@ -52,7 +59,7 @@ def withdraw(
     publication, or saying it again, goes on. ``protected``: the recipe protects its newest image. Raises
     ``PipelineError`` when there is none before.
     """
-    observed = observe(chain, api.images(**chain.filters), view)
+    observed = observe(chain, api.images(**chain.filters), context)
     if observed.others_at_work:
         raise Contended(
             f"another machine is publishing {chain.recipe} to cloud {api.cloud}", hint="let it finish first"
@@ -72,5 +79,5 @@ def withdraw(
         if each.id != back.id
     ]
     ledger = Ledger(api, journal, [*stale, *planned.withdrawal(chain.part, gone, back, why, protected=protected)])
-    changed = ledger.carry_out_changes(view)
+    changed = ledger.carry_out_changes(context)
     return Withdrawn(chain.part, changed.get(gone.id, gone), changed[back.id])

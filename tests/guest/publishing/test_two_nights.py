@@ -88,8 +88,8 @@ def checkouts(tmp_path: Path) -> Iterator[Sequence[Checkout]]:
 
 
 def _together(*nights: subprocess.Popen[bytes]) -> None:
-    said = [night.communicate(timeout=_LONGEST)[0].decode() for night in nights]
-    assert [night.returncode for night in nights] == [0, 0], "\n=====\n".join(said)
+    outputs = [night.communicate(timeout=_LONGEST)[0].decode() for night in nights]
+    assert [night.returncode for night in nights] == [0, 0], "\n=====\n".join(outputs)
 
 
 def test_two_nights_at_once(checkouts: Sequence[Checkout]) -> None:

@@ -45,9 +45,9 @@ def two_clouds(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> D
 def test_images_are_listed_where_a_cloud_answers(two_clouds: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         images.images()
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert ended.value.code == 1
-    assert "cloud shut answered 401" in told.err and two_clouds.newest().id in told.out
+    assert "cloud shut answered 401" in output.err and two_clouds.newest().id in output.out
     with pytest.raises(SystemExit):
         images.images(as_json=True)
     listed = json.loads(capsys.readouterr().out)
@@ -56,9 +56,9 @@ def test_images_are_listed_where_a_cloud_answers(two_clouds: Desk, capsys: pytes
 
 def test_an_image_is_found_behind_a_cloud_that_fails(two_clouds: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     images.why(two_clouds.newest().id)
-    told = capsys.readouterr()
-    assert "cloud shut answered 401" in told.err
-    assert told.out.index("it is what consumers get") < told.out.index("create") < told.out.index("switch")
+    output = capsys.readouterr()
+    assert "cloud shut answered 401" in output.err
+    assert output.out.index("it is what consumers get") < output.out.index("create") < output.out.index("switch")
     with pytest.raises(PipelineError, match="no image nothing of ours was found"):
         images.why("nothing")
 
@@ -68,9 +68,9 @@ def test_a_bad_image_is_taken_back_wherever_a_cloud_answers(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         images.withdraw("tiny", WHY)
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert ended.value.code == 1
-    assert "cloud shut answered 401" in told.err and "here: tiny" in told.out
+    assert "cloud shut answered 401" in output.err and "here: tiny" in output.out
     assert [image.state for image in two_clouds.images()] == [ImageState.NEWEST, ImageState.WITHDRAWN]
     with pytest.raises(SystemExit):
         images.withdraw("tiny", WHY)
@@ -88,8 +88,8 @@ def test_an_image_that_has_no_recipe_here_is_taken_back_too(
     assert [image.state for image in two_clouds.images()] == [ImageState.NEWEST, ImageState.WITHDRAWN]
     with pytest.raises(SystemExit):
         images.withdraw("no-such-image", WHY, "here")
-    told = capsys.readouterr().err
-    assert "nothing of no-such-image is published there" in told and "./inv images" in told
+    output = capsys.readouterr().err
+    assert "nothing of no-such-image is published there" in output and "./inv images" in output
 
 
 def test_an_upload_that_was_taken_back_comes_again_only_when_asked_for(

@@ -44,8 +44,8 @@ def test_nobody_listens() -> None:
         http = cloud(nobody.getsockname()[1])
         with pytest.raises(CloudUnreachable) as caught:
             http.once("GET", "/images", "list images")
-    said = "cloud test does not answer (list images): nothing listens there (connection refused)"
-    assert caught.value.message == said
+    message = "cloud test does not answer (list images): nothing listens there (connection refused)"
+    assert caught.value.message == message
 
 
 def test_no_identity_service_listens(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,8 +57,8 @@ def test_no_identity_service_listens(home: Home, tmp_path: Path, monkeypatch: py
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
         with pytest.raises(CloudUnreachable) as caught:
             cloud_connect.connect(home, "far", retry_policy=hurried())
-    said = "cloud far does not answer (find the image service): nothing listens there (connection refused)"
-    assert caught.value.message == said
+    message = "cloud far does not answer (find the image service): nothing listens there (connection refused)"
+    assert caught.value.message == message
 
 
 def test_it_says_nothing(listening: socket.socket) -> None:

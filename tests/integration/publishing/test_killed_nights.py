@@ -36,8 +36,8 @@ class Digest(light.Sign):
     """Digests the products and signs nothing: what is tested here is not signatures."""
 
     def work(self, context: Context) -> Mapping[str, Any]:
-        said = super().work(context)["products"]
-        return {"products": {name: {**facts, "signature": {}} for name, facts in said.items()}}
+        products = super().work(context)["products"]
+        return {"products": {name: {**facts, "signature": {}} for name, facts in products.items()}}
 
 
 class Boot(light.Boot):
@@ -84,10 +84,10 @@ def _night(desk: Desk, steering: Path, run: str, number: int) -> int:
                 retry_policy=hurried(),
             )
             status = 0 if night.is_good else 2
-            told = [f"{each.recipe}: {each.outcome} {each.error or ''}" for each in night.publish_results]
-            told += [str(each.error) for each in night.builds if each.error]
-            told += [str(each.error) for each in night.rotations if each.error]
-            (steering / "errors").write_text("\n".join(told))
+            lines = [f"{each.recipe}: {each.outcome} {each.error or ''}" for each in night.publish_results]
+            lines += [str(each.error) for each in night.builds if each.error]
+            lines += [str(each.error) for each in night.rotations if each.error]
+            (steering / "errors").write_text("\n".join(lines))
         finally:
             os._exit(status)
     return child

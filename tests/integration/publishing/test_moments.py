@@ -40,9 +40,9 @@ def test_marks_follow_one_another_as_the_journal_does(desk: Desk) -> None:
     before, newest = desk.images()
     history = report_images.history(desk.api(), desk.sender, newest.id, [desk.recipe])
     assert history is not None
-    told = [(event.act, event.time) for event in history.events]
-    at = dict(told)
-    assert [act for act, _ in told] == ["create", "upload", "copy", "check", "verified", "verified", "switch"]
+    recorded = [(event.act, event.time) for event in history.events]
+    at = dict(recorded)
+    assert [act for act, _ in recorded] == ["create", "upload", "copy", "check", "verified", "verified", "switch"]
     verified, switched = (
         newest.properties[ownership_marker.VERIFIED_AT],
         newest.properties[ownership_marker.SWITCHED_AT],

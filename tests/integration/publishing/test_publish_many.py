@@ -182,8 +182,8 @@ def test_every_image_has_a_story(desk: Desk) -> None:
     assert held.disk is not None and held.disk.record is not None
     history = report_images.history(desk.api(), sender, held.disk.record.id, [desk.recipe])
     assert history is not None
-    told = " / ".join(history.sentences)
-    assert "a gate holds it back: it grew by 300 %" in told and "--let-through" in told
+    sentences = " / ".join(history.sentences)
+    assert "a gate holds it back: it grew by 300 %" in sentences and "--let-through" in sentences
     assert [event.act for event in history.events][:2] == ["create", "upload"]
     by_name = report_images.history(desk.api(), sender, desk.recipe.image_name, [desk.recipe])
     assert by_name is not None and by_name.sentences[0] == "it is what consumers get"
@@ -250,9 +250,9 @@ def test_taking_a_triple_back_leaves_the_parts_that_the_one_before_names(desk: D
     sender = desk.sender
     with sender.locked(desk.api(), desk.recipe.name, "withdrawing") as api:
         journal = PublishJournal(journal_file(desk.home, "here", desk.recipe.name), sender.run)
-        view = sender.viewpoint(alone=True)
+        context = sender.runner_context(exclusive=True)
         done = withdrawal.withdraw_all(
-            api, sender.publisher, desk.recipe.name, view, journal, why="it is bad", protected=False
+            api, sender.publisher, desk.recipe.name, context, journal, why="it is bad", protected=False
         )
     assert [(each.part, each.back.id) for each in done] == [(ImagePart.DISK, first.id), (ImagePart.RAMDISK, ramdisk.id)]
     newest = desk.newest()

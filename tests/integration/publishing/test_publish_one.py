@@ -287,7 +287,7 @@ def test_what_a_person_took_back_is_not_published_again_by_itself(desk: Desk) ->
     sender = desk.sender
     chain = Chain(sender.publisher, desk.recipe.name)
     journal = PublishJournal(journal_file(desk.home, "here", desk.recipe.name), sender.run)
-    withdrawal.withdraw(desk.api(), chain, sender.viewpoint(), journal, why="it does not boot", protected=False)
+    withdrawal.withdraw(desk.api(), chain, sender.runner_context(), journal, why="it does not boot", protected=False)
     assert desk.newest().id == first.id
     assert [each.state for each in desk.images()] == [ImageState.NEWEST, ImageState.WITHDRAWN]
     assert desk.publish(desk.build("b")).outcome is PublishOutcome.WITHDRAWN
@@ -338,7 +338,7 @@ def test_plans_say_what_would_be_done_and_why(desk: Desk) -> None:
     sender = desk.sender
     journal = PublishJournal(journal_file(desk.home, "here", desk.recipe.name), sender.run)
     chain = Chain(sender.publisher, desk.recipe.name)
-    withdrawal.withdraw(desk.api(), chain, sender.viewpoint(), journal, why="it is bad", protected=False)
+    withdrawal.withdraw(desk.api(), chain, sender.runner_context(), journal, why="it is bad", protected=False)
     assert "these bytes were taken back by a person" in planned(desk, big)
     assert f"create {desk.recipe.name}-2" in planned(desk, big, PublishOptions(let_through=True, again=True))
     desk.recipe = made.recipe(desk.recipe.name, tags=("other",))
@@ -396,17 +396,17 @@ def test_what_a_cloud_defines_otherwise_is_said_before_anything_is_sent(
         properties = {"team": "cor", "our_build": "7", "hw_disk_bus": "virtio"}
         desk.recipe = made.recipe("defined").model_copy(update={"properties": properties})
         build = desk.build("defined", signed=False)
-        said = (
+        remarks = (
             "the cloud defines team otherwise: 'cor' is not one of core, edge (Our::Clouds)",
             "the cloud's definitions do not know our_build",
         )
         source = of_build(build, desk.home, desk.sender.publisher, desk.now)
         before = preview(source, Target(cloud="here", stores=STORES), desk.sender)
-        assert before.remarks == said
+        assert before.remarks == remarks
         assert desk.images() == []
         terminal.show_previews([before])
         assert "defined → here: the cloud defines team otherwise" in capsys.readouterr().out.replace("\n", " ")
         publish_result = desk.publish(build)
-        assert (publish_result.outcome, publish_result.remarks) == (PublishOutcome.PUBLISHED, said)
+        assert (publish_result.outcome, publish_result.remarks) == (PublishOutcome.PUBLISHED, remarks)
     finally:
         assert service.request("DELETE", "/v2/metadefs/namespaces/Our::Clouds", "admin").status_code == 204

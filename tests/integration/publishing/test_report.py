@@ -169,8 +169,8 @@ return [...document.querySelectorAll('body *')].filter(each => [...each.childNod
 
 
 def test_links_lead_to_files_beside_the_page(home: Home) -> None:
-    folder, told = files.write(night(home), home, keep=5)
-    links = [file["href"] for recipe in told["recipes"] for file in recipe["files"]]
+    folder, document = files.write(night(home), home, keep=5)
+    links = [file["href"] for recipe in document["recipes"] for file in recipe["files"]]
     assert "files/tiny/tiny.cdx.json" in links
     assert all((folder / link).is_file() for link in links)
     data = json.loads((folder / "report.json").read_text())
@@ -264,11 +264,11 @@ def mail(port: int, **more: Any) -> Report:
 
 
 def test_the_summary_is_mailed_with_the_page(home: Home) -> None:
-    folder, told = files.write(night(home), home, keep=5)
+    folder, document = files.write(night(home), home, keep=5)
     page = (folder / "index.html").read_text()
     mails = Mails()
     with mail_server(mails) as port:
-        assert list(messages.send(mail(port, tls="none"), told, page)) == []
+        assert list(messages.send(mail(port, tls="none"), document, page)) == []
     (envelope,) = mails.kept
     assert (envelope.mail_from, envelope.rcpt_tos) == ("b@example.org", ["a@example.org", "c@example.org"])
     assert isinstance(envelope.content, bytes)
@@ -287,7 +287,7 @@ def test_the_summary_is_mailed_with_the_page(home: Home) -> None:
 def test_a_mail_server_that_wants_encryption_and_a_password_gets_both(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, told = files.write(night(home), home, keep=5)
+    _, document = files.write(night(home), home, keep=5)
     authority = tls.for_loopback(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.certificate, authority.key)
@@ -298,22 +298,22 @@ def test_a_mail_server_that_wants_encryption_and_a_password_gets_both(
     options = {"require_starttls": True, "tls_context": context, "authenticator": mails.log_in, "auth_required": True}
     with mail_server(mails, **options) as port:
         report = mail(port, user="night", password_file=str(password))
-        (unknown,) = messages.send(report, told, "page")
+        (unknown,) = messages.send(report, document, "page")
         assert "CERTIFICATE_VERIFY_FAILED" in unknown.message and not mails.kept
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.authority))
-        assert list(messages.send(report, told, "page")) == []
+        assert list(messages.send(report, document, "page")) == []
         password.write_text("wrong")
-        (refused,) = messages.send(report, told, "page")
-        (plain,) = messages.send(mail(port, tls="none"), told, "page")
+        (refused,) = messages.send(report, document, "page")
+        (plain,) = messages.send(mail(port, tls="none"), document, "page")
     assert (len(mails.kept), set(mails.users)) == (1, {"night"})
     assert f"the mail server localhost:{port}" in refused.message and "535" in refused.message
     assert "wrong" not in str(refused) and "STARTTLS" in plain.message
-    (gone,) = messages.send(mail(port), told, "page")
+    (gone,) = messages.send(mail(port), document, "page")
     assert "Connection refused" in gone.message and "report.email" in (gone.hint or "")
 
 
 def test_the_webhook_gets_the_summary_and_its_secret_stays_in_its_file(home: Home, tmp_path: Path) -> None:
-    _, told = files.write(night(home), home, keep=5)
+    _, document = files.write(night(home), home, keep=5)
     secret = tmp_path / "token"
     secret.write_text("s3cret\n")
     secret.chmod(0o600)
@@ -322,15 +322,15 @@ def test_the_webhook_gets_the_summary_and_its_secret_stays_in_its_file(home: Hom
     with serving(server):
         url = f"http://127.0.0.1:{server.server_address[1]}/hook?key=hidden"
         report = Report(webhook=Webhook(url=url, token_file=str(secret)))
-        assert list(messages.send(report, told, "")) == []
+        assert list(messages.send(report, document, "")) == []
         server.status = 500
-        (problem,) = messages.send(report, told, "")
+        (problem,) = messages.send(report, document, "")
     authorization, summary = server.posts[0]
     assert authorization == "Bearer s3cret"
     assert summary["publications"][0] == {"recipe": "tiny", "cloud": "here", "outcome": "published"}
     assert "answered 500" in str(problem) and "hidden" not in str(problem) and "s3cret" not in str(problem)
     secret.chmod(0o644)
-    (problem,) = messages.send(report, told, "")
+    (problem,) = messages.send(report, document, "")
     assert "can be read by others" in str(problem)
 
 

@@ -187,10 +187,10 @@ def test_lists_and_stories_tell_them_apart(
     newest = desk.newest()
     forged = stranger.forge(chain, of=newest, data=some_bytes())
     images_handler.images("here", as_json=True)
-    told = capsys.readouterr()
-    listed = {each["id"] for each in json.loads(told.out)}
+    output = capsys.readouterr()
+    listed = {each["id"] for each in json.loads(output.out)}
     assert newest.id in listed and forged not in listed
-    assert f"({forged}) of project bob has our marks or name: left alone" in told.err
+    assert f"({forged}) of project bob has our marks or name: left alone" in output.err
     images_handler.why(newest.id, "here")
     assert "it is what consumers get" in capsys.readouterr().out
     images_handler.why(desk.recipe.image_name, "here")
@@ -206,8 +206,8 @@ def test_a_list_says_when_it_cannot_tell_whose_images_are_ours(
     desk.publish(desk.build("a", signed=False))
     monkeypatch.setenv("PIPELINE_HOME", str(elsewhere(desk).home.root))
     images_handler.images("here")
-    told = capsys.readouterr().err
-    assert f"({desk.newest().id}) of project admin has our marks" in told and "does not tell whether" in told
+    output = capsys.readouterr().err
+    assert f"({desk.newest().id}) of project admin has our marks" in output and "does not tell whether" in output
     with pytest.raises(PipelineError, match="no image"):
         images_handler.why(desk.newest().id, "here")
     assert "does not tell which project" in capsys.readouterr().err

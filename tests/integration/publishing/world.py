@@ -28,7 +28,7 @@ from pipeline.publishing.cloud.owners import Owners
 from pipeline.publishing.cloud.ownership_marker import Chain, ImageState
 from pipeline.publishing.cloud.record import ImageRecord
 from pipeline.publishing.cloud.retry import CloudRetryPolicy, LockLease
-from pipeline.publishing.plan.chain_state import Viewpoint, observe
+from pipeline.publishing.plan.chain_state import RunnerContext, observe
 from pipeline.publishing.plan.clock import Clock
 from pipeline.publishing.plan.desired import DesiredImage
 from pipeline.publishing.plan.observe import ObservedImage, observe_image
@@ -217,7 +217,7 @@ class World:
 
     def rotation(self, limits: Retention, *, proxy: FaultyProxy | None = None, runner: str = "one") -> Job:
         """As ``rotate``, to be done ``together`` with others."""
-        observed = observe(self.chain, self.images(), Viewpoint(runner, Clock(self.now)))
+        observed = observe(self.chain, self.images(), RunnerContext(runner, Clock(self.now)))
         self.may_go |= {
             each.record.id for each in retention_policy.decide(observed, limits, self.now) if not each.stays
         }
@@ -246,7 +246,7 @@ class World:
         try:
             with self._at_work(url, runner) as api:
                 desired = self.desired(content, **({"properties": properties} if properties else {}))
-                journal, view = self._journal(runner), self._view(runner)
+                journal, context = self._journal(runner), self._context(runner)
 
                 def gates(newest: ImageRecord | None) -> tuple[str, ...]:
                     return ("a gate",) if held else ()
@@ -254,7 +254,7 @@ class World:
                 def seen() -> ObservedImage:
                     refused = journal.copy_was_refused()
                     return observe_image(
-                        api, [desired], view, stores=self.peer.stores, gates=gates, copy_refused=refused
+                        api, [desired], context, stores=self.peer.stores, gates=gates, copy_refused=refused
                     )
 
                 certificates = LocalCertificates(self.folder)
@@ -268,14 +268,14 @@ class World:
     def do_rotate(self, url: str | None, limits: Retention, runner: str) -> None:
         """Rotate as ``runner``."""
         with contextlib.suppress(PipelineError), self._at_work(url, runner) as api:
-            view, journal = self._view(runner), self._journal(runner)
-            Rotation(api, self.chain.publisher, self.recipe, limits, view, journal).run(delete=True)
+            context, journal = self._context(runner), self._journal(runner)
+            Rotation(api, self.chain.publisher, self.recipe, limits, context, journal).run(delete=True)
 
     def do_withdraw(self, url: str | None, runner: str) -> bool:
         """Withdraw as ``runner``."""
         with contextlib.suppress(PipelineError), self._at_work(url, runner) as api:
-            view, journal = self._view(runner), self._journal(runner)
-            withdrawal.withdraw(api, self.chain, view, journal, why="a test", protected=False)
+            context, journal = self._context(runner), self._journal(runner)
+            withdrawal.withdraw(api, self.chain, context, journal, why="a test", protected=False)
             return True
         return False
 
@@ -289,8 +289,8 @@ class World:
         with cloud_lock.held(location) as guarded:
             yield guarded
 
-    def _view(self, runner: str) -> Viewpoint:
-        return Viewpoint(runner, Clock(self.now), alone=self.locking)
+    def _context(self, runner: str) -> RunnerContext:
+        return RunnerContext(runner, Clock(self.now), exclusive=self.locking)
 
     def _journal(self, runner: str) -> PublishJournal:
         return PublishJournal(self.folder / f"{runner}.jsonl", f"{runner}-{uuid.uuid4().hex[:6]}")

@@ -19,7 +19,7 @@ def test_a_subject_of_72_characters_with_a_body_is_fit(message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "problems"),
     [
         ("x" * 73 + "\n\nwhy", ["73 characters, of at most 72"]),
         ("Say what", ["no body"]),
@@ -29,7 +29,7 @@ def test_a_subject_of_72_characters_with_a_body_is_fit(message: str) -> None:
         ("", ["no body"]),
     ],
 )
-def test_what_is_wrong_is_said(message: str, said: list[str]) -> None:
+def test_what_is_wrong_is_said(message: str, problems: list[str]) -> None:
     found = list(commits.problems(message))
-    assert len(found) == len(said)
-    assert all(word in problem for word, problem in zip(said, found, strict=True))
+    assert len(found) == len(problems)
+    assert all(word in problem for word, problem in zip(problems, found, strict=True))

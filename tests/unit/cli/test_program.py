@@ -37,9 +37,9 @@ def test_invoke_itself_offers_the_same_tasks() -> None:
 
 def test_help_explains_one_task() -> None:
     for words in (["--help", "test"], ["test", "--help"]):
-        said = inv(*words).stdout
-        assert said.startswith("Usage: ./inv test [--options]\n\nRun the tests of this code.\n")
-        assert "--shard=STRING   one part of the tests" in said
+        output = inv(*words).stdout
+        assert output.startswith("Usage: ./inv test [--options]\n\nRun the tests of this code.\n")
+        assert "--shard=STRING   one part of the tests" in output
     # A task that waits for an argument does not take this for it.
     assert inv("verify", "--help").stdout.startswith("Usage: ./inv verify TARGET")
 

@@ -33,8 +33,8 @@ def test_what_is_not_published_is_told_where_the_build_is(tmp_path: Path) -> Non
     home = Home(tmp_path, tmp_path / "cache")
     results.write(Night("n1", datetime.now(UTC), 9.0, [build], publish_results, [rotation]), home)
     (suite,) = ElementTree.fromstring((home.runs / "r1" / "junit.xml").read_text())
-    told = {case.get("name"): [(each.tag, each.get("message")) for each in case] for case in suite}
-    assert told == {
+    reported = {case.get("name"): [(each.tag, each.get("message")) for each in case] for case in suite}
+    assert reported == {
         "install": [],
         "publish to good": [],
         "publish to shut": [("failure", "cloud shut answered 401")],

@@ -59,11 +59,11 @@ def test_a_full_disk_is_not_a_bug(capsys: pytest.CaptureFixture[str], home: Home
 @pytest.mark.parametrize("failure", [ZeroDivisionError("oops"), OSError(errno.EBADF, "Bad file descriptor")])
 def test_a_bug_leaves_a_report(capsys: pytest.CaptureFixture[str], home: Home, failure: Exception) -> None:
     assert _end(failure) == Exit.BUG
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     (report,) = (home.root / "crashes").iterdir()
-    assert type(failure).__name__ in said
-    assert str(report) in said
-    assert "Traceback" not in said
+    assert type(failure).__name__ in output
+    assert str(report) in output
+    assert "Traceback" not in output
     assert "Traceback" in report.read_text()
     assert report.stat().st_mode & 0o777 == 0o600
 

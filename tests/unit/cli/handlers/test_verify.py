@@ -26,7 +26,7 @@ def test_a_hostile_folder_cannot_paint_over_the_verdict(tmp_path: Path, capsys: 
     image.with_name(f"{image.name}.signature.json").write_text(json.dumps(document))
     with pytest.raises(SystemExit):
         verify.run(home, str(folder), cloud="", policy="", trust="", as_json=False)
-    said = capsys.readouterr().out
-    assert not set(said) & set("\x1b\x9b\r\u202e")
-    assert "NOT verified" in said.splitlines()[-1]
-    assert "verified" not in [line.strip() for line in said.splitlines()]
+    output = capsys.readouterr().out
+    assert not set(output) & set("\x1b\x9b\r\u202e")
+    assert "NOT verified" in output.splitlines()[-1]
+    assert "verified" not in [line.strip() for line in output.splitlines()]

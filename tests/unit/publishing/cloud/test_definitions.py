@@ -79,15 +79,15 @@ def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "value", "told"),
+    ("bound", "value", "message"),
     [("NAMESPACES", 3, "more than 3 namespaces"), ("BYTES", 200, "MiB of definitions"), ("SECONDS", -1.0, "seconds")],
 )
 def test_what_has_no_end_is_not_read_to_it(
-    monkeypatch: pytest.MonkeyPatch, bound: str, value: float, told: str
+    monkeypatch: pytest.MonkeyPatch, bound: str, value: float, message: str
 ) -> None:
     monkeypatch.setattr(definitions, bound, value)
     cloud = Cloud(*"abcdefghij")
-    with pytest.raises(DefinitionsUnreadable, match=told):
+    with pytest.raises(DefinitionsUnreadable, match=message):
         read(cloud)
     assert len(cloud.asked) <= 4
 

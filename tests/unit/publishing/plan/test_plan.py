@@ -8,14 +8,14 @@ import pytest
 
 from pipeline.publishing.cloud.ownership_marker import ImageState
 from pipeline.publishing.cloud.record import ImageRecord
-from pipeline.publishing.plan.chain_state import Viewpoint, observe
+from pipeline.publishing.plan.chain_state import RunnerContext, observe
 from pipeline.publishing.plan.clock import Clock
 from pipeline.publishing.plan.observe import ObservedImage, ObservedPart
 from pipeline.publishing.plan.plan import PublishOptions, plan
 from pipeline.publishing.plan.steps import Act
 from tests.unit.publishing.builders import CHAIN, NOW, desired, record
 
-VIEW = Viewpoint("me", Clock(NOW))
+CONTEXT = RunnerContext("me", Clock(NOW))
 
 
 def acts(records: list, content: str = "new", gates: tuple[str, ...] = (), **more: object) -> list[tuple[Act, str]]:  # type: ignore[type-arg]
@@ -24,7 +24,7 @@ def acts(records: list, content: str = "new", gates: tuple[str, ...] = (), **mor
 
 def seen(records: list, content: str = "new", **more: object) -> ObservedPart:  # type: ignore[type-arg]
     image = desired(content, **more)
-    return ObservedPart(image, tuple(records), VIEW, observe(CHAIN, records, VIEW, image))
+    return ObservedPart(image, tuple(records), CONTEXT, observe(CHAIN, records, CONTEXT, image))
 
 
 def planned(

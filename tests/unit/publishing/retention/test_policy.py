@@ -11,13 +11,13 @@ from hypothesis import strategies as some
 from pipeline.publishing.cloud import ownership_marker
 from pipeline.publishing.cloud.ownership_marker import ImageState
 from pipeline.publishing.cloud.record import ImageRecord
-from pipeline.publishing.plan.chain_state import Viewpoint, observe
+from pipeline.publishing.plan.chain_state import RunnerContext, observe
 from pipeline.publishing.plan.clock import Clock
 from pipeline.publishing.retention.policy import decide, links
 from pipeline.recipes.model.retention_fields import Retention
 from tests.unit.publishing.builders import CHAIN, NOW, record
 
-VIEW = Viewpoint("me", Clock(NOW))
+CONTEXT = RunnerContext("me", Clock(NOW))
 LIMITS = Retention(keep=2, keep_days=7)
 
 
@@ -30,7 +30,7 @@ def retired(serial: int, days: int, **more: Any) -> ImageRecord:
 
 def fates(*records: ImageRecord, limits: Retention = LIMITS, needed: frozenset[str] = frozenset()) -> dict[int, str]:
     """Serial → why it stays, or ``gone``."""
-    observed = observe(CHAIN, records, VIEW)
+    observed = observe(CHAIN, records, CONTEXT)
     return {each.record.serial: each.why if each.stays else "gone" for each in decide(observed, limits, NOW, needed)}
 
 
@@ -121,7 +121,7 @@ def test_whatever_is_there_the_limits_hold(
     records: list[ImageRecord], status: str | None, keep: int, days: int
 ) -> None:
     there = [*records, *([newest(status=status)] if status else [])]
-    observed = observe(CHAIN, there, VIEW)
+    observed = observe(CHAIN, there, CONTEXT)
     decisions = decide(observed, Retention(keep=keep, keep_days=days), NOW)
     gone = [each.record for each in decisions if not each.stays]
     assert not gone or status == "active"

@@ -79,10 +79,10 @@ def test_a_packed_disk_is_named_and_unpacked_when_asked_for(packing: Packing, di
         source(tmp_path, path)
     assert packing.command.replace("FILE", "disk.raw") in str(refused.value)
     assert "--unpack" in str(refused.value)
-    with unpacked(Home(tmp_path / "home", tmp_path / "cache"), {ImagePart.DISK: path}) as (found, told):
+    with unpacked(Home(tmp_path / "home", tmp_path / "cache"), {ImagePart.DISK: path}) as (found, packed):
         source(tmp_path, found[ImagePart.DISK])
-        assert told is not None
+        assert packed is not None
         folder = found[ImagePart.DISK].parent
     assert not folder.exists()
-    with unpacked(Home(tmp_path / "home", tmp_path / "cache"), {ImagePart.DISK: disk}) as (found, told):
-        assert (found[ImagePart.DISK], told) == (disk, None)
+    with unpacked(Home(tmp_path / "home", tmp_path / "cache"), {ImagePart.DISK: disk}) as (found, packed):
+        assert (found[ImagePart.DISK], packed) == (disk, None)

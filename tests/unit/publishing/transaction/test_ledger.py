@@ -35,8 +35,8 @@ def test_a_request_outside_of_a_step_is_not_made(ledger: Ledger) -> None:
         ledger.api.delete(OLD.id)
     with ledger.undo("discard", OLD.id, "a fault"):
         ledger.api.delete(OLD.id)
-    told = [(event.act, event.detail) for event in ledger.journal.events()]
-    assert told == [
+    recorded = [(event.act, event.detail) for event in ledger.journal.events()]
+    assert recorded == [
         ("plan", {"steps": [STEP.as_data()]}),
         ("retire", {"step": 1, "of": 1}),
         ("discard", {"undo": True}),
