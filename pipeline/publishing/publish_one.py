@@ -203,6 +203,7 @@ class _Attempt:
             method=self.options.method,
             gates=lambda newest: self._gates(disk, newest),
             same_name=same_name,
+            unread=self._journal().unread_copies,
         )
 
     def _compare(self, now: PublishPlan) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.publishing.cloud import ownership_marker
@@ -13,6 +13,7 @@ from pipeline.publishing.plan.chain_state import ObservedChain, ReconcileAction,
 from pipeline.publishing.plan.desired import DesiredImage
 
 Gates = Callable[[ImageRecord | None], tuple[str, ...]]
+UnreadCopies = Callable[[str], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class ObservedImage:
 
     ``stores``: those that must hold the image; none means the cloud's default. ``methods``: the ways in besides an
     upload. ``copy_refused``: whether it refused before to copy images for this user. ``same_name``: other images of the
-    disk's name. ``gates`` gives the reasons to hold a new disk back, seeing the newest one.
+    disk's name. ``gates`` gives the reasons to hold a new disk back, seeing the newest one. ``unread`` gives, for an
+    image's id, the stores whose copies were begun and not read back.
     """
 
     parts: tuple[ObservedPart, ...]
@@ -51,6 +53,7 @@ class ObservedImage:
     copy_refused: bool = False
     same_name: Sequence[ImageRecord] = ()
     gates: Gates = lambda newest: ()
+    unread: UnreadCopies = lambda image: ()
 
 
 def observe_image(
@@ -63,6 +66,7 @@ def observe_image(
     method: str = "",
     gates: Gates = lambda newest: (),
     same_name: Sequence[ImageRecord] = (),
+    unread: UnreadCopies = lambda image: (),
 ) -> ObservedImage:
     """Look at ``parts``. Raises ``Contended`` when another machine is at work on one of them."""
     seen = tuple(observe_part(api, desired, context) for desired in parts)
@@ -77,6 +81,7 @@ def observe_image(
         copy_refused=copy_refused,
         same_name=same_name,
         gates=gates,
+        unread=unread,
     )
 
 

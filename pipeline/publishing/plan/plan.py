@@ -140,6 +140,13 @@ def _missing(part: ObservedPart, seen: ObservedImage) -> tuple[str, ...]:
     return lacking(record, seen.stores) if record else ()
 
 
+def _unread(part: ObservedPart, seen: ObservedImage) -> tuple[str, ...]:
+    """Return the stores that have a copy which nobody has read back yet."""
+    record = part.observed.candidate
+    unread = seen.unread(record.id) if record else ()
+    return tuple(store for store in seen.stores if record and store in record.stores and store in unread)
+
+
 def _copies(seen: ObservedImage) -> bool:
     return "copy-image" in seen.methods and not seen.copy_refused
 
@@ -254,7 +261,7 @@ def _refreshed(part: ObservedPart, seen: ObservedImage) -> Iterator[PlannedAct]:
         return
     operations = part.desired.refreshed(record).operations(record)
     share = _share(part)
-    missing = _missing(part, seen)
+    missing, unread = _missing(part, seen), _unread(part, seen)
     if operations:
         names = ", ".join(operation["path"].removeprefix("/") for operation in operations)
         yield _step(Act.CHANGE, part, record, f"the same bytes, but these changed: {names}")
@@ -263,8 +270,10 @@ def _refreshed(part: ObservedPart, seen: ObservedImage) -> Iterator[PlannedAct]:
     if missing:
         direct = GLANCE_DIRECT if GLANCE_DIRECT in seen.methods else ""
         yield replace(_copy(part, missing, direct), why=f"{_to(missing)}, where it is missing")
-        yield replace(_step(Act.CHECK, part, record, "the new copies: size, sha512 and signature"), stores=missing)
-    if not operations and share is None and not missing:
+    if missing or unread:
+        why = "the new copies: size, sha512 and signature"
+        yield replace(_step(Act.CHECK, part, record, why), stores=(*unread, *missing))
+    if not operations and share is None and not missing and not unread:
         yield _step(Act.NOTHING, part, record, "the same bytes and properties are published already")
 
 

@@ -78,6 +78,23 @@ class PublishJournal:
             if event.act == "verified" and event.image == image and "read_from" in event.detail
         }
 
+    def unread_copies(self, image: str) -> set[str]:
+        """Return the stores that an image was to be copied to and was not read back from since.
+
+        A run was killed in between, or the copy was not as it should be.
+        """
+        unread: set[str] = set()
+        for event in self.events():
+            if event.image != image:
+                continue
+            if event.act == "copy":
+                unread.update(map(str, event.detail.get("stores", ())))
+            elif event.act == "verified":
+                store = str(event.detail.get("read_from", event.detail.get("store", "")))
+                # One reading is all there is where the service does not say which store it is from.
+                unread = unread - {store} if store else set()
+        return unread
+
     def copy_was_refused(self) -> bool:
         """Return whether this cloud refused to copy images for this user: then nothing is sent twice."""
         # Runs of versions before noted only that they imported instead.

@@ -166,6 +166,27 @@ def test_a_copy_that_fails_is_no_success_and_hides_nothing(desk: Desk) -> None:
     assert desk.publish(build).outcome is PublishOutcome.CHANGED
 
 
+def test_a_copy_that_does_not_read_back_fails_every_night_until_it_is_mended(desk: Desk) -> None:
+    build = desk.build("a")
+    desk.publish(build, stores=("one",))
+    image, service = desk.newest(), desk.services["here"]
+
+    def choose(method: str, path: str) -> Fault:
+        if method == "GET" and path.endswith("/file?store=two"):
+            (file,) = service.files("two")
+            file.write_bytes(bytes(file.stat().st_size))
+        return Fault.NONE
+
+    with FaultyProxy(service.url, choose=choose).running() as proxy:
+        write_clouds(Path(desk.home.root.parent / "clouds.yaml"), {"here": (proxy.url, "admin-token")})
+        outcomes = [desk.publish(build).outcome for _ in range(2)]
+    write_clouds(Path(desk.home.root.parent / "clouds.yaml"), {"here": (service.url, "admin-token")})
+    assert outcomes == [PublishOutcome.FAILED, PublishOutcome.FAILED]
+    assert service.request("DELETE", f"/v2/stores/two/{image.id}", "admin").status_code == 204
+    assert desk.publish(build).outcome is PublishOutcome.CHANGED
+    assert (desk.publish(build).outcome, desk.newest().id) == (PublishOutcome.UNCHANGED, image.id)
+
+
 def test_a_member_whose_copy_is_gone_sends_it_anew(desk: Desk) -> None:
     desk.recipe = made.recipe(desk.recipe.name, visibility="private")
     build = desk.build("a", signed=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,18 @@ def test_a_copy_that_is_missing_is_made_again() -> None:
     copy, check = plan(observed, PublishOptions()).steps
     assert (copy.act, copy.stores, copy.why) == (Act.COPY, ("two",), "to two, where it is missing")
     assert (check.act, check.stores) == (Act.CHECK, ("two",))
+
+
+def test_a_copy_that_was_not_read_back_is_read() -> None:
+    newest = record(ImageState.NEWEST, "new", visibility="private", stores="one,two")
+
+    def steps(*unread: str) -> list[tuple[Act, tuple[str, ...]]]:
+        observed = ObservedImage((seen([newest]),), "test", ("one", "two", "three"), frozenset({"copy-image"}))
+        found = plan(replace(observed, unread=lambda image: unread if image == newest.id else ()), PublishOptions())
+        return [(step.act, step.stores) for step in found.steps]
+
+    assert steps() == [(Act.COPY, ("three",)), (Act.CHECK, ("three",))]
+    assert steps("two", "three", "other") == [(Act.COPY, ("three",)), (Act.CHECK, ("two", "three"))]
 
 
 @pytest.mark.parametrize("stores", ["one,two,three", ""])

@@ -24,6 +24,19 @@ def test_events_come_back_in_order_with_their_details(tmp_path: Path) -> None:
     assert journal.verified_stores("a") == {"main"}
 
 
+def test_a_copy_is_unread_until_it_was_read_back_from_its_own_store(tmp_path: Path) -> None:
+    journal = PublishJournal(tmp_path / "j.jsonl", "run")
+    journal.note("verified", "a", read_from="two")
+    journal.note("copy", "a", stores=["two", "three"])
+    journal.note("verified", "b", read_from="two")
+    assert journal.unread_copies("a") == {"two", "three"}
+    assert journal.unread_copies("b") == set()
+    journal.note("verified", "a", read_from="two")
+    assert journal.unread_copies("a") == {"three"}
+    journal.note("verified", "a", read_from="")
+    assert journal.unread_copies("a") == set()
+
+
 def test_a_line_that_a_crash_cut_is_skipped_and_the_next_one_counts(tmp_path: Path) -> None:
     journal = PublishJournal(tmp_path / "j.jsonl", "run")
     journal.note("create", "a", serial=1)
