@@ -6,16 +6,15 @@ fills at its first start. What is installed offline comes before that.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host.guestfs import guest_space
+from pipeline.host.guestfs import guest_space, mountable
 from pipeline.host.guestfs.guest_space import FileSystemSpace
 from pipeline.host.guestfs.guest_system import GuestSystem
 
-_SUBVOLUME = re.compile(r"btrfsvol:(/dev/(?:mapper/)?[^/]+)/.*", re.DOTALL)
 _EXT = ("ext2", "ext3", "ext4")
 _MIB = 1 << 20
 # What a file system may take for itself and does not count as its size: XFS's log has 64 MiB and more.
@@ -78,7 +77,7 @@ def _space(handle: Any) -> FileSystemSpace | None:
 
 
 def _layers(handle: Any, root: str) -> _Layers:
-    device = _SUBVOLUME.sub(r"\1", root)
+    device = mountable.device(handle, root)
     kind, volume = str(handle.vfs_type(device)), device in handle.lvs()
     # Of a group on several, what is free in it can be taken, but no partition is enlarged.
     below = (handle.pvs() if len(handle.pvs()) == 1 else []) if volume else [device]
@@ -95,10 +94,14 @@ def _gain(handle: Any, layers: _Layers, space: FileSystemSpace) -> int:
     if layers.partition is not None:
         found += _behind(handle, layers.partition)
     if layers.volume:
-        group = handle.vgs_full()
-        names = layers.device.split("/")
-        found += sum(int(each["vg_free"]) for each in group if each["vg_name"] == names[2])
+        found += int(_group(handle, layers)["vg_free"])
     return found
+
+
+def _group(handle: Any, layers: _Layers) -> Mapping[str, Any]:
+    """Return what LVM says of the group of the root's volume; there may be others."""
+    name = layers.device.split("/")[2]
+    return next(each for each in handle.vgs_full() if each["vg_name"] == name)
 
 
 def _behind(handle: Any, partition: str) -> int:
@@ -126,7 +129,7 @@ def _grow_below(handle: Any, layers: _Layers) -> None:
         if layers.volume:
             handle.pvresize(layers.partition)
     handle.vg_activate_all(True)
-    if layers.volume and any(int(each["vg_free_count"]) for each in handle.vgs_full()):
+    if layers.volume and int(_group(handle, layers)["vg_free_count"]):
         handle.lvresize_free(layers.device, 100)
 
 

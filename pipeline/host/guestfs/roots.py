@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.base.errors import PipelineError
-from pipeline.host.guestfs import appliance_shell
+from pipeline.host.guestfs import appliance_shell, mountable
 
-_SUBVOLUME = re.compile(r"btrfsvol:(?P<device>/dev/(?:mapper/)?[^/]+)/(?P<path>.*)", re.DOTALL)
 # Snapper's; the one that is the default subvolume is the system itself, as openSUSE is installed.
-_SNAPSHOT = re.compile(r"(?:.*/)?\.snapshots/\d+/snapshot", re.DOTALL)
+_SNAPSHOT = re.compile(r".*/\.snapshots/\d+/snapshot", re.DOTALL)
 _WITH_FILES = ("ext2", "ext3", "ext4", "xfs", "btrfs")
 # Kinds of LVM's volumes that are pieces of the disk, and nothing else.
 _PLAIN_VOLUMES = ("linear", "striped")
@@ -56,32 +55,29 @@ def choose(found: Sequence[str], defaults: Mapping[str, str]) -> list[str]:
     """
     kept = [root for root in found if _is_default(root, defaults) or not _is_snapshot(root)]
     preferred = [root for root in kept if _is_default(root, defaults)]
-    same_disk = {_device(root) for root in kept}
-    return preferred if len(preferred) == 1 and same_disk == {_device(preferred[0])} else kept
+    same_disk = {_default_device(root, defaults) or root for root in kept}
+    return preferred if len(preferred) == 1 and same_disk == {_default_device(preferred[0], defaults)} else kept
 
 
-def _device(root: str) -> str:
-    match = _SUBVOLUME.fullmatch(root)
-    return match["device"] if match else root
+def _default_device(root: str, defaults: Mapping[str, str]) -> str | None:
+    return next((device for device in defaults if root.startswith(mountable.subvolume(device, ""))), None)
 
 
 def _is_default(root: str, defaults: Mapping[str, str]) -> bool:
-    match = _SUBVOLUME.fullmatch(root)
-    return match is not None and defaults.get(match["device"]) == match["path"]
+    return any(root == mountable.subvolume(device, path) for device, path in defaults.items())
 
 
 def _is_snapshot(root: str) -> bool:
-    match = _SUBVOLUME.fullmatch(root)
-    return match is not None and _SNAPSHOT.fullmatch(match["path"]) is not None
+    return mountable.is_subvolume(root) and _SNAPSHOT.fullmatch(root) is not None
 
 
 def _defaults(handle: Any, found: Iterable[str]) -> dict[str, str]:
     """Return the path of each device's default subvolume, of those that have several roots."""
-    matches = [match for root in found if (match := _SUBVOLUME.fullmatch(root))]
-    if len(matches) < 2:
+    subvolumes = [root for root in found if mountable.is_subvolume(root)]
+    if len(subvolumes) < 2:
         return {}
     defaults = {}
-    for device in {match["device"] for match in matches}:
+    for device in {mountable.device(handle, root) for root in subvolumes}:
         number = handle.btrfs_subvolume_get_default(device)
         paths = {each["btrfssubvolume_id"]: each["btrfssubvolume_path"] for each in handle.btrfs_subvolume_list(device)}
         if number in paths:
@@ -125,7 +121,7 @@ def _named(handle: Any, wanted: str, found: Sequence[str]) -> str:
 
 def _canonical(handle: Any, name: str) -> str:
     """Return a device's name as libguestfs has it: ``/dev/vda2`` and ``/dev/mapper/rhel-root`` are taken, too."""
-    if not name.startswith("btrfsvol:"):
+    if not mountable.is_subvolume(name):
         with contextlib.suppress(RuntimeError):
             return str(handle.canonical_device_name(name))
     return name

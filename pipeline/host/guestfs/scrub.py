@@ -28,7 +28,7 @@ from typing import Any
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
-from pipeline.host.guestfs import appliance_shell, btrfs_space
+from pipeline.host.guestfs import appliance_shell, btrfs_space, mountable
 from pipeline.host.guestfs.appliance import own_name
 
 NOT_COVERED = "not covered"
@@ -39,7 +39,6 @@ _NO_FREE_SPACE = ("", "unknown", "LVM2_member", "linux_raid_member", "squashfs",
 _EXT_FREE = re.compile(r"(?m)^  Free blocks: ([\d, -]+)$")
 _XFS_FIELD = re.compile(r"(?m)^(\w+) = (\d+)$")
 _XFS_EXTENT = re.compile(r"(?m)^\s*(\d+)\s+(\d+)\s+(\d+)\s*$")
-_SUBVOLUME = re.compile(r"btrfsvol:(/dev/(?:mapper/)?[^/]+).*", re.DOTALL)
 _SCRATCH = "build-scrub"
 _GONE = "No such file or directory"
 _ATTEMPTS = 30
@@ -59,16 +58,16 @@ def scrub(handle: Any, systems: Mapping[str, str], *, progress: Progress = nothi
     handle.sync()
     handle.drop_caches(3)
     done = {}
-    for device, kind in sorted(_by_device(systems).items()):
+    for device, kind in sorted(_by_device(handle, systems).items()):
         progress.say(f"scrubbing the free space of {device} ({kind})")
         done[device] = _scrub_steadily(handle, device, kind)
     done |= _scrub_volume_groups(handle)
     return done
 
 
-def _by_device(systems: Mapping[str, str]) -> dict[str, str]:
+def _by_device(handle: Any, systems: Mapping[str, str]) -> dict[str, str]:
     """libguestfs names each subvolume of a btrfs: ``btrfsvol:/dev/sda2/@/home``. They share the device's free space."""
-    return {_SUBVOLUME.sub(r"\1", device): kind for device, kind in systems.items()}
+    return {mountable.device(handle, name): kind for name, kind in systems.items()}
 
 
 def _scrub_volume_groups(handle: Any) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pipeline.base.errors import PipelineError
 from pipeline.host.guestfs import roots
 
 THIN = r"no plain pieces of it: vg/pool \(thin-pool\), vg/root \(thin\)"
+VOLUME = [f"btrfsvol:/dev/system/root/{path}" for path in ("@", "@/.snapshots/1/snapshot", "@/.snapshots/2/snapshot")]
 SNAPSHOTS = [f"btrfsvol:/dev/sda2/@/.snapshots/{number}/snapshot" for number in (1, 2, 13)]
 
 
@@ -23,6 +24,7 @@ SNAPSHOTS = [f"btrfsvol:/dev/sda2/@/.snapshots/{number}/snapshot" for number in 
         ([*SNAPSHOTS, "/dev/sda1"], {"/dev/sda2": "@/.snapshots/2/snapshot"}, [SNAPSHOTS[1], "/dev/sda1"]),
         (["btrfsvol:/dev/sda2/@", "btrfsvol:/dev/sda2/old"], {"/dev/sda2": "@"}, ["btrfsvol:/dev/sda2/@"]),
         (["/dev/sda1", "/dev/sda3"], {}, ["/dev/sda1", "/dev/sda3"]),
+        (VOLUME, {"/dev/system/root": "@/.snapshots/1/snapshot"}, VOLUME[1:2]),
     ],
 )
 def test_snapshots_are_not_the_system(found: list[str], defaults: dict[str, str], kept: list[str]) -> None:
@@ -63,7 +65,12 @@ class Appliance:
     def inspect_get_product_name(self, root: str) -> str:
         return b"caf\xe9".decode() if root.endswith("3") else "Debian 12"
 
+    def mountable_device(self, name: str) -> str:
+        path = name.removeprefix("btrfsvol:").split("/")
+        return "/".join(path[: 4 if path[2] == "system" else 3])
+
     def btrfs_subvolume_get_default(self, device: str) -> int:
+        assert device in ("/dev/sda2", "/dev/system/root")
         return 258
 
     def btrfs_subvolume_list(self, device: str) -> list[dict[str, Any]]:
@@ -83,6 +90,7 @@ class Appliance:
 def test_the_default_subvolume_is_the_system() -> None:
     disk = Appliance(SNAPSHOTS, {}, path="@/.snapshots/2/snapshot")
     assert roots.find(disk) == SNAPSHOTS[1]
+    assert roots.find(Appliance(VOLUME, {}, path="@/.snapshots/1/snapshot")) == VOLUME[1]
 
 
 def test_the_recipe_may_name_the_root() -> None:

@@ -18,6 +18,7 @@ Group 1: (Blocks 100-199) [INODE_UNINIT]
   Free blocks: 100-599
   Free inodes: 1-8
 """
+DEVICES = ("/dev/sda2", "/dev/mapper/vg-root", "/dev/vg/root")
 FIELDS = {"Filesystem features": "has_journal extent", "Free blocks": "511", "Block size": "4096"}
 
 
@@ -34,6 +35,9 @@ class Appliance:
 
     def list_filesystems(self) -> dict[str, str]:
         return {"/dev/sda1": "ext4", "/dev/sda2": "unknown"}
+
+    def mountable_device(self, name: str) -> str:
+        return next(device for device in DEVICES if name.startswith(f"btrfsvol:{device}/"))
 
     def sync(self) -> None: ...
 
@@ -122,11 +126,12 @@ def test_free_space_that_cannot_be_scrubbed_fails_the_build(kind: str) -> None:
     [
         ("btrfsvol:/dev/sda2/@/.snapshots/1/snapshot", "/dev/sda2"),
         ("btrfsvol:/dev/mapper/vg-root/@", "/dev/mapper/vg-root"),
+        ("btrfsvol:/dev/vg/root/@", "/dev/vg/root"),
         ("/dev/vg/root", "/dev/vg/root"),
     ],
 )
 def test_subvolumes_share_their_devices_free_space(named: str, device: str) -> None:
-    assert scrub._by_device({named: "btrfs"}) == {device: "btrfs"}
+    assert scrub._by_device(Appliance(0), {named: "btrfs"}) == {device: "btrfs"}
 
 
 def test_a_btrfs_that_cannot_be_scrubbed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
