@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,11 @@ def resolved(path: Path | str, info: ValidationInfo) -> Path:
 
 def _existing(path: Path) -> Path:
     try:
-        there = path.is_file()
-    except PermissionError:  # commands may be run by somebody who cannot look there
+        there = stat.S_ISREG(path.stat().st_mode)
+    except PermissionError:  # commands may be run by somebody who cannot look there; newer ``is_file`` hide that
         there = True
+    except (OSError, ValueError):
+        there = False
     if not there:
         raise ValueError(f"there is no file {path}")
     return path

@@ -139,7 +139,7 @@ class Settings(BaseModel):
             raise PipelineError(f"{source.position(())}: settings are a mapping of names to values")
         try:
             folder = _folder(data, source.file)
-            if data.get("folder"):
+            if isinstance(data.get("folder"), str) and data["folder"]:
                 data = {**data, "folder": str(folder)}
             return cls.model_validate(data, context={FOLDER: folder})
         except ValidationError as error:
@@ -154,7 +154,7 @@ class Settings(BaseModel):
 def _folder(data: dict[str, Any], file: str) -> Path:
     """Return the service's folder, in which the settings' paths lie; a relative one is beside the settings."""
     named = data.get("folder")
-    return Path(file).absolute().parent / str(named) if named else Home.default().service
+    return Path(file).absolute().parent / named if isinstance(named, str) and named else Home.default().service
 
 
 def _explain(source: YamlSource, error: Any) -> str:

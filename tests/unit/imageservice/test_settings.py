@@ -71,6 +71,7 @@ def test_every_mistake_is_named_with_its_line() -> None:
         ("identity: {kind: none}\nlisten: example.org:9292\n", "only on loopback"),
         ("default_store: other\n", "there is no store 'other', only main, mirror"),
         ("stores:\n- {id: a, directories: [/a]}\n- {id: a, directories: [/b]}\n", "'a' is given twice"),
+        ("folder: [a]\n", "folder: Input is not a valid path"),
         ("[]\n", "mapping of names to values"),
         ("a: 1\na: 2\n", "given twice"),
     ],
