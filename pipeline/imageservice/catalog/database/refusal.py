@@ -113,6 +113,13 @@ _KINDS = (
         "mend the host in `database.url`, or name resolution on this machine",
     ),
     _kind(
+        r"could not serialize|deadlock|lock wait timeout|lock timeout|statement timeout|record has changed",
+        {1020, 1205, 1213, 1969, "40001", "40P01", "55P03", "57014"},
+        "is busy with other changes",
+        "try again; if it goes on, look for transactions there that stay open, and at its time-outs for locks and "
+        "statements",
+    ),
+    _kind(
         r"refused|timed? ?out|timeout|unreachable|no route|server closed|lost connection|gone away|broken pipe|"
         r"reset by peer|can't connect|connection (to server .* )?failed|is the server running|connection is lost|"
         r"connection is closed|consuming input failed",
