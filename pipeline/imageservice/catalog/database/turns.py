@@ -57,6 +57,10 @@ class WriteTurns:
         finally:
             self._threads.release()
 
+    def waiting(self) -> int:
+        """Return how many threads of this process wait for the one that writes."""
+        return self._threads.waiting()
+
     def _opened(self, file: Path, name: str) -> int | None:
         """Open a file beside the database; ``None`` where none can be made: then nobody takes turns.
 
@@ -108,6 +112,11 @@ class _FairLock:
             if not self._queues[project]:
                 del self._queues[project]
         return False
+
+    def waiting(self) -> int:
+        """Return how many threads wait."""
+        with self._lock:
+            return sum(map(len, self._queues.values()))
 
     def release(self) -> None:
         """Let the next project have it."""

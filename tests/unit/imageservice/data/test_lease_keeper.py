@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from pipeline.imageservice.catalog.database.connection import Database
+from pipeline.imageservice.data import lease_keeper
 from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.lease_keeper import LeaseKeeper
 from pipeline.imageservice.errors import Gone
@@ -35,9 +36,15 @@ class Counting(Database):
         self.transactions[-1] += 1
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renew often what lasts for a minute: on a busy machine, none ends by itself."""
+    monkeypatch.setattr(lease_keeper, "_LONGEST_PAUSE", 0.05)
+
+
 def test_hundreds_of_leases_are_renewed_in_short_transactions(tmp_path: Path) -> None:
     database = Counting(tmp_path)
-    keeper = LeaseKeeper(database, 4)
+    keeper = LeaseKeeper(database, 60)
     tokens = [CancelToken() for _ in range(200)]
     with contextlib.ExitStack() as stack:
         for token in tokens:
@@ -50,7 +57,7 @@ def test_hundreds_of_leases_are_renewed_in_short_transactions(tmp_path: Path) ->
 
 def test_one_that_is_lost_stops_its_own_work_only(tmp_path: Path) -> None:
     database = Counting(tmp_path)
-    keeper = LeaseKeeper(database, 2)
+    keeper = LeaseKeeper(database, 60)
     stopped = threading.Event()
 
     def gone(_connection: Connection) -> None:

@@ -55,9 +55,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_a_process_that_writes_all_the_time_lets_another_one_in_between(file: Path) -> None:
     busy, other = (Database(f"sqlite:///{file}") for _ in range(2))  # as two processes see it
     written: list[str] = []
-    waiting = threading.Event()
+    writes, waiting = threading.Event(), threading.Event()
 
     def begun(_connection: Connection) -> None:
+        writes.set()
         waiting.wait(30)
         written.append("busy")
 
@@ -68,10 +69,11 @@ def test_a_process_that_writes_all_the_time_lets_another_one_in_between(file: Pa
 
     for _ in range(5):
         written.clear()
+        writes.clear()
         waiting.clear()
         first = threading.Thread(target=lambda: busy.write(begun))
         first.start()
-        wait_until(lambda: is_locked(Path(f"{file}-turn")))
+        assert writes.wait(30)  # and has left the queue, in which then only the other one can be
         threads = [first, write(other, "other")]
         wait_until(lambda: is_locked(Path(f"{file}-queue")))
         threads += [write(busy, "busy") for _ in range(4)]
@@ -83,29 +85,20 @@ def test_a_process_that_writes_all_the_time_lets_another_one_in_between(file: Pa
 
 
 def test_projects_write_one_after_another_whatever_each_has_in_line(file: Path) -> None:
-    database = Database(f"sqlite:///{file}")
+    database, turns = Database(f"sqlite:///{file}"), WriteTurns(file, 60)
     written: list[str] = []
-    all_wait = threading.Event()
-    begun = threading.Semaphore(0)
-
-    def hold(_connection: Connection) -> None:
-        begun.release()
-        all_wait.wait(30)
 
     def write(project: str) -> None:
         database.write_for(project)
-        begun.release()
-        database.write(lambda _: written.append(project))
+        with turns.held():
+            written.append(project)
 
-    threads = [threading.Thread(target=lambda: database.write(hold))]
-    threads[0].start()
-    assert begun.acquire(timeout=30)
-    for project in ("alice", "alice", "alice", "bob", "carol"):
-        threads.append(threading.Thread(target=write, args=(project,)))
-        threads[-1].start()
-        assert begun.acquire(timeout=30)
-        time.sleep(0.05)  # until it stands in line, which nothing tells
-    all_wait.set()
+    threads = []
+    with turns.held():
+        for number, project in enumerate(("alice", "alice", "alice", "bob", "carol"), 1):
+            threads.append(threading.Thread(target=write, args=(project,)))
+            threads[-1].start()
+            wait_until(lambda number=number: turns.waiting() == number)  # type: ignore[misc]
     for thread in threads:
         thread.join(30)
     assert written == ["alice", "bob", "carol", "alice", "alice"]
