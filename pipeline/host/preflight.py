@@ -90,15 +90,17 @@ def disk_space(home: Home) -> Iterator[PreflightResult]:
 def enough_memory(home: Home) -> Iterator[PreflightResult]:
     """Check that a guest and the appliance fit."""
     free = memory.available()
-    least, wanted = _MEMORY
+    least, recommended = _MEMORY
     text = f"{_gib(free)} of memory available"
     if free < least:
         yield doctor.failure(
             f"{text}: a guest needs {_gib(least)}",
             "end other programs, or raise the container's or the service's limit",
         )
-    elif free < wanted:
-        yield doctor.warning(f"{text}: installations need {_gib(wanted)}", "end other programs, or build one at a time")
+    elif free < recommended:
+        yield doctor.warning(
+            f"{text}: installations need {_gib(recommended)}", "end other programs, or build one at a time"
+        )
     else:
         yield doctor.good(text)
 
@@ -178,7 +180,7 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _free_space(folders: list[Path], least: int, wanted: int) -> PreflightResult:
+def _free_space(folders: list[Path], least: int, recommended: int) -> PreflightResult:
     location = _existing(folders[0])
     system = os.statvfs(location)
     free = system.f_bavail * system.f_frsize
@@ -194,8 +196,8 @@ def _free_space(folders: list[Path], least: int, wanted: int) -> PreflightResult
         return doctor.failure(f"only {system.f_favail} files may still be made on the file system of {location}", fix)
     if free < least:
         return doctor.failure(f"{text}: {_gib(least)} is the least", fix)
-    if free < wanted:
-        return doctor.warning(f"{text}: {_gib(wanted)} would be safe", fix)
+    if free < recommended:
+        return doctor.warning(f"{text}: {_gib(recommended)} would be safe", fix)
     return doctor.good(text)
 
 

@@ -144,10 +144,10 @@ def check(path: Path, detected: str, *, name: str | None = None) -> str | None:
         return None
     if finished.status == _LEAKS:
         return f"{name or path.name} holds clusters that belong to nothing, which is harmless: qemu-img check -r leaks"
-    said = finished.stderr.strip().splitlines()[-1:] or [f"qemu-img check ended with status {finished.status}"]
+    errors = finished.stderr.strip().splitlines()[-1:] or [f"qemu-img check ended with status {finished.status}"]
     raise formats.FormatRefused(
         formats.RefusalReason.DAMAGED,
-        f"the {detected} image is damaged: {said[0]}",
+        f"the {detected} image is damaged: {errors[0]}",
         detected=detected,
         hint="fetch it again",
     )
@@ -257,15 +257,15 @@ def _workplace(target: Path) -> Iterator[Path]:
 def _watch(command: list[str], timeout: float, progress: Progress, pass_fds: Sequence[int]) -> None:
     """Run a ``qemu-img -p`` command, telling its percentage."""
     deadline = time.monotonic() + timeout
-    with tempfile.TemporaryFile() as said, process.started(command, log=said, pass_fds=pass_fds) as child:
+    with tempfile.TemporaryFile() as output, process.started(command, log=output, pass_fds=pass_fds) as child:
         while (status := _wait(child)) is None:
             if time.monotonic() > deadline:
-                raise process.ProcessFailed(command, f"did not end within {timeout:.0f} s", _text(said))
-            found = _PERCENT.findall(_last(said))
+                raise process.ProcessFailed(command, f"did not end within {timeout:.0f} s", _text(output))
+            found = _PERCENT.findall(_last(output))
             if found:
                 progress.advance(int(float(found[-1])), 100, "%")
         if status != 0:
-            raise process.ProcessFailed(command, f"failed with status {status}", _text(said), status=status)
+            raise process.ProcessFailed(command, f"failed with status {status}", _text(output), status=status)
     progress.advance(100, 100, "%")
 
 
@@ -282,5 +282,5 @@ def _last(file: IO[bytes], count: int = 256) -> bytes:
 
 
 def _text(file: IO[bytes]) -> str:
-    said = _last(file, 16 << 10).decode(errors="replace")
-    return "\n".join(line for line in said.replace("\r", "\n").splitlines() if "/100%)" not in line)
+    tail = _last(file, 16 << 10).decode(errors="replace")
+    return "\n".join(line for line in tail.replace("\r", "\n").splitlines() if "/100%)" not in line)

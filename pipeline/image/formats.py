@@ -188,10 +188,10 @@ class FormatTap:
             failures = {f"{name}.{check}": why for check, why in failed.failures.items()}
             fatal = {check: why for check, why in failures.items() if check not in self.limits.tolerated}
             if fatal:
-                told = "; ".join(f"{check}: {why}" for check, why in sorted(fatal.items()))
+                reasons = "; ".join(f"{check}: {why}" for check, why in sorted(fatal.items()))
                 raise FormatRefused(
                     RefusalReason.UNSAFE,
-                    f"the {name} image failed safety checks ({told})",
+                    f"the {name} image failed safety checks ({reasons})",
                     detected=name,
                     hint="flatten it: qemu-img convert on a machine that may read everything it names",
                 ) from None

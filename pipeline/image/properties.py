@@ -75,7 +75,7 @@ class PropertyProblem:
 
 def problems(properties: Mapping[str, str]) -> list[PropertyProblem]:
     """Return everything that is wrong with ``properties``, in their order."""
-    found = [PropertyProblem(name, said) for name, value in properties.items() if (said := _problem(name, value))]
+    found = [PropertyProblem(name, problem) for name, value in properties.items() if (problem := _problem(name, value))]
     found += _contradictions(properties)
     if len(properties) > MAX_PROPERTIES:
         found.append(

@@ -45,7 +45,7 @@ _PATTERNS = {
     "word": r"^\S+$",
     "text": r"\S",
 }
-_WANTED = {
+_EXPECTED = {
     "uuid": "is not a UUID",
     "cpus": "is not a list of processors such as 0-3,6",
     "word": "is empty or has spaces",
@@ -91,12 +91,12 @@ class PropertyDefinition:
     @functools.cached_property
     def document(self) -> Mapping[str, Any]:
         """The property as a metadata definition, as the image API has it, without title and description."""
-        said: dict[str, Any] = {**self._type()}
+        definition: dict[str, Any] = {**self._type()}
         if self.operators:
-            said["operators"] = list(self.operators)
+            definition["operators"] = list(self.operators)
         if self.default is not _NO_DEFAULT:
-            said["default"] = self.default
-        return said
+            definition["default"] = self.default
+        return definition
 
     def problem(self, value: str) -> str | None:
         """Return what is wrong with ``value``, naming what would be right; ``None`` when it is valid.
@@ -110,12 +110,12 @@ class PropertyDefinition:
             return f"is longer than {rule.longest} characters"
         if self.kind is PropertyKind.ENUM:
             meant = self._meant(value)
-            return f"{shortened(value)} is not {rule.wanted}" + (f"; did you mean {meant!r}?" if meant else "")
+            return f"{shortened(value)} is not {rule.expected}" + (f"; did you mean {meant!r}?" if meant else "")
         if self.kind is PropertyKind.FORM:
             *others, last = [_TOKEN.sub(lambda token: _TOKENS[token[0]][1], form) for form in self.forms]
             return f"{shortened(value)} is not {', '.join(others)}{' or ' if others else ''}{last}"
-        wanted = _WANTED.get(self.kind)
-        return f"{shortened(value)} {wanted}" if wanted else f"{shortened(value)} is not {rule.wanted}"
+        expected = _EXPECTED.get(self.kind)
+        return f"{shortened(value)} {expected}" if expected else f"{shortened(value)} is not {rule.expected}"
 
     def _type(self) -> Mapping[str, Any]:
         if self.kind is PropertyKind.ENUM:
@@ -187,8 +187,8 @@ def read_entry(name: str, body: Mapping[str, Any]) -> PropertyDefinition:
     )
 
 
-def _values(said: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    return dict(said) if isinstance(said, Mapping) else {value: value for value in said}
+def _values(values: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    return dict(values) if isinstance(values, Mapping) else {value: value for value in values}
 
 
 def _resolved(body: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ class ClaimsStep:
     name = "claims"
     stage = Stage.RECORD
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return ``True``, always."""
         return True
 

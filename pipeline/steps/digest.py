@@ -21,7 +21,7 @@ class DigestStep:
     name = "digest"
     stage = Stage.RECORD
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return ``True``: publishing needs them, too."""
         return True
 

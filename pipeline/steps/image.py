@@ -30,7 +30,7 @@ class InstallImage:
     name = "install"
     stage = Stage.INSTALL
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return whether the recipe's install method is ``image``."""
         return isinstance(recipe.install, ImageInstall)
 
@@ -95,7 +95,7 @@ def _unpacked(context: Context, source: Path) -> Iterator[tuple[Path, Mapping[st
     try:
         # A full disk in any other format is a little longer than the disk.
         found = unpack.unpack(source, target, limit=size + size // 64 + (64 << 20), progress=context.progress)
-        context.progress.say(f"{source.name}: {found.told}")
+        context.progress.say(f"{source.name}: {found.summary}")
         facts = {"packing": str(found.packing), "packed_sha256": found.packed_sha256, "sha256": found.sha256}
         yield target, {"unpacked": facts}
     finally:
@@ -118,18 +118,18 @@ def _source(context: Context, install: ImageInstall) -> tuple[Path, Mapping[str,
 
 
 def _pinned(context: Context, install: ImageInstall) -> Path:
-    wanted = install.download
+    source = install.download
     pin = None
-    if wanted is not None:
-        others = {name: value for name in ("md5", "sha512") if (value := getattr(wanted, name))}
-        pin = download.Pin(wanted.sha256, others, wanted.size)
+    if source is not None:
+        others = {name: value for name in ("md5", "sha512") if (value := getattr(source, name))}
+        pin = download.Pin(source.sha256, others, source.size)
     if install.file is not None:
         problem = pin.problem(install.file.path) if pin else None
         if problem:
             raise PipelineError(f"{install.file.given} is not the image that the recipe names: it {problem}")
         return install.file.path
-    if wanted is None or pin is None:
+    if source is None or pin is None:
         raise PipelineError(f"recipe {context.recipe.name} names no image")
-    context.progress.say(f"fetching {wanted.urls[0].rpartition('/')[2]}")
+    context.progress.say(f"fetching {source.urls[0].rpartition('/')[2]}")
     folder = context.home.cache / "downloads"
-    return download.fetch(wanted.urls, pin, folder, progress=context.progress, offline=context.offline)
+    return download.fetch(source.urls, pin, folder, progress=context.progress, offline=context.offline)

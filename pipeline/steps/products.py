@@ -33,7 +33,7 @@ class ProductsStep:
     name = "products"
     stage = Stage.PRODUCT
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return ``True``, always."""
         return True
 

@@ -23,7 +23,9 @@ def external_inputs(release: Release) -> list[ExternalInput]:
 
 def fetch(context: Context, release: Release) -> tuple[Path, Mapping[str, Any]]:
     """Return the file as the locked list has it, and what proves that. Raises ``PipelineError``."""
-    kind, digest, facts = _wanted(context, release, {name: _locked(context, release, name) for name in _names(release)})
+    kind, digest, facts = _listed_digest(
+        context, release, {name: _locked(context, release, name) for name in _names(release)}
+    )
     pin = _pin(kind, digest)
     context.progress.say(f"fetching {release.file}")
     urls = _urls(context, release, release.file)
@@ -55,14 +57,14 @@ def check_release(context: Context, release: Release, file: Path) -> Mapping[str
         if not beside.is_file() or beside.stat().st_size > _LARGEST:
             raise PipelineError(f"{beside} is missing: {release.checksums} is beside the image, but not its signature")
         texts[name] = beside.read_bytes()
-    kind, digest, facts = _wanted(context, release, texts)
+    kind, digest, facts = _listed_digest(context, release, texts)
     problem = _pin(kind, digest).problem(file)
     if problem:
         raise PipelineError(f"{file} is not the {release.file} of the list beside it: it {problem}")
     return facts
 
 
-def _wanted(context: Context, release: Release, texts: Mapping[str, bytes]) -> tuple[str, str, dict[str, Any]]:
+def _listed_digest(context: Context, release: Release, texts: Mapping[str, bytes]) -> tuple[str, str, dict[str, Any]]:
     """Hash and digest that the list gives, once its signature was found good, and what is worth telling of that."""
     text = texts[release.checksums]
     facts: dict[str, Any] = {"verified": True, "signed_by": None}

@@ -37,7 +37,7 @@ class ScanStep:
     name = "scan"
     stage = Stage.RECORD
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Unless the recipe says no."""
         return recipe.scan.enabled
 
@@ -59,7 +59,7 @@ class ScanStep:
         # A raw product needs no decoding.
         disks = [ProductFormat(name) for name in context.products if ProductFormat(name).is_whole_disk]
         chosen = next((each for each in (ProductFormat.RAW, *disks) if each in context.products), ProductFormat.AMI)
-        examined = scanning.examine(
+        scanned = scanning.scan_image(
             context.products[chosen],
             "raw" if chosen is ProductFormat.AMI else str(chosen),
             appliance,
@@ -70,13 +70,13 @@ class ScanStep:
             progress=context.progress,
         )
         short = [f"the secret {name}: too short to tell from chance" for name in sorted(set(revealed) - set(known))]
-        limits = [*short, *_not_scrubbed(context), *examined.report.not_covered]
-        report = dataclasses.replace(examined.report, not_covered=limits)
+        limits = [*short, *_not_scrubbed(context), *scanned.report.not_covered]
+        report = dataclasses.replace(scanned.report, not_covered=limits)
         _require_clean(context.recipe, report)
         return {
             "report": report.as_data(),
-            "packages": [dataclasses.asdict(package) for package in examined.packages],
-            "files": contents.pack(examined.files) if examined.files else None,
+            "packages": [dataclasses.asdict(package) for package in scanned.packages],
+            "files": contents.pack(scanned.files) if scanned.files else None,
         }
 
 

@@ -136,7 +136,7 @@ class Step(Protocol):
     name: str
     stage: Stage
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return whether this recipe has this step at all."""
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:

@@ -113,7 +113,7 @@ def upload(
         if unpack:
             files, found = stack.enter_context(unpacked(home, files))
             if found is not None:
-                print(f"{name}: {found.told}")
+                print(f"{name}: {found.summary}")
         ready = ReadyFiles(home, name, files, given, visibility, signer=signer)
         source = ready.source(who.publisher, who.now)
         options = PublishOptions(only_new=not (update_existing or again), again=again)

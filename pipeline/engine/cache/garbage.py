@@ -103,10 +103,10 @@ def collect(store: CacheStore, cap: int | None = None, *, also_kept: bool = Fals
             if entry not in stay:
                 done.outcomes.append(f"{entry.outcome.recipe}/{entry.outcome.unit}")
                 entry.file.unlink(missing_ok=True)
-        wanted = set(files(store, (entry.outcome for entry in stay)))
-        wanted |= {path for folder in kept(store) for path in _below(store, folder)}
+        referenced = set(files(store, (entry.outcome for entry in stay)))
+        referenced |= {path for folder in kept(store) for path in _below(store, folder)}
         for path in _objects(store):
-            if path not in wanted and path.stat().st_ctime < horizon:
+            if path not in referenced and path.stat().st_ctime < horizon:
                 _remove(path, done)
         _drop_locks(store)
     return done

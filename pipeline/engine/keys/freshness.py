@@ -44,7 +44,7 @@ def external_inputs(recipe: Recipe, entries: Iterable[StepEntry]) -> dict[str, E
     """Return everything outside that the recipe's steps take from, by name."""
     found: dict[str, ExternalInput] = {}
     for entry in entries:
-        if isinstance(entry.step, HasExternalInputs) and entry.step.wanted(recipe):
+        if isinstance(entry.step, HasExternalInputs) and entry.step.applies_to(recipe):
             found.update({source.name: source for source in entry.step.external_inputs(recipe)})
     return found
 

@@ -32,14 +32,14 @@ class ReportingWait(Wait):
         self._say = say
         self._is_over = is_over
         self._begun = time.monotonic()
-        self._told = False
+        self._is_reported = False
 
     def __call__(self, names: Sequence[str]) -> None:
         """As ``Wait``."""
         if self._is_over():
             raise LookupsInterrupted
-        if not self._told and time.monotonic() - self._begun > _LONG:
-            self._told = True
+        if not self._is_reported and time.monotonic() - self._begun > _LONG:
+            self._is_reported = True
             self._say(f"no answer yet, going on asking: {', '.join(names)}")
 
 

@@ -89,9 +89,9 @@ class Ci:
 
     def _write(self, lines: Iterable[str]) -> None:
         """Print ``lines``; GitHub's runner must not take what a guest said for its own commands."""
-        told = [one_line(line) for line in lines]
-        fenced = self.system == "github" and any("::" in line or "##[" in line for line in told)
-        for line in (f"::stop-commands::{self._token}", *told, f"::{self._token}::") if fenced else told:
+        shown = [one_line(line) for line in lines]
+        fenced = self.system == "github" and any("::" in line or "##[" in line for line in shown)
+        for line in (f"::stop-commands::{self._token}", *shown, f"::{self._token}::") if fenced else shown:
             self._print(line)
 
     def _print(self, line: str) -> None:

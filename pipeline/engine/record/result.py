@@ -84,10 +84,10 @@ class BuildResult:
         """Whether the products are there and every record over them was made."""
         return self.error is None
 
-    def product(self, wanted: str) -> ProductResult:
-        """Return the product of format ``wanted``. Raises ``PipelineError`` when the build has none."""
+    def product(self, format: str) -> ProductResult:
+        """Return the product of format ``format``. Raises ``PipelineError`` when the build has none."""
         for product in self.products:
-            if product.format == wanted:
+            if product.format == format:
                 return product
         made = ", ".join(product.format for product in self.products) or "nothing"
-        raise PipelineError(f"recipe {self.recipe.name} makes no {wanted} (it makes {made})")
+        raise PipelineError(f"recipe {self.recipe.name} makes no {format} (it makes {made})")

@@ -43,7 +43,7 @@ def stall_policy(accelerator: str) -> StallPolicy:
 class _Step:
     begun: float
     usual: UsualDuration | None
-    told: bool = False
+    is_reported: bool = False
 
 
 class DeadlineWatch:
@@ -73,7 +73,7 @@ class DeadlineWatch:
         now = time.monotonic()
         found = []
         for (recipe, name), step in self._steps.items():
-            if step.usual is not None and not step.told and now - step.begun > step.usual.slow:
-                step.told = True
+            if step.usual is not None and not step.is_reported and now - step.begun > step.usual.slow:
+                step.is_reported = True
                 found.append((recipe, name, step.usual.median))
         return found

@@ -79,15 +79,15 @@ class Reporter:
             self.report(events.StepCached(recipe=build.recipe.name, step=entry.name, seconds=seconds))
         self.history.remember(build.recipe.name, state.unit.name, state.key, outcome.document)
 
-    def reported(self, build: BuildState, state: UnitState, told: dict[str, Any]) -> None:
+    def reported(self, build: BuildState, state: UnitState, message: dict[str, Any]) -> None:
         """Report what the unit's worker has said."""
-        recipe, step = build.recipe.name, told["step"]
-        expected = self.deadline_watch.begin(recipe, step) if told["kind"] == "started" else None
-        if told["kind"] == "finished":
+        recipe, step = build.recipe.name, message["step"]
+        expected = self.deadline_watch.begin(recipe, step) if message["kind"] == "started" else None
+        if message["kind"] == "finished":
             self.deadline_watch.end(recipe, step)
             log = self.journal.log(recipe, step)
-            state.steps[step] = StepResult(step, str(state.unit.stage), StepStatus.RAN, told["seconds"], log)
-        event = event_of(recipe, told, expected)
+            state.steps[step] = StepResult(step, str(state.unit.stage), StepStatus.RAN, message["seconds"], log)
+        event = event_of(recipe, message, expected)
         if event is not None:
             self.report(event)
 
@@ -106,11 +106,11 @@ class Reporter:
         log, evidence = self.journal.log(name, step), self.journal.evidence(name, step)
         has_log, has_evidence = log.is_file(), evidence.is_dir()
         places = [f"log: {log}"] * has_log + [f"evidence: {evidence}"] * has_evidence
-        told = PipelineError(
+        failure = PipelineError(
             f"{name}: {step} failed: {error.message}", hint=error.hint, details=[*error.details, *places]
         )
         state.steps[step] = StepResult(
-            step, str(state.unit.stage), StepStatus.FAILED, seconds, log if has_log else None, told
+            step, str(state.unit.stage), StepStatus.FAILED, seconds, log if has_log else None, failure
         )
         self.report(
             events.StepFailed(
@@ -125,7 +125,7 @@ class Reporter:
             )
         )
         if build.error is None:
-            build.error = told
+            build.error = failure
             build.evidence = evidence if has_evidence else None
 
     def unprepared(self, build: BuildState, error: PipelineError) -> None:

@@ -138,7 +138,7 @@ class Run:
 
     def _prepare(self, recipe: Recipe) -> None:
         for entry in self.steps:
-            if isinstance(entry.step, Prepares) and entry.step.wanted(recipe):
+            if isinstance(entry.step, Prepares) and entry.step.applies_to(recipe):
                 entry.step.prepare(recipe, self.options.home)
 
     # What can start
@@ -229,8 +229,8 @@ class Run:
             time.sleep(_BEAT)
         for build, state, running in list(self.running.values()):
             over = running.is_over()  # before the last reports are read, lest some come in between
-            for told in running.reports():
-                self.reporter.reported(build, state, told)
+            for message in running.reports():
+                self.reporter.reported(build, state, message)
             if over:
                 self._reap(build, state, running)
             else:

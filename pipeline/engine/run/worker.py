@@ -272,13 +272,13 @@ class _Worker:
 
 def _dependencies(entry: StepEntry, task: WorkerTask, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the step says that it took in, and what was locked for it."""
-    said = list(facts.get("dependencies", ()))
-    known = {each["name"] for each in said}
+    dependencies = list(facts.get("dependencies", ()))
+    known = {each["name"] for each in dependencies}
     for name in external_inputs(task.unit.recipe, [entry]):
         found = task.locked[name]
         if found["sha256"] and name not in known:
-            said.append({"name": name, "uri": found["url"], "digest": {"sha256": found["sha256"]}})
-    return {"dependencies": said} if said else {}
+            dependencies.append({"name": name, "uri": found["url"], "digest": {"sha256": found["sha256"]}})
+    return {"dependencies": dependencies} if dependencies else {}
 
 
 def _plain(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,17 +51,17 @@ def units(recipe: Recipe, registry: Sequence[StepEntry]) -> list[Unit]:
     """Return the units of one recipe's build, each behind those it needs. Raises ``PipelineError`` if no steps make
     it.
     """
-    wanted = [entry for entry in registry if entry.step.wanted(recipe)]
+    applicable = [entry for entry in registry if entry.step.applies_to(recipe)]
     found: list[Unit] = []
     for stage in (Stage.INSTALL, Stage.OFFLINE, Stage.PRODUCT):
-        entries = tuple(entry for entry in wanted if entry.stage is stage)
+        entries = tuple(entry for entry in applicable if entry.stage is stage)
         if entries:
             found.append(Unit(recipe, stage, str(stage), entries, tuple(unit.name for unit in found[-1:])))
         elif stage is not Stage.OFFLINE:
             raise PipelineError(
                 f"recipe {recipe.name}: no step does its {stage} stage (method {recipe.install.method})"
             )
-    records = [entry for entry in wanted if entry.stage is Stage.RECORD]
+    records = [entry for entry in applicable if entry.stage is Stage.RECORD]
     names = {entry.name for entry in records}
     for entry in records:
         before = tuple(name for name in entry.after if name in names)

@@ -72,10 +72,10 @@ class Resources:
 
     def take(self, owner: str, needs: Needs) -> bool:
         """Give ``needs`` to ``owner`` if they are free; say whether they were. What runs alone always may."""
-        wanted = self._total() + needs
+        total = self._total() + needs
         fits = (
-            wanted.guests <= self.slots
-            and wanted.memory + SPARE_MEMORY <= self.memory
+            total.guests <= self.slots
+            and total.memory + SPARE_MEMORY <= self.memory
             and needs.disk + SPARE_DISK <= free_disk(self.folder)
         )
         if fits or not self._taken:

@@ -27,7 +27,7 @@ from pipeline.host.system import kernel
 _HINT = "install libguestfs: Debian and Ubuntu: apt install libguestfs-tools python3-guestfs; then ./inv doctor"
 _LOOK = "the step's log has all it said; ./inv doctor checks what it needs"
 # guestfs(3), "SETTING CALLBACKS TO HANDLE EVENTS": library, appliance and warning messages.
-_TOLD = 0x0010 | 0x0020 | 0x0200
+_EVENTS = 0x0010 | 0x0020 | 0x0200
 # libguestfs puts root's sockets here, whatever it is told (lib/tmpdirs.c in its source).
 _SOCKETS = Path("/tmp")  # noqa: S108
 _LABEL = "drive"
@@ -111,7 +111,7 @@ class Appliance:
         # It stays until the handle is closed, which waits for the appliance to write what it holds.
         watch = stack.enter_context(disk_full.DiskFullWatch())
         stack.callback(handle.close)
-        handle.set_event_callback(self._note, _TOLD)
+        handle.set_event_callback(self._note, _EVENTS)
         handle.set_verbose(verbose)
         self._configure(handle)
         handle.set_network(network)

@@ -23,9 +23,9 @@ _MOST = 64 << 20
 _SHOWN = 20
 _RUN = """rm -rf {out}; mkdir {out}
 {{ ( {script}
-) 2>{out}/said; echo $? >{out}/status; }} | {{ head -c {limit} >{out}/kept; wc -c >{out}/rest; }}
+) 2>{out}/stderr; echo $? >{out}/status; }} | {{ head -c {limit} >{out}/kept; wc -c >{out}/rest; }}
 echo $(cat {out}/status) $(stat -c %s {out}/kept) $(cat {out}/rest)
-head -c 4096 {out}/said | base64 -w0; echo
+head -c 4096 {out}/stderr | base64 -w0; echo
 head -c {piece} {out}/kept | base64 -w0"""
 
 
@@ -34,8 +34,8 @@ def read(handle: Any, script: str, *, most: int = _MOST) -> bytes:
 
     Raises ``PipelineError`` when it fails, with its words, and when it prints more than ``most`` bytes.
     """
-    said = str(handle.debug("sh", [_RUN.format(script=script, out=_OUTPUT, limit=most, piece=PIECE)]))
-    head, words, data = [*said.split("\n"), "", ""][:3]
+    reply = str(handle.debug("sh", [_RUN.format(script=script, out=_OUTPUT, limit=most, piece=PIECE)]))
+    head, words, data = [*reply.split("\n"), "", ""][:3]
     status, size, rest = (int(word) for word in head.split())
     if status != 0:
         lines = decoded(words).decode(errors="replace").splitlines()

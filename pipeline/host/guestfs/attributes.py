@@ -51,7 +51,7 @@ def parsed(listing: bytes) -> dict[str, str]:
     return found
 
 
-def told(lifted: Mapping[str, str]) -> list[str]:
+def notes(lifted: Mapping[str, str]) -> list[str]:
     """Return the words on each path whose attributes were lifted."""
     return [
         f"{path or '/'} has the attribute {' and '.join(letters)} (chattr): it is changed nevertheless"

@@ -20,20 +20,20 @@ _ATTRIBUTES_HINT = "does the guest have immutable files (lsattr)? chattr -i in c
 class GuestFiles:
     """The mounted file systems of an appliance, and small ways of working in them.
 
-    ``log`` gets what commands print; ``told`` has what a person should know of the guest, in the order of events.
+    ``log`` gets what commands print; ``notes`` has what a person should know of the guest, in the order of events.
     """
 
     def __init__(self, handle: Any, log: IO[bytes]) -> None:
         self.handle = handle
         self.log = log
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self._tree: GuestTree | None = None
 
-    def tell(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Note something a person should know, in the log, too."""
         shown = text.encode(errors="surrogateescape").decode(errors="replace")
         self.log.write(f"{shown}\n".encode())
-        self.told.append(shown)
+        self.notes.append(shown)
 
     def exists(self, path: str) -> bool:
         """Return whether there is anything at ``path``, also a link that leads nowhere."""
@@ -92,7 +92,7 @@ class GuestFiles:
             return
         self.handle.mkdir_p(str(PurePosixPath(path).parent))
         if self.handle.is_symlink(path) and not self.handle.is_file(path, followsymlinks=True):
-            self.tell(f"{path} was a link to {self.handle.readlink(path)}, which is not there: it is a file now")
+            self.note(f"{path} was a link to {self.handle.readlink(path)}, which is not there: it is a file now")
             self.change(path, lambda: self.handle.rm(path))
         # Larger ones would not fit into a message of the appliance's protocol (4 MiB).
         with tempfile.NamedTemporaryFile() as file:
@@ -130,8 +130,8 @@ class GuestFiles:
         """Take attributes that forbid changes from paths while the block lasts; provides path → letters of those."""
         found = (self.tree().target(path) for path in paths)
         lifted = attributes.lift(self.handle, [path for path in found if path is not None])
-        for text in attributes.told(lifted):
-            self.tell(text)
+        for text in attributes.notes(lifted):
+            self.note(text)
         try:
             yield lifted
         finally:
@@ -156,9 +156,9 @@ class GuestFiles:
         done = guest_process.run(self.handle, f"set -eu\n{script}\n")
         self.log.write(done.output)
         if done.dropped:
-            self.tell(f"{what} printed {done.dropped} bytes more than the {guest_process.MOST >> 20} MiB that are kept")
+            self.note(f"{what} printed {done.dropped} bytes more than the {guest_process.MOST >> 20} MiB that are kept")
         for name in done.left:
-            self.tell(f"{what} left a program running, which was ended: {name}")
+            self.note(f"{what} left a program running, which was ended: {name}")
         text = done.output.decode(errors="surrogateescape")
         if done.status != 0:
             lines = [line for line in done.output.decode(errors="replace").splitlines() if line.strip()]
@@ -190,8 +190,8 @@ class GuestFiles:
             lifted = attributes.lift(self.handle, folders, below=found)
             names = appliance_shell.put_names(self.handle, (f".{real}" for real in found))
             appliance_shell.read(self.handle, remove)
-            for text in attributes.told(lifted):
-                self.tell(text)
+            for text in attributes.notes(lifted):
+                self.note(text)
             attributes.put_back(self.handle, lifted)
         for real in found:
             tree.remove(real)

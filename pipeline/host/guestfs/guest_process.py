@@ -66,10 +66,10 @@ fi
 """
 _RUN = """rm -rf {folder}; mkdir -m 700 {folder}; tail -n +{lines} {file} >{folder}/script
 unshare --mount --pid --fork --kill-child --propagation private sh {file} </dev/null \
-  2>{folder}/said | {{ head -c {most} >{folder}/kept; wc -c >{folder}/rest; }}
+  2>{folder}/stderr | {{ head -c {most} >{folder}/kept; wc -c >{folder}/rest; }}
 cd {folder}; echo $(cat status 2>/dev/null || echo none) $(stat -c %s kept) $(cat rest)
 head -c 8192 left 2>/dev/null | base64 -w0; echo
-head -c 4096 said | base64 -w0; echo
+head -c 4096 stderr | base64 -w0; echo
 head -c {piece} kept | base64 -w0"""
 # Tenths of a second: for pipelines that are about to end, and for programs that were asked to.
 _GRACE, _TERM = 20, 50
@@ -107,11 +107,11 @@ def run(handle: Any, script: str) -> GuestOutput:
 
 
 def _parsed(handle: Any, reply: str) -> GuestOutput:
-    head, left, said, data = [*reply.split("\n"), "", "", ""][:4]
+    head, left, stderr, data = [*reply.split("\n"), "", "", ""][:4]
     status, size, dropped = head.split()
     output = appliance_shell.decoded(data)
     if status == "none":
-        words = (appliance_shell.decoded(said) + output).decode(errors="replace").splitlines()
+        words = (appliance_shell.decoded(stderr) + output).decode(errors="replace").splitlines()
         raise PipelineError("nothing can be run in the guest", details=words[-5:])
     names = appliance_shell.decoded(left).decode(errors="replace").splitlines()
     return GuestOutput(

@@ -67,18 +67,18 @@ def explained(handle: Any, error: Exception) -> PipelineError | None:
     with contextlib.suppress(RuntimeError, PipelineError, ValueError):
         full = blamed(words, mounted(handle))
         if full is not None:
-            return _told(full, error)
+            return _disk_full(full, error)
     return None
 
 
 def blamed(words: Sequence[str], spaces: Sequence[FileSystemSpace]) -> FileSystemSpace | None:
     """Return the file system that is full, or, where the words of an error say that one is, the fullest."""
     fullest = min(spaces, key=lambda space: (not space.is_full, space.free), default=None)
-    said = any(_NO_SPACE in text for text in words)
-    return fullest if fullest is not None and (said or fullest.is_full) else None
+    says_no_space = any(_NO_SPACE in text for text in words)
+    return fullest if fullest is not None and (says_no_space or fullest.is_full) else None
 
 
-def _told(full: FileSystemSpace, error: Exception) -> PipelineError:
+def _disk_full(full: FileSystemSpace, error: Exception) -> PipelineError:
     what = error.message if isinstance(error, PipelineError) else (str(error).strip().splitlines() or ["it failed"])[0]
     files = ", and can hold no more files" if full.files and not full.files_free else ""
     free = f"{full.free >> 10} KiB of {full.size >> 20} MiB are free{files}"

@@ -53,8 +53,8 @@ class GuestSystem(GuestFiles):
     def open(cls, handle: Any, log: IO[bytes], *, root: str | None = None) -> GuestSystem:
         """Find and mount it; of several, the one on ``root``. Raises ``PipelineError`` unless it is clear which."""
         root = roots.find(handle, root)
-        told: list[str] = []
-        mounts = mounting.mount_all(handle, root, told.append)
+        notes: list[str] = []
+        mounts = mounting.mount_all(handle, root, notes.append)
         major, minor = handle.inspect_get_major_version(root), handle.inspect_get_minor_version(root)
         identity = GuestIdentity(
             type=_known(lambda: handle.inspect_get_type(root)),
@@ -68,8 +68,8 @@ class GuestSystem(GuestFiles):
             mounts=mounts,
         )
         system = cls(handle, identity, root, log)
-        for text in told:
-            system.tell(text)
+        for text in notes:
+            system.note(text)
         return system
 
     @classmethod

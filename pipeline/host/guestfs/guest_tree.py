@@ -113,9 +113,9 @@ class GuestTree:
         if lies_in is None:
             return
         names = self._names.get(lies_in, {})
-        wanted = _component(part)
+        matches = _component(part)
         # A plain name needs no look at all the others.
-        found = [name for name in names if wanted(name)] if re.search(r"[*?[]", part) else [part] * (part in names)
+        found = [name for name in names if matches(name)] if re.search(r"[*?[]", part) else [part] * (part in names)
         for name in found:
             if rest:
                 yield from self._matching(f"{spelled}/{name}", rest)

@@ -133,8 +133,8 @@ def _query_rpm(database: Path) -> Iterator[InstalledPackage]:
     bounds = sandbox.SandboxLimits(memory=2 << 30, seconds=120, written=1 << 30, processes=16)
     finished = sandbox.run(words, readable={}, out=database, bounds=bounds, whole_system=True, timeout=180, check=False)
     if finished.status != 0:
-        said = (finished.stderr.strip().splitlines() or [f"status {finished.status}"])[-1]
-        raise PipelineError(f"the image's RPM database cannot be read: {said}", hint="install the package rpm here")
+        reason = (finished.stderr.strip().splitlines() or [f"status {finished.status}"])[-1]
+        raise PipelineError(f"the image's RPM database cannot be read: {reason}", hint="install the package rpm here")
     for line in finished.stdout.splitlines():
         values = [value[:_MAX_FIELD] if value != "(none)" else "" for value in line.split("\t")]
         if len(values) != len(_RPM_FIELDS) or values[0] == "gpg-pubkey":

@@ -35,30 +35,30 @@ class FstabEntry:
     location: str
 
 
-def mount_all(handle: Any, root: str, tell: Callable[[str], None], *, read_only: bool = False) -> dict[str, str]:
-    """Mount them; return mount point → device. ``tell`` gets the words on each that is passed over.
+def mount_all(handle: Any, root: str, note: Callable[[str], None], *, read_only: bool = False) -> dict[str, str]:
+    """Mount them; return mount point → device. ``note`` gets the words on each that is passed over.
 
     Raises ``PipelineError`` where one cannot be mounted that holds the system itself.
     """
     mount = handle.mount_ro if read_only else handle.mount
     mounts: dict[str, str] = {}
     for location, device in sorted(places(handle, root).items(), key=lambda item: len(item[0])):
-        _mount(handle, mount, location, device, mounts, tell)
+        _mount(handle, mount, location, device, mounts, note)
     table = handle.read_file("/etc/fstab") if handle.is_file("/etc/fstab", followsymlinks=True) else b""
     for entry in sorted(entries(table), key=lambda entry: len(entry.location)):
         if entry.location in mounts:
             continue
         found = _device(handle, entry.source)
         if found is None:
-            _pass_over(entry.location, entry.source, "there is no such device", tell)
+            _pass_over(entry.location, entry.source, "there is no such device", note)
         elif found not in mounts.values():
-            _mount(handle, mount, entry.location, found, mounts, tell)
-    _mount_by_type(handle, mount, mounts, tell)
+            _mount(handle, mount, entry.location, found, mounts, note)
+    _mount_by_type(handle, mount, mounts, note)
     return mounts
 
 
 def _mount_by_type(
-    handle: Any, mount: Callable[[str, str], object], mounts: dict[str, str], tell: Callable[[str], None]
+    handle: Any, mount: Callable[[str, str], object], mounts: dict[str, str], note: Callable[[str], None]
 ) -> None:
     """Mount the partitions that systemd finds without an fstab, by their types, at the folder that waits for them."""
     for kind, locations in _DISCOVERED.items():
@@ -66,7 +66,7 @@ def _mount_by_type(
         found = [device for device in handle.list_partitions() if _type(handle, device) == kind] if waiting else []
         # One that is mounted is in its place; of several, none is meant for sure.
         if len(found) == 1 and found[0] not in mounts.values():
-            _mount(handle, mount, waiting[0], found[0], mounts, tell)
+            _mount(handle, mount, waiting[0], found[0], mounts, note)
 
 
 def _is_empty(handle: Any, folder: str) -> bool:
@@ -121,10 +121,10 @@ def _device(handle: Any, source: str) -> str | None:
     except (RuntimeError, UnicodeError):
         return None
     field, name = ("PART_ENTRY_UUID", name.lower()) if kind == "PARTUUID" else ("PART_ENTRY_NAME", name)
-    return next((device for device in handle.list_partitions() if _told(handle, device).get(field) == name), None)
+    return next((device for device in handle.list_partitions() if _tags(handle, device).get(field) == name), None)
 
 
-def _told(handle: Any, device: str) -> Mapping[str, str]:
+def _tags(handle: Any, device: str) -> Mapping[str, str]:
     try:
         return dict(handle.blkid(device))
     except (RuntimeError, UnicodeDecodeError):
@@ -137,28 +137,28 @@ def _mount(
     location: str,
     device: str,
     mounts: dict[str, str],
-    tell: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> None:
     if location.endswith(_SNAPSHOTS):
-        tell(f"{location} is not mounted: snapshots stay as they are")
+        note(f"{location} is not mounted: snapshots stay as they are")
         return
     try:
         if location != "/" and not handle.is_dir(location, followsymlinks=True):
             if location in _NEEDED:
                 raise _missing(location, device, f"there is no folder {location}")
-            tell(f"{device} is not mounted: there is no folder {location}")
+            note(f"{device} is not mounted: there is no folder {location}")
             return
         mount(device, location)
     except (RuntimeError, UnicodeEncodeError) as error:
-        _pass_over(location, device, (str(error).strip().splitlines() or ["no reason given"])[0], tell)
+        _pass_over(location, device, (str(error).strip().splitlines() or ["no reason given"])[0], note)
         return
     mounts[location] = device
 
 
-def _pass_over(location: str, device: str, reason: str, tell: Callable[[str], None]) -> None:
+def _pass_over(location: str, device: str, reason: str, note: Callable[[str], None]) -> None:
     if location in _NEEDED:
         raise _missing(location, device, reason)
-    tell(f"{location} of /etc/fstab is not mounted: {device}: {reason}")
+    note(f"{location} of /etc/fstab is not mounted: {device}: {reason}")
 
 
 def _missing(location: str, device: str, reason: str) -> PipelineError:

@@ -38,14 +38,14 @@ class _Layers:
     volume: bool
 
 
-def make_room(system: GuestSystem, wanted: int) -> bool:
-    """Grow the root where less than ``wanted`` bytes are free and the disk has more; return whether it was grown.
+def make_room(system: GuestSystem, least: int) -> bool:
+    """Grow the root where less than ``least`` bytes are free and the disk has more; return whether it was grown.
 
     Raises ``PipelineError`` with the sizes where the root is full and cannot be grown.
     """
     handle, mounts = system.handle, system.identity.mounts
     before = _space(handle)
-    if "/" not in mounts or before is None or before.free >= wanted:
+    if "/" not in mounts or before is None or before.free >= least:
         return False
     layers = _layers(handle, mounts["/"])
     gain = _gain(handle, layers, before)
@@ -65,7 +65,7 @@ def make_room(system: GuestSystem, wanted: int) -> bool:
     after = _space(handle) or before
     if before.is_full and after.size <= before.size:
         raise _too_small(handle, layers, before)
-    system.tell(
+    system.note(
         f"the root file system had {before.free // _MIB} MiB free; it was grown from {before.size // _MIB} to "
         f"{after.size // _MIB} MiB, as the disk has room"
     )

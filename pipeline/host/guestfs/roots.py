@@ -18,8 +18,8 @@ _PLAIN_VOLUMES = ("linear", "striped")
 _VOLUMES = "lvm lvs --noheadings --separator / -o segtype,vg_name,lv_name 2>/dev/null || true"
 
 
-def find(handle: Any, wanted: str | None = None) -> str:
-    """Return the root that is to be worked on: ``wanted``, or the only one that may be the system.
+def find(handle: Any, requested: str | None = None) -> str:
+    """Return the root that is to be worked on: ``requested``, or the only one that may be the system.
 
     Raises ``PipelineError`` where it is not clear which one that is, or where it lies on what no image should.
     """
@@ -27,8 +27,8 @@ def find(handle: Any, wanted: str | None = None) -> str:
     found = [str(root) for root in handle.inspect_os()]
     if not found:
         raise _none(handle)
-    if wanted is not None:
-        return _named(handle, wanted, found)
+    if requested is not None:
+        return _named(handle, requested, found)
     kept = choose(found, _defaults(handle, found))
     if len(kept) != 1:
         raise PipelineError(
@@ -37,14 +37,14 @@ def find(handle: Any, wanted: str | None = None) -> str:
     return kept[0]
 
 
-def candidates(handle: Any, wanted: str | None = None) -> list[str]:
+def candidates(handle: Any, requested: str | None = None) -> list[str]:
     """Return the roots that may be the system, by looking into each file system; none where there is no system.
 
-    It is ``wanted`` alone where that is there.
+    It is ``requested`` alone where that is there.
     """
     found = [str(root) for root in handle.inspect_os()]
-    if wanted is not None and _canonical(handle, wanted) in found:
-        return [_canonical(handle, wanted)]
+    if requested is not None and _canonical(handle, requested) in found:
+        return [_canonical(handle, requested)]
     return choose(found, _defaults(handle, found))
 
 
@@ -107,12 +107,12 @@ def _kind_and_name(line: str) -> tuple[str, str]:
     return kind, name
 
 
-def _named(handle: Any, wanted: str, found: Sequence[str]) -> str:
+def _named(handle: Any, requested: str, found: Sequence[str]) -> str:
     """Return the root that the recipe names, by any name that it has."""
-    name = _canonical(handle, wanted)
+    name = _canonical(handle, requested)
     if name not in found:
         raise PipelineError(
-            f"there is no operating system on {wanted}, which the recipe names (disk.root)",
+            f"there is no operating system on {requested}, which the recipe names (disk.root)",
             details=_listed(handle, found),
             hint=_line(found[0]),
         )

@@ -28,8 +28,8 @@ _BLOCK = 1 << 20
 # As libguestfs's daemon calls it (daemon/tar.c in its source), but for the size of a record. What comes after tar's end
 # is one record more, by its mark: it cannot be in the image, which was there before.
 _START = """exec 3>/dev/virtio-ports/{name}
-setsid sh -c 'tar -C /sysroot -b {blocks} --numeric-owner{attributes} -cf - . >&3 2>/tmp/{name}.said
-{{ echo "{mark} $?"; head -c {most} /tmp/{name}.said; head -c {record} /dev/zero; }} | head -c {record} >&3
+setsid sh -c 'tar -C /sysroot -b {blocks} --numeric-owner{attributes} -cf - . >&3 2>/tmp/{name}.stderr
+{{ echo "{mark} $?"; head -c {most} /tmp/{name}.stderr; head -c {record} /dev/zero; }} | head -c {record} >&3
 ' </dev/null >/dev/null 2>&1 &
 echo $!"""
 # Whoever still has the port open keeps the next stream from it, and a killed tar its file systems from being unmounted.
@@ -139,11 +139,11 @@ class _Records(io.RawIOBase):
         if not record.startswith(self._mark):
             return record
         self._ended = True
-        head, *said = record.rstrip(b"\0").decode(errors="replace").splitlines()
+        head, *errors = record.rstrip(b"\0").decode(errors="replace").splitlines()
         status = head.split()[1]
         if status != "0":
             what = f"the files of the image could not be read whole: tar ended with status {status}"
-            raise PipelineError(what, details=said[-_SHOWN:])
+            raise PipelineError(what, details=errors[-_SHOWN:])
         return b""
 
 

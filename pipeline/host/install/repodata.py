@@ -80,9 +80,9 @@ class Repodata:
 
     def has_group(self, name: str) -> bool:
         """Return whether a group or environment is known by ``name``, in any of its spellings."""
-        wanted = name.casefold()
+        folded = name.casefold()
         both = (*self.groups.values(), *self.environments.values())
-        return any(wanted in names for names in both)
+        return any(folded in names for names in both)
 
 
 def _files(index: bytes) -> Iterator[tuple[str, tuple[str, str, str]]]:

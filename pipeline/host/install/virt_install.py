@@ -55,15 +55,22 @@ def running(
         words += ["--initrd-inject", str(file)]
     with contextlib.ExitStack() as stack:
         stack.callback(_keep, serial, shown)
-        said = stack.enter_context((evidence / f"{name}-events.log").open("wb"))
+        events_log = stack.enter_context((evidence / f"{name}-events.log").open("wb"))
         watching = ("virsh", "--quiet", "--connect", libvirt.uri, "qemu-monitor-event", "--loop", "--timestamp")
-        stack.enter_context(process.started(libvirt.words(*watching), log=said, env=libvirt.env, cwd=libvirt.folder))
+        stack.enter_context(
+            process.started(libvirt.words(*watching), log=events_log, env=libvirt.env, cwd=libvirt.folder)
+        )
         stack.callback(libvirt.virsh, "undefine", domain, check=False)
         stack.callback(libvirt.virsh, "destroy", domain, check=False)
         libvirt.run(*words, timeout=600)
         child = Domain(domain, libvirt)
         yield Guest(
-            machine, child, DomainMonitor(domain, libvirt, Path(said.name)), evidence, name, policy or StallPolicy()
+            machine,
+            child,
+            DomainMonitor(domain, libvirt, Path(events_log.name)),
+            evidence,
+            name,
+            policy or StallPolicy(),
         )
 
 
@@ -112,8 +119,8 @@ class DomainMonitor:
         """Have QEMU carry out a command; return its answer. Raises ``MonitorError``."""
         asked = json.dumps({"execute": command, **({"arguments": dict(arguments)} if arguments else {})})
         try:
-            said = self._libvirt.virsh("qemu-monitor-command", self._name, asked, timeout=timeout).stdout
-            answer = json_text.loads(said)
+            reply = self._libvirt.virsh("qemu-monitor-command", self._name, asked, timeout=timeout).stdout
+            answer = json_text.loads(reply)
         except (process.ProcessFailed, ValueError):
             raise MonitorError(f"QEMU did not answer {command}") from None
         if "return" not in answer:

@@ -188,10 +188,10 @@ def opened(source: Path) -> Iterator[Medium]:
         iso.close()
 
 
-def read(source: Path, wanted: Sequence[str]) -> dict[str, bytes]:
-    """Return the files of ``wanted`` that an ISO image holds. Raises ``PipelineError`` when ``source`` is no ISO
+def read(source: Path, paths: Sequence[str]) -> dict[str, bytes]:
+    """Return the files of ``paths`` that an ISO image holds. Raises ``PipelineError`` when ``source`` is no ISO
     image.
     """
     with opened(source) as medium:
-        found = {path: medium.read(path) for path in wanted}
+        found = {path: medium.read(path) for path in paths}
     return {path: content for path, content in found.items() if content is not None}

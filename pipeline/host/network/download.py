@@ -67,9 +67,9 @@ class Pin:
             while block := opened.read(_BLOCK):
                 for each in hashes.values():
                     each.update(block)
-        for name, wanted in self.digests.items():
-            if hashes[name].hexdigest() != wanted.lower():
-                return f"has {name} {hashes[name].hexdigest()} instead of {wanted}"
+        for name, expected in self.digests.items():
+            if hashes[name].hexdigest() != expected.lower():
+                return f"has {name} {hashes[name].hexdigest()} instead of {expected}"
         return None
 
 

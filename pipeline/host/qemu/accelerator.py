@@ -155,10 +155,10 @@ def _boot(name: str, deadline: float) -> float:
             *("-append", "console=ttyS0 quiet panic=-1", "-serial", "stdio"),
         ]
         confined = privileges.confined(command, user=None)
-        said = process.run(confined, timeout=deadline, pass_fds=[initramfs.fileno()]).stdout
-    booted = _BOOTED.search(said)
+        output = process.run(confined, timeout=deadline, pass_fds=[initramfs.fileno()]).stdout
+    booted = _BOOTED.search(output)
     if not booted:
-        raise process.ProcessFailed(command, "ended before its guest was up", said)
+        raise process.ProcessFailed(command, "ended before its guest was up", output)
     inside = float(booted[2]) - float(booted[1])
     return round(max(1.0, inside / _time_outside(busybox)), 1)
 
@@ -188,5 +188,5 @@ def _busybox() -> Path:
 
 def _reason(error: process.ProcessFailed) -> str:
     """Return what QEMU complained of first; what follows (assertions, core dumps) only comes of it."""
-    said = [line.partition("error: ")[2] for line in error.details[1:] if "error: " in line]
-    return said[0].strip() if said else error.message
+    errors = [line.partition("error: ")[2] for line in error.details[1:] if "error: " in line]
+    return errors[0].strip() if errors else error.message

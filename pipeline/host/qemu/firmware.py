@@ -42,8 +42,8 @@ def find(machine: str, *, secure_boot: bool = False, folders: tuple[Path, ...] =
             )
             if found.code.is_file() and found.variables.is_file():
                 return found
-    wanted = f"UEFI firmware{' with Secure Boot' if secure_boot else ''} for machine type {machine}"
-    raise PipelineError(f"there is no {wanted} on this machine", hint=_HINT)
+    missing = f"UEFI firmware{' with Secure Boot' if secure_boot else ''} for machine type {machine}"
+    raise PipelineError(f"there is no {missing} on this machine", hint=_HINT)
 
 
 def digests(

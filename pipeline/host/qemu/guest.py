@@ -185,8 +185,8 @@ class Guest:
         message = f"{message}, in the phase {reached!r}" if reached else message
         diagnosis = qemu_diagnosis.diagnose(self.console.text, self.firmware.text)
         if diagnosis is not None:
-            said = f"{message}: {diagnosis.cause}"
-            return GuestFailed(said, hint=diagnosis.action, details=self.console.tail(), diagnosis=diagnosis.name)
+            text = f"{message}: {diagnosis.cause}"
+            return GuestFailed(text, hint=diagnosis.action, details=self.console.tail(), diagnosis=diagnosis.name)
         last = qemu_diagnosis.last_words(self.console.text)
         stuck = (
             f"it has been silent for {self.console.silence:.0f} s, its last words were: {last}"
@@ -256,6 +256,6 @@ def running(
 def _not_started(child: subprocess.Popen[bytes], log: Path) -> PipelineError:
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(2)
-    said = log.read_text(errors="replace").strip().splitlines()[-5:]
+    lines = log.read_text(errors="replace").strip().splitlines()[-5:]
     hint = "install the package qemu-system-x86" if child.poll() == 127 else None
-    return PipelineError("QEMU did not start", hint=hint, details=said or ["it said nothing"])
+    return PipelineError("QEMU did not start", hint=hint, details=lines or ["it said nothing"])

@@ -144,10 +144,10 @@ class QmpMonitor:
 
     async def _note(self, listener: EventListener) -> None:
         async for message in listener:
-            said: dict[str, Any] = dict(message)
-            stamp = said.get("timestamp", {})
+            fields: dict[str, Any] = dict(message)
+            stamp = fields.get("timestamp", {})
             time_of_day = stamp.get("seconds", 0) + stamp.get("microseconds", 0) / 1e6
-            event = QmpEvent(said["event"], said.get("data", {}), time_of_day)
+            event = QmpEvent(fields["event"], fields.get("data", {}), time_of_day)
             with self._changed:
                 self._events.append(event)
                 self._changed.notify_all()

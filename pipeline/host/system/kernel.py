@@ -37,8 +37,8 @@ class Kernel:
 
     def has(self, name: str) -> bool:
         """Return whether the kernel has the module ``name``, built in or as a file."""
-        wanted = name.replace("-", "_")
-        return wanted in _read_dependencies(self.modules_dir) or wanted in self._built_in()
+        module = name.replace("-", "_")
+        return module in _read_dependencies(self.modules_dir) or module in self._built_in()
 
     def load_order(self, *names: str) -> list[Path]:
         """Return the module files to load for ``names`` ("virtio_blk"), each after those it needs.
@@ -49,12 +49,12 @@ class Kernel:
         built_in = self._built_in()
         order: dict[str, None] = {}
         for name in names:
-            wanted = name.replace("-", "_")
-            if wanted in needs:
-                own, others = needs[wanted]
+            module = name.replace("-", "_")
+            if module in needs:
+                own, others = needs[module]
                 # modules.dep lists what to load first last (depmod(8)).
                 order.update(dict.fromkeys([*reversed(others), own]))
-            elif wanted not in built_in:
+            elif module not in built_in:
                 raise PipelineError(f"the kernel {self.version} has no module {name!r}", hint=_FIX)
         return [self.modules_dir / path for path in order]
 

@@ -81,12 +81,12 @@ def _packages(files: tuple[Path, ...], *states: int) -> Mapping[Path, SystemPack
 def _of_dpkg(files: Iterable[Path], distribution: str) -> dict[Path, SystemPackage]:
     names = {file: _names(file) for file in files}
     listed = process.run(["dpkg-query", "--search", *{name for each in names.values() for name in each}], check=False)
-    said = {}
+    owner_of = {}
     for line in listed.stdout.splitlines():
         owner, separator, name = line.partition(": ")
         if separator and not owner.startswith("diversion by"):
-            said[name] = owner.partition(",")[0]
-    owners = {file: said[name] for file, each in names.items() for name in each if name in said}
+            owner_of[name] = owner.partition(",")[0]
+    owners = {file: owner_of[name] for file, each in names.items() for name in each if name in owner_of}
     if not owners:
         return {}
     form = "-f=${binary:Package}\t${Package}\t${Version}\t${Architecture}\n"
@@ -103,9 +103,9 @@ def _of_rpm(files: Iterable[Path], distribution: str) -> dict[Path, SystemPackag
     form = "%{NAME}\t%{EPOCHNUM}\t%{VERSION}-%{RELEASE}\t%{ARCH}\n"
     for file in files:
         for name in _names(file):
-            said = process.run(["rpm", "-qf", "--qf", form, name], check=False)
-            fields = said.stdout.partition("\n")[0].split("\t")
-            if said.status == 0 and len(fields) == 4:
+            query = process.run(["rpm", "-qf", "--qf", form, name], check=False)
+            fields = query.stdout.partition("\n")[0].split("\t")
+            if query.status == 0 and len(fields) == 4:
                 package = SystemPackage("rpm", distribution, fields[0], fields[2], fields[3])
                 found[file] = package if fields[1] == "0" else replace(package, epoch=fields[1])
                 break

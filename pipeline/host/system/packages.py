@@ -62,9 +62,9 @@ def distribution() -> str | None:
 
 def missing(groups: Collection[str], column: str) -> list[RequiredPackage]:
     """Return the packages of ``groups`` that are not installed."""
-    wanted = {name: row for row in table() if row.group in groups and (name := row.name_for(column))}
-    installed = _installed_rpm(wanted) if column == "dnf" else _installed_deb(wanted)
-    return [row for name, row in wanted.items() if name not in installed]
+    required = {name: row for row in table() if row.group in groups and (name := row.name_for(column))}
+    installed = _installed_rpm(required) if column == "dnf" else _installed_deb(required)
+    return [row for name, row in required.items() if name not in installed]
 
 
 def install_command(names: Collection[str], column: str) -> str:

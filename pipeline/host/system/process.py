@@ -92,12 +92,12 @@ def run(
             out, err = child.communicate(stdin, timeout)
         except subprocess.TimeoutExpired as expired:
             _kill_group(child)
-            said = ((expired.stdout or b"") + (expired.stderr or b"")).decode(errors="replace") + _since(log, start)
-            raise ProcessFailed(words, f"did not end within {timeout:.0f} s", said, hint=hint) from None
+            output = ((expired.stdout or b"") + (expired.stderr or b"")).decode(errors="replace") + _since(log, start)
+            raise ProcessFailed(words, f"did not end within {timeout:.0f} s", output, hint=hint) from None
     finished = Finished(child.returncode, (out or b"").decode(errors="replace"), (err or b"").decode(errors="replace"))
     if check and finished.status != 0:
-        said = finished.stdout + finished.stderr + _since(log, start)
-        raise ProcessFailed(words, _ending(finished.status), said, hint=hint, status=finished.status)
+        output = finished.stdout + finished.stderr + _since(log, start)
+        raise ProcessFailed(words, _ending(finished.status), output, hint=hint, status=finished.status)
     return finished
 
 

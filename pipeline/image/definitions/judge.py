@@ -62,9 +62,9 @@ class DefinedProperties:
 
 
 def _message(value: str, rules: list[tuple[str, ValueRule | None]]) -> str:
-    wanted: dict[str, str] = {}
+    expected: dict[str, str] = {}
     for namespace, rule in rules:
         if rule is not None:
-            wanted.setdefault(rule.wanted, namespace)
-    allowed = "; or ".join(f"{text} ({namespace})" for text, namespace in list(wanted.items())[:5])
+            expected.setdefault(rule.expected, namespace)
+    allowed = "; or ".join(f"{text} ({namespace})" for text, namespace in list(expected.items())[:5])
     return f"{shortened(value)} is not {allowed}"

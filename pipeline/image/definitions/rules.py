@@ -53,7 +53,7 @@ class ValueRule:
         return number is not None and self._accepts_number(number, value)
 
     @property
-    def wanted(self) -> str:
+    def expected(self) -> str:
         """What would be right, in words."""
         if self.values is not None:
             shown = [str(value)[:_SHOWN_LENGTH] for value in self.values[:_SHOWN_VALUES]]
@@ -62,12 +62,12 @@ class ValueRule:
         if self.type == "boolean":
             return "one of true, false"
         if self.type == "string":
-            return self._wanted_text()
+            return self._expected_text()
         low = f" from {self.minimum}" if self.minimum is not None else ""
         high = f" to {self.maximum}" if self.maximum is not None else ""
         return f"{_WHAT[self.type]}{low}{high}"
 
-    def _wanted_text(self) -> str:
+    def _expected_text(self) -> str:
         limits = []
         if self.shortest:
             limits.append(f"of at least {self.shortest} characters")

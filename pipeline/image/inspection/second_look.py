@@ -27,12 +27,12 @@ class SecondLook:
         self._is_vhd, self._is_vhdx = head.startswith(_VHD), head.startswith(_VHDX)
         self._is_vdi = head[64:68] == _VDI
         self._head = head if self._is_vmdk or self._is_vhd else head[:512] if self._is_vdi else b""
-        self._wanted = range(0)
+        self._range = range(0)
         self._metadata = bytearray()
         if self._is_vhdx and len(head) >= 512 << 10:
             parents.refuse_vhdx_changes(head)
             start = parents.vhdx_metadata_offset(head)
-            self._wanted = range(start, start + parents.VHDX_METADATA_BYTES)
+            self._range = range(start, start + parents.VHDX_METADATA_BYTES)
 
     @property
     def virtual_size(self) -> int | None:
@@ -45,13 +45,13 @@ class SecondLook:
     @property
     def waits_until(self) -> int:
         """The offset in bytes up to which the stream has to be shown, whatever else is known of it."""
-        return self._wanted.stop
+        return self._range.stop
 
     def feed(self, block: bytes, at: int) -> None:
         """See the bytes at the offset ``at`` of the stream, in order."""
-        start = max(self._wanted.start + len(self._metadata), at)
-        if start < min(self._wanted.stop, at + len(block)):
-            self._metadata += block[start - at : self._wanted.stop - at]
+        start = max(self._range.start + len(self._metadata), at)
+        if start < min(self._range.stop, at + len(block)):
+            self._metadata += block[start - at : self._range.stop - at]
 
     def finish(self, tail: bytes, size: int) -> None:
         """Judge at the end. ``tail``: the last ``TAIL`` bytes, or all. Raises ``FormatRefused``."""

@@ -77,8 +77,8 @@ class _GrainTables:
 
     def _packed(self, sector: int, guest: int, length: int) -> None:
         image, at = self._image, sector * SECTOR
-        said, size = _MARKER.unpack(image.read(at, _MARKER.size, "last grain"))
-        if said != guest or not 0 < size <= 2 * self._header.grain * SECTOR:
+        marked, size = _MARKER.unpack(image.read(at, _MARKER.size, "last grain"))
+        if marked != guest or not 0 < size <= 2 * self._header.grain * SECTOR:
             raise image.damaged(f"in sector {sector} is not the grain of the disk's sector {guest}")
         self._grains.add(at, _MARKER.size + size, "last grain")
         inflate = zlib.decompressobj()

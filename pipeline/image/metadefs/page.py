@@ -26,7 +26,7 @@ def refreshed(page: str) -> str:
 
 def _tables() -> str:
     """One table a namespace with properties of images; a property that several have stands in the first."""
-    parts, told = [], set()
+    parts, listed = [], set()
     for document in catalogue.described():
         prefix = next(
             (one.get("prefix", "") for one in document["resource_type_associations"] if one["name"] == catalogue.IMAGE),
@@ -35,8 +35,8 @@ def _tables() -> str:
         if prefix is None:
             continue
         contents = [document.get("properties", {}), *(one["properties"] for one in document.get("objects", ()))]
-        names = [prefix + name for part in contents for name in part if prefix + name not in told]
-        told.update(names)
+        names = [prefix + name for part in contents for name in part if prefix + name not in listed]
+        listed.update(names)
         entries = [(name, entry) for name in names if (entry := vocabulary.find(name))]
         if entries:
             rows = "\n".join(_row(name, entry) for name, entry in entries)

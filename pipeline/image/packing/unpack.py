@@ -44,7 +44,7 @@ class UnpackedFile:
     packed_sha256: str
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """For people."""
         return f"unpacked from {self.packing} (sha256 {self.packed_sha256}): {self.size} bytes, sha256 {self.sha256}"
 
@@ -129,8 +129,8 @@ def _content(name: str, packing: Packing, file: _Counted) -> Iterator[Any]:
         case Packing.ZIP:
             with zipfile.ZipFile(cast(IO[bytes], file)) as archive:
                 listed = [entry for entry in archive.infolist()[:_MAX_ENTRIES] if not entry.is_dir()]
-                wanted = _disk(name, {entry.filename: entry for entry in listed})
-                with archive.open(wanted) as content:
+                disk = _disk(name, {entry.filename: entry for entry in listed})
+                with archive.open(disk) as content:
                     yield content
         case Packing.TAR | Packing.OVA:
             with tarfile.open(fileobj=cast(IO[bytes], file), mode="r:") as archive:

@@ -28,9 +28,9 @@ def files(checkout: Path) -> dict[Path, str]:
 
 def refresh(checkout: Path) -> list[Path]:
     """Bring the derived files up to date; return those that changed."""
-    wanted = files(checkout)
-    changed = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    generated = files(checkout)
+    changed = [path for path, text in generated.items() if not path.exists() or path.read_text() != text]
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(path, wanted[path])
+        atomic.write_text(path, generated[path])
     return changed

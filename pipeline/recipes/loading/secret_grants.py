@@ -42,11 +42,11 @@ def denied(
 
     Raises ``PipelineError`` when the list of grants is none, or can be written by others.
     """
-    wanted = sorted(set(secrets))
-    if not wanted or all(_is_committed(file, recipes) for file in files):
+    requested = sorted(set(secrets))
+    if not requested or all(_is_committed(file, recipes) for file in files):
         return
     granted = _granted(home / FILE).get(recipe, set())
-    yield from (Denied(recipe, secret, home / FILE) for secret in wanted if secret not in granted)
+    yield from (Denied(recipe, secret, home / FILE) for secret in requested if secret not in granted)
 
 
 def _is_committed(file: Path, folder: Path) -> bool:

@@ -41,8 +41,8 @@ def of_file(digest: str, algorithm: str, signer: Signer) -> str:
 
     The ECDSA kinds only, each with the digest that goes with it: they are what cosign verifies without further options.
     """
-    wanted = signer.kind.message_hash.algorithm
-    if not signer.kind.is_ec or algorithm != wanted:
+    required = signer.kind.message_hash.algorithm
+    if not signer.kind.is_ec or algorithm != required:
         raise PipelineError(f"sigstore bundles over files are made with EC keys and their digest, not {signer.kind}")
     raw = bytes.fromhex(digest)
     signature = signer.sign_prehashed(raw)

@@ -113,7 +113,7 @@ class Keyring(KeyFolder):
             )
         if name == AUTHORITY:
             return self._rotate_authority()
-        wanted = kind or last.kind
+        new_kind = kind or last.kind
         encrypted = b"ENCRYPTED" in self._private(name, last)
         secret = protect or (self._passphrases(name) if encrypted else None)
         if encrypted and secret is None:
@@ -121,7 +121,7 @@ class Keyring(KeyFolder):
         if encrypted and protect is None:
             # Or a slip of the finger would become the new key's passphrase.
             self._load(name, last)
-        return self._add(name, wanted.generate, secret, first=False)
+        return self._add(name, new_kind.generate, secret, first=False)
 
     def revoke(self, name: str, reason: str, *, number: int | None = None) -> Record:
         """Withdraw trust from one generation of a key (all of them without ``number``)."""

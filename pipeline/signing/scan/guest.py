@@ -37,7 +37,7 @@ _NO_FILES = ("swap", "", "unknown", "crypto_LUKS")
 
 
 @dataclass
-class Walked:
+class FilesystemScan:
     """What was seen on the way through all files.
 
     ``known`` are digests of everything their contents matched; ``listed`` tells each file of a Linux system by what
@@ -95,12 +95,12 @@ def walk(
     expected_keys: frozenset[str] = frozenset(),
     root: str | None = None,
     progress: Progress = nothing,
-) -> Walked:
+) -> FilesystemScan:
     """Scan every file of every file system of an appliance launched with ``scratch``; nothing may be mounted.
 
     ``root`` is that of the system, where there are several on the disk.
     """
-    seen = Walked()
+    seen = FilesystemScan()
     walker = _Walker(scratch, seen, needles, kept, expected_keys, progress)
     systems = dict(handle.list_filesystems())
     mounted: set[str] = set()
@@ -127,7 +127,7 @@ def walk(
     return seen
 
 
-def _mount_system(handle: Any, root: str, seen: Walked) -> Mapping[str, str]:
+def _mount_system(handle: Any, root: str, seen: FilesystemScan) -> Mapping[str, str]:
     """Mount a system as it mounts itself; where a part of it is missing, not at all: then each is read by itself."""
     try:
         # What is passed over is not on the disk, or is told when it is read by itself.
@@ -137,7 +137,7 @@ def _mount_system(handle: Any, root: str, seen: Walked) -> Mapping[str, str]:
         return {}
 
 
-def _mount(handle: Any, device: str, location: str, seen: Walked) -> bool:
+def _mount(handle: Any, device: str, location: str, seen: FilesystemScan) -> bool:
     try:
         handle.mount_ro(device, location)
     except RuntimeError as error:
@@ -150,7 +150,7 @@ class _Walker:
     def __init__(
         self,
         scratch: Path,
-        seen: Walked,
+        seen: FilesystemScan,
         needles: Sequence[Needle],
         kept: KeptFiles,
         expected_keys: frozenset[str],

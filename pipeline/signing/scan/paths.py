@@ -86,8 +86,8 @@ def _shadow(head: bytes) -> str | None:
     found = _SHADOW.findall(head)
     hashed = _names([name for name, password in found if password])
     open_ones = _names([name for name, password in found if not password])
-    said = [f"password hashes of {hashed}"] if hashed else []
-    return "; ".join([*said, f"no password needed for {open_ones}"] if open_ones else said) or None
+    found_hashes = [f"password hashes of {hashed}"] if hashed else []
+    return "; ".join([*found_hashes, f"no password needed for {open_ones}"] if open_ones else found_hashes) or None
 
 
 def _names(accounts: list[bytes]) -> str:

@@ -140,12 +140,12 @@ def _check(hive: Hive, rule: RegistryRule, file: str) -> Iterator[ScanFinding]:
     for key, node in _nodes(hive, rule.key):
         if not rule.values:
             yield ScanFinding(f"{file}!{key}", rule.rule, rule.what, rule.fix)
-        for name, data in _wanted(hive, rule, node):
+        for name, data in _matching(hive, rule, node):
             if rule.is_broken_by(data):
                 yield ScanFinding(f"{file}!{key}\\{name}", rule.rule, rule.what, rule.fix, digest(data))
 
 
-def _wanted(hive: Hive, rule: RegistryRule, node: int) -> Iterator[tuple[str, bytes]]:
+def _matching(hive: Hive, rule: RegistryRule, node: int) -> Iterator[tuple[str, bytes]]:
     if rule.values == ("*",):
         yield from ((name, hive.data(value)) for name, value in hive.values(node))
         return
@@ -159,15 +159,19 @@ def _programs(hive: Hive) -> Iterator[InstalledPackage]:
     for location in _UNINSTALL:
         for _, uninstall in _nodes(hive, location):
             for name, node in hive.children(uninstall):
-                told = {each: _text(_value(hive, node, each) or b"") for each in _TOLD}
+                values = {each: _text(_value(hive, node, each) or b"") for each in _VALUES}
                 # Updates and parts of others have no name to show; Windows doesn't list them either.
-                if told["DisplayName"]:
+                if values["DisplayName"]:
                     yield InstalledPackage(
-                        "generic", told["DisplayName"], told["DisplayVersion"], source=name, vendor=told["Publisher"]
+                        "generic",
+                        values["DisplayName"],
+                        values["DisplayVersion"],
+                        source=name,
+                        vendor=values["Publisher"],
                     )
 
 
-_TOLD = ("DisplayName", "DisplayVersion", "Publisher")
+_VALUES = ("DisplayName", "DisplayVersion", "Publisher")
 
 
 def _text(data: bytes) -> str:

@@ -27,7 +27,7 @@ GENERAL_LIMITS = (
 
 
 @dataclass(frozen=True)
-class Examined:
+class ImageScan:
     """The report, and the software and the files (path → what identifies it) that the same reading found."""
 
     report: ScanReport
@@ -35,7 +35,7 @@ class Examined:
     files: Mapping[str, str]
 
 
-def examine(
+def scan_image(
     image: Path,
     disk_format: str,
     appliance: Appliance,
@@ -45,38 +45,38 @@ def examine(
     expected_keys: frozenset[str] = frozenset(),
     root: str | None = None,
     progress: Progress = nothing,
-) -> Examined:
+) -> ImageScan:
     """Scan ``image`` and list its software.
 
     ``secrets``: values that the build knew and the image must not. ``expected_keys``: public SSH keys (their base64
     word) that may log in. ``root``: where the system is, if there are several. The decoded disk is written to the
     appliance's scratch folder unless the image is raw.
     """
-    wanted = [*needles.known(secrets), *needles.GENERIC]
+    searched = [*needles.known(secrets), *needles.GENERIC]
     kept = guest.KeptFiles(appliance.scratch)
     progress.say("reading all files of the image")
     with appliance.launched([Drive(image, disk_format, read_only=True)]) as handle:
-        walked = guest.walk(
-            handle, appliance.scratch, wanted, kept, expected_keys=expected_keys, root=root, progress=progress
+        scanned = guest.walk(
+            handle, appliance.scratch, searched, kept, expected_keys=expected_keys, root=root, progress=progress
         )
     progress.say("reading the disk, free space too")
     raw = image if disk_format == "raw" else _decoded(image, disk_format, appliance.scratch)
     try:
-        leftovers, data = disk.scan(raw, wanted, walked.known, progress=progress)
+        leftovers, data = disk.scan(raw, searched, scanned.known, progress=progress)
     finally:
         if raw != image:
             raw.unlink()
-    wrong, allowed = divide([*walked.findings, *leftovers], allowances)
+    wrong, allowed = divide([*scanned.findings, *leftovers], allowances)
     report = ScanReport(
         findings=wrong,
         allowed=allowed,
-        files=walked.files,
-        file_bytes=walked.bytes,
+        files=scanned.files,
+        file_bytes=scanned.bytes,
         disk_bytes=data,
-        filesystems=walked.filesystems,
-        not_covered=[*walked.not_covered, *GENERAL_LIMITS],
+        filesystems=scanned.filesystems,
+        not_covered=[*scanned.not_covered, *GENERAL_LIMITS],
     )
-    return Examined(report, [*installed(kept), *walked.programs], walked.listed)
+    return ImageScan(report, [*installed(kept), *scanned.programs], scanned.listed)
 
 
 def _decoded(image: Path, disk_format: str, scratch: Path) -> Path:

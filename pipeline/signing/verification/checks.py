@@ -86,8 +86,8 @@ def _digests(work: VerificationInput) -> str:
         raise EvidenceAbsent("no document says what the digests are")
     if not work.document:
         raise CheckFailed("the signature document is malformed, or was changed")
-    said = work.document["digests"]
-    wrong = [name for name, value in work.digests.values.items() if said.get(name, value) != value]
+    recorded = work.document["digests"]
+    wrong = [name for name, value in work.digests.values.items() if recorded.get(name, value) != value]
     if wrong or work.document["size"] != work.digests.size:
         raise CheckFailed(f"the bytes are others than those that were sealed ({', '.join(sorted(wrong)) or 'size'})")
     return f"sha256 {work.digests.sha256[:16]}…, {work.digests.size} bytes"
@@ -208,8 +208,8 @@ def _provenance(work: VerificationInput) -> str:
         raise CheckFailed(f"it says that it was built at {finished:%Y-%m-%d %H:%M}, which is still to come")
     if policy.max_age is not None and age > policy.max_age:
         raise CheckFailed(f"built {age / 86_400:.1f} days ago; the policy accepts {policy.max_age / 86_400:.1f}")
-    for name, wanted in policy.materials.items():
-        if any(found.get(name, {}).get(algorithm) != value for algorithm, value in wanted.items()):
+    for name, expected in policy.materials.items():
+        if any(found.get(name, {}).get(algorithm) != value for algorithm, value in expected.items()):
             raise CheckFailed(f"the material {name} is not the one that the policy names")
     _require_byproducts(work, details)
     return f"recipe {recipe}, builder {builder}, {finished:%Y-%m-%d %H:%M} UTC, {len(found)} materials"

@@ -47,7 +47,7 @@ def booted(context: Context, name: str, kind: str, direct: qemu_command.DirectBo
     """
     how = "the kernel and the ramdisk beside the disk" if direct else f"{kind.upper()} firmware"
     context.progress.say(f"booting {name} with {how}")
-    recipe, wanted = context.recipe, context.recipe.boot_test
+    recipe, options = context.recipe, context.recipe.boot_test
     if direct is not None and ProductFormat.AMI in context.products:
         name = ProductFormat.AMI
     product = qemu_command.GuestDisk(
@@ -63,8 +63,8 @@ def booted(context: Context, name: str, kind: str, direct: qemu_command.DirectBo
         name=f"{recipe.name}-boot-test",
         accelerator=context.accelerator,
         hardware=hardware.Hardware.from_properties(recipe.image_properties, firmware=firmware_kind),
-        memory=wanted.memory,
-        vcpus=wanted.vcpus,
+        memory=options.memory,
+        vcpus=options.vcpus,
         disks=[qemu_command.GuestDisk(overlay, "qcow2", base=product)],
         cdroms=[qemu_command.GuestDisk(seed, "raw", read_only=True)],
         direct=direct,
@@ -74,7 +74,7 @@ def booted(context: Context, name: str, kind: str, direct: qemu_command.DirectBo
         guest.running(machine, context.evidence, str(kind), policy=context.stall_policy) as running,
         _evidence(context, running),
     ):
-        seconds = running.wait_for_text(token, wanted.timeout, what, progress=context.progress)
+        seconds = running.wait_for_text(token, options.timeout, what, progress=context.progress)
         running.screenshot(context.evidence / f"{kind}-screen.png")
         context.progress.say(f"pressing the power button ({kind})")
         powered_off = running.power_off(_shutdown_time(context))

@@ -37,7 +37,7 @@ class BootTestStep:
     name = "boot_test"
     stage = Stage.RECORD
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Unless the recipe switches it off."""
         return recipe.boot_test.enabled
 
@@ -71,7 +71,7 @@ class FirmwareTestStep:
     name = "firmware_test"
     stage = Stage.RECORD
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return whether there are further ones, and a disk that they could start."""
         made = any(product.format.is_whole_disk for product in recipe.products)
         return recipe.boot_test.enabled and made and len(set(recipe.boot_test.firmware)) > 1
@@ -98,9 +98,9 @@ def published(recipe: Recipe) -> Firmware:
     """Return the firmware that a cloud will start the image with, if the recipe wants it tested; else the first it
     lists.
     """
-    wanted = recipe.boot_test.firmware
+    tested = recipe.boot_test.firmware
     named = hardware.Hardware.from_properties(recipe.image_properties).firmware
-    return next((kind for kind in wanted if kind == named), wanted[0])
+    return next((kind for kind in tested if kind == named), tested[0])
 
 
 def _others(recipe: Recipe) -> list[str]:

@@ -23,7 +23,7 @@ class InstallDebian:
     name = "install"
     stage = Stage.INSTALL
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return whether the recipe's install method is ``mmdebstrap``."""
         return isinstance(recipe.install, DebianInstall)
 

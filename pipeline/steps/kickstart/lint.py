@@ -58,8 +58,8 @@ def require(text: str, recipe: Recipe, info: TreeInfo, offers: Mapping[str, Repo
     problems = [
         *_release(recipe, info),
         *verdict.errors,
-        *(said for passes, said in included if not passes),
-        *(said for passes, said in _disks(kickstart, disk_name(recipe), recipe) if not passes),
+        *(problem for passes, problem in included if not passes),
+        *(problem for passes, problem in _disks(kickstart, disk_name(recipe), recipe) if not passes),
         *([] if kickstart.ignores_missing else missing),
         *([] if included else answers),
         *_ending(kickstart),
@@ -73,20 +73,20 @@ def require(text: str, recipe: Recipe, info: TreeInfo, offers: Mapping[str, Repo
         )
     return [
         *verdict.warnings,
-        *(said for _, said in included),
-        *(said for _, said in _disks(kickstart, disk_name(recipe), recipe)),
+        *(problem for _, problem in included),
+        *(problem for _, problem in _disks(kickstart, disk_name(recipe), recipe)),
         *missing,
         *answers,
     ]
 
 
 def _release(recipe: Recipe, info: TreeInfo) -> Iterator[str]:
-    wanted, found = recipe.os.version.split("."), info.version.split(".")
+    expected, found = recipe.os.version.split("."), info.version.split(".")
     family = _FAMILIES.get(recipe.os.distro)
     if family and not info.family.startswith(family):
         yield f"the media install {info.release}, the recipe says os.distro: {recipe.os.distro}"
     # A recipe or medium that names the major release only means any of its minor ones.
-    elif any(mine != theirs for mine, theirs in zip(wanted, found, strict=False)):
+    elif any(mine != theirs for mine, theirs in zip(expected, found, strict=False)):
         yield f"the media install {info.release}, the recipe says os.version: {recipe.os.version!r}"
     if info.architecture != str(recipe.architecture):
         yield f"the media are for {info.architecture}, the recipe is for {recipe.architecture}"
@@ -113,9 +113,9 @@ def _disks(kickstart: Kickstart, disk: str, recipe: Recipe) -> Iterator[tuple[bo
                 found = re.fullmatch(r"((?:[hsv]|xv)d[a-z]+|nvme\d+n\d+(?=p|$)|mmcblk\d+(?=p|$))(p?\d*)", plain)
                 if found and (found[1] != disk or (found[2] and option in _DISK_OPTIONS)):
                     what = "partition" if option in _PARTITION_OPTIONS and found[2] else "disk"
-                    said = f"line {command.line}: {command.name} --{option} names the {what} {plain}"
+                    text = f"line {command.line}: {command.name} --{option} names the {what} {plain}"
                     where = f"on the {bus} bus (hw_disk_bus) the guest's disk is {disk}"
-                    yield option in _PASSED_OVER, f"{said}, but {where}"
+                    yield option in _PASSED_OVER, f"{text}, but {where}"
 
 
 def _packages(kickstart: Kickstart, offers: Mapping[str, Repodata]) -> Iterator[str]:
@@ -151,9 +151,9 @@ def _nearest(name: str, packages: Collection[str]) -> str:
 
 
 def _answers(kickstart: Kickstart) -> Iterator[str]:
-    said = {command.name for command in kickstart.commands}
+    commands = {command.name for command in kickstart.commands}
     for what, names in _ANSWERS.items():
-        if not said.intersection(names):
+        if not commands.intersection(names):
             yield f"{what} is missing: the installer would wait for a person to answer"
 
 

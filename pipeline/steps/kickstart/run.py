@@ -41,22 +41,22 @@ class Installation:
     sentinel: str
 
 
-def run(context: Context, wanted: Installation) -> float:
+def run(context: Context, installation: Installation) -> float:
     """Install onto ``context.disk``; return the seconds it took. Raises ``GuestFailed`` that names the cause."""
     with contextlib.ExitStack() as stack:
-        if wanted.install.engine is InstallEngine.QEMU:
-            running = stack.enter_context(_by_qemu(context, wanted))
+        if installation.install.engine is InstallEngine.QEMU:
+            running = stack.enter_context(_by_qemu(context, installation))
         else:
-            running = stack.enter_context(_by_virt_install(context, wanted))
+            running = stack.enter_context(_by_virt_install(context, installation))
         try:
-            seconds = _watch(running, wanted, context)
+            seconds = _watch(running, installation, context)
         except PipelineError:
             running.write_evidence(context.evidence)
             raise
     return seconds
 
 
-def _watch(running: Guest, wanted: Installation, context: Context) -> float:
+def _watch(running: Guest, installation: Installation, context: Context) -> float:
     shown, next_look = "", 0.0
 
     def has_printed(text: str) -> bool:
@@ -66,23 +66,23 @@ def _watch(running: Guest, wanted: Installation, context: Context) -> float:
             now = phase(running.console.text)
             if now and now != shown:
                 shown = now
-                context.progress.say(f"installing {wanted.tree.info.release}: {now}")
+                context.progress.say(f"installing {installation.tree.info.release}: {now}")
         return text in running.console.text
 
-    timeout = float(wanted.install.timeout)
+    timeout = float(installation.install.timeout)
     what = "the kickstart's last line (its sentinel)"
-    running.wait_until(lambda: has_printed(wanted.sentinel), timeout, what, progress=context.progress)
+    running.wait_until(lambda: has_printed(installation.sentinel), timeout, what, progress=context.progress)
     deadline = running.seconds + _POWER_OFF
     return running.wait_until(lambda: not running.is_running(), deadline, "the power-off", progress=context.progress)
 
 
-def _machine(context: Context, wanted: Installation, disk: Path, cdroms: Sequence[Path]) -> qemu_command.Machine:
+def _machine(context: Context, installation: Installation, disk: Path, cdroms: Sequence[Path]) -> qemu_command.Machine:
     return qemu_command.Machine(
         name=f"{context.recipe.name}-install",
         accelerator=context.accelerator,
         hardware=Hardware.from_properties(context.recipe.image_properties),
-        memory=wanted.install.memory,
-        vcpus=wanted.install.vcpus,
+        memory=installation.install.memory,
+        vcpus=installation.install.vcpus,
         disks=[qemu_command.GuestDisk(disk, "qcow2")],
         cdroms=[qemu_command.GuestDisk(path, "raw", read_only=True) for path in cdroms],
         network=qemu_command.GuestNetwork(restricted=False),
@@ -91,40 +91,42 @@ def _machine(context: Context, wanted: Installation, disk: Path, cdroms: Sequenc
 
 
 @contextlib.contextmanager
-def _by_qemu(context: Context, wanted: Installation) -> Iterator[Guest]:
+def _by_qemu(context: Context, installation: Installation) -> Iterator[Guest]:
     _make_disk(context.disk, context.recipe.disk.size)
-    kernel, initrd = wanted.tree.extract_installer(context.folder)
-    _inject(initrd, {KICKSTART: wanted.kickstart.encode()})
-    boot = qemu_command.DirectBoot(kernel, initrd, arguments(wanted.tree.info))
-    machine = replace(_machine(context, wanted, context.disk, [wanted.media, *wanted.cdroms]), direct=boot)
+    kernel, initrd = installation.tree.extract_installer(context.folder)
+    _inject(initrd, {KICKSTART: installation.kickstart.encode()})
+    boot = qemu_command.DirectBoot(kernel, initrd, arguments(installation.tree.info))
+    machine = replace(
+        _machine(context, installation, context.disk, [installation.media, *installation.cdroms]), direct=boot
+    )
     with guest.running(machine, context.evidence, _NAME, policy=context.stall_policy) as running:
         yield running
 
 
 @contextlib.contextmanager
-def _by_virt_install(context: Context, wanted: Installation) -> Iterator[Guest]:
-    on_system = wanted.install.connection is Connection.SYSTEM
+def _by_virt_install(context: Context, installation: Installation) -> Iterator[Guest]:
+    on_system = installation.install.connection is Connection.SYSTEM
     if on_system and libvirt.is_slow(context.accelerator):
         context.progress.say("libvirt will try the KVM that does not work here many times: one to two minutes more")
     with libvirt.system() if on_system else libvirt.session(context.log, context.accelerator) as daemon:
         disk = daemon.folder / "disk.qcow2"
         _make_disk(disk, context.recipe.disk.size)
         injected = daemon.folder / KICKSTART
-        injected.write_text(wanted.kickstart)
+        injected.write_text(installation.kickstart)
         for path in (disk, injected):
             path.chmod(0o600)
             daemon.give(path)
-        media = daemon.lend(wanted.media)
-        tree = wanted.tree.info
+        media = daemon.lend(installation.media)
+        tree = installation.tree.info
         with virt_install.running(
-            _machine(context, wanted, disk, [daemon.lend(path) for path in wanted.cdroms]),
+            _machine(context, installation, disk, [daemon.lend(path) for path in installation.cdroms]),
             daemon,
             context.evidence,
             _NAME,
             location=f"{media},kernel={tree.kernel},initrd={tree.initrd}",
             inject=[injected],
             arguments=arguments(tree),
-            network=wanted.install.network,
+            network=installation.install.network,
             policy=context.stall_policy,
         ) as running:
             yield running

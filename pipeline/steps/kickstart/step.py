@@ -35,7 +35,7 @@ class InstallKickstart:
     name = "install"
     stage = Stage.INSTALL
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return whether the recipe's install method is ``kickstart``."""
         return isinstance(recipe.install, KickstartInstall)
 
@@ -131,11 +131,11 @@ def _media(context: Context, install: KickstartInstall) -> Path:
 
 
 def _pin(install: KickstartInstall) -> download.Pin | None:
-    wanted = install.download
-    if wanted is None:
+    source = install.download
+    if source is None:
         return None
-    others = {name: value for name in ("md5", "sha512") if (value := getattr(wanted, name))}
-    return download.Pin(wanted.sha256, others, wanted.size)
+    others = {name: value for name in ("md5", "sha512") if (value := getattr(source, name))}
+    return download.Pin(source.sha256, others, source.size)
 
 
 def _secret_media(context: Context, install: KickstartInstall) -> list[Path]:

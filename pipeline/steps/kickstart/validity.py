@@ -46,10 +46,10 @@ def judge(text: str, kickstart: Kickstart, info: TreeInfo) -> Verdict:
     except ValueError:
         last = (finished.stderr.strip().splitlines() or [f"status {finished.status}"])[-1]
         raise PipelineError(f"pykickstart did not come to an end with the kickstart: {last}") from None
-    refused = [*(_told(*each) for each in reply["errors"]), *_further(kickstart, release)]
+    refused = [*(_message(*each) for each in reply["errors"]), *_further(kickstart, release)]
     return Verdict(
         [f"not valid for {release}: {each}" for each in refused],
-        list(dict.fromkeys(_told(*each) for each in reply["warnings"])),
+        list(dict.fromkeys(_message(*each) for each in reply["warnings"])),
     )
 
 
@@ -64,7 +64,7 @@ def _module(name: str) -> ModuleType:
     return made
 
 
-def _told(line: int | None, words: str) -> str:
+def _message(line: int | None, words: str) -> str:
     plain = " ".join(words.split())
     return plain if line is None or f"line {line}" in plain else f"line {line}: {plain}"
 

@@ -40,15 +40,15 @@ def install_keys(system: GuestSystem, recipe: Recipe) -> int:
 
     Comes after sysprep, which empties the same places.
     """
-    wanted = {user.name: list(user.ssh_keys) for user in recipe.customize.users if user.ssh_keys}
+    keys_by_user = {user.name: list(user.ssh_keys) for user in recipe.customize.users if user.ssh_keys}
     if recipe.customize.ssh_keys:
         admin = recipe.os.admin_user
         if admin is None:
             raise PipelineError("customize.ssh_keys needs os.admin_user, the account that gets them")
-        wanted[admin] = [*wanted.get(admin, ()), *recipe.customize.ssh_keys]
-    for name, keys in wanted.items():
+        keys_by_user[admin] = [*keys_by_user.get(admin, ()), *recipe.customize.ssh_keys]
+    for name, keys in keys_by_user.items():
         _write_keys(system, name, dict.fromkeys(keys))
-    return sum(len(keys) for keys in wanted.values())
+    return sum(len(keys) for keys in keys_by_user.values())
 
 
 def _with_shadow_tools(user: User, exists: bool) -> str:

@@ -16,26 +16,26 @@ _ZONES = Path("/usr/share/zoneinfo")
 
 def apply(system: GuestSystem, recipe: Recipe, progress: Progress) -> None:
     """Do everything ``customize`` asks for, except keys, which come after sysprep."""
-    wanted = recipe.customize
-    if wanted.hostname:
-        _set_hostname(system, wanted.hostname)
-    if wanted.timezone:
-        _set_timezone(system, wanted.timezone)
-    if packages.needs_network(wanted) or wanted.remove_packages:
+    options = recipe.customize
+    if options.hostname:
+        _set_hostname(system, options.hostname)
+    if options.timezone:
+        _set_timezone(system, options.timezone)
+    if packages.needs_network(options) or options.remove_packages:
         progress.say("changing packages")
-        packages.change(system, wanted)
-    for user in wanted.users:
+        packages.change(system, options)
+    for user in options.users:
         accounts.add_user(system, user)
-    for file in wanted.files:
+    for file in options.files:
         _put_file(system, file)
-    if wanted.cloud_init is not None:
-        cloud_init.configure(system, wanted.cloud_init)
-    for service in wanted.enable_services:
+    if options.cloud_init is not None:
+        cloud_init.configure(system, options.cloud_init)
+    for service in options.enable_services:
         _set_service(system, service, True)
-    for service in wanted.disable_services:
+    for service in options.disable_services:
         _set_service(system, service, False)
-    for number, command in enumerate(wanted.commands, 1):
-        progress.say(f"running command {number} of {len(wanted.commands)}")
+    for number, command in enumerate(options.commands, 1):
+        progress.say(f"running command {number} of {len(options.commands)}")
         system.run(command, f"customize.commands[{number - 1}]")
 
 
@@ -69,14 +69,14 @@ def _put_file(system: GuestSystem, file: GuestFile) -> None:
     system.change(file.path, lambda: system.handle.chown(uid, gid, file.path))
 
 
-def _set_service(system: GuestSystem, name: str, wanted: bool) -> None:
-    what = f"{'enabling' if wanted else 'disabling'} the service {name}"
+def _set_service(system: GuestSystem, name: str, enabled: bool) -> None:
+    what = f"{'enabling' if enabled else 'disabling'} the service {name}"
     if system.has_command("systemctl"):
-        system.run(f"systemctl {'enable' if wanted else 'disable'} '{_plain(name)}'", what)
+        system.run(f"systemctl {'enable' if enabled else 'disable'} '{_plain(name)}'", what)
     elif system.has_command("chkconfig"):
-        system.run(f"chkconfig '{_plain(name)}' {'on' if wanted else 'off'}", what)
+        system.run(f"chkconfig '{_plain(name)}' {'on' if enabled else 'off'}", what)
     elif parts := system.glob(f"/etc/rc.d/S??-{_plain(name)}"):
-        system.handle.chmod(0o755 if wanted else 0o644, parts[0])
+        system.handle.chmod(0o755 if enabled else 0o644, parts[0])
     else:
         raise PipelineError(f"{what}: the guest has no such service, or no service manager that is known here")
 

@@ -43,7 +43,7 @@ class OfflineStep:
     name = "offline"
     stage = Stage.OFFLINE
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return ``True``: every image is inspected at least."""
         return True
 
@@ -106,8 +106,8 @@ class OfflineStep:
                 progress.say("scrubbing free space")
                 handle.umount_all()
                 facts["scrub"] = scrub.scrub(handle, systems, progress=progress)
-            facts["told"] = system.told
-            for text in system.told:
+            facts["told"] = system.notes
+            for text in system.notes:
                 progress.say(text)
         facts["properties"] = inspection.derived(facts["inspection"])
         facts["sealed"] = archive is not None

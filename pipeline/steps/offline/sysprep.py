@@ -26,11 +26,11 @@ def apply(system: GuestSystem, recipe: Recipe) -> dict[str, int]:
 
     Files that the recipe itself puts into the guest are left alone.
     """
-    wanted = [operation for operation in Op if operation not in recipe.sysprep.skip]
+    operations = [operation for operation in Op if operation not in recipe.sysprep.skip]
     kept = {file.path for file in recipe.customize.files}
     changed: dict[str, int] = {}
     system.forget()
-    for operation in wanted:
+    for operation in operations:
         paths = _without(_found(system, operation), kept)
         if paths:
             system.log.write("".join(f"{operation}: {path}\n" for path in paths).encode(errors="surrogateescape"))

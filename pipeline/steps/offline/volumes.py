@@ -23,7 +23,7 @@ def renew(system: GuestSystem, recipe: Recipe) -> int:
         return 0
     mounts = system.identity.mounts
     if boots_from_lvm(mounts, handle.lvs()):
-        system.tell("the ids of LVM stay: GRUB is started from LVM, and finds its volume by them (lvmid/)")
+        system.note("the ids of LVM stay: GRUB is started from LVM, and finds its volume by them (lvmid/)")
         return 0
     before = _groups(system)
     handle.umount_all()

@@ -69,13 +69,13 @@ def _boots(context: Context) -> dict[str, Any] | None:
 
 def _system(found: Mapping[str, Any]) -> dict[str, str]:
     """Return what the finished system was found to be, of what a bill of materials tells."""
-    told = {
+    facts = {
         "product": found.get("product") or "",
         "kernel": ", ".join(found.get("kernels") or ()),
         "boot-loader": ", ".join(found.get("loaders") or ()),
         "firmware": ", ".join(found.get("firmware") or ()),
     }
-    return {name: text for name, text in told.items() if text}
+    return {name: text for name, text in facts.items() if text}
 
 
 def tools() -> dict[str, str]:

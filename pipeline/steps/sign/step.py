@@ -35,7 +35,7 @@ class SignStep:
     name = "sign"
     stage = Stage.RECORD
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return ``True``, always."""
         return True
 
@@ -62,18 +62,18 @@ class SignStep:
 
     def run(self, context: Context) -> Mapping[str, Any]:
         """Sign every product, and write its documents."""
-        told = build_facts.gather(context)
+        facts = build_facts.gather(context)
         digests = _digests(context)
         if context.recipe.signing.enabled:
-            found = self._signed(context, told, digests)
+            found = self._signed(context, facts, digests)
         else:
             found = {name: _facts(each, {}) for name, each in digests.items()}
-        told = dataclasses.replace(told, products={name: each["digests"]["sha256"] for name, each in found.items()})
-        text = json.dumps(dataclasses.asdict(told), indent=1, sort_keys=True) + "\n"
+        facts = dataclasses.replace(facts, products={name: each["digests"]["sha256"] for name, each in found.items()})
+        text = json.dumps(dataclasses.asdict(facts), indent=1, sort_keys=True) + "\n"
         atomic.write_text(context.documents / ABOUT, text)
         return {"products": found}
 
-    def _signed(self, context: Context, told: seal.BuildFacts, digests: Mapping[str, Digests]) -> dict[str, Any]:
+    def _signed(self, context: Context, facts: seal.BuildFacts, digests: Mapping[str, Digests]) -> dict[str, Any]:
         keyring = Keyring(context.home)
         key = keyring.signer(context.recipe.signing.key)
         method = HashMethod(context.recipe.signing.hash)
@@ -81,7 +81,7 @@ class SignStep:
         for name, each in digests.items():
             context.progress.say(f"signing {name} with a {key.kind} key")
             shown = f"{context.recipe.name}.{name}"
-            made = seal.seal(each, shown, told, key, method, keyring.certificates)
+            made = seal.seal(each, shown, facts, key, method, keyring.certificates)
             packed = proof.pack(made.documents)
             for ending, data in {**made.documents, proof.ENDING: packed}.items():
                 atomic.write_bytes(context.documents / f"{name}.{ending}", data)

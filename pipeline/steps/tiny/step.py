@@ -29,7 +29,7 @@ class InstallTiny:
     name = "install"
     stage = Stage.INSTALL
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return whether the recipe's install method is ``tiny``."""
         return isinstance(recipe.install, TinyInstall)
 

@@ -108,9 +108,9 @@ def _watch(running: Guest, install: WindowsInstall, context: Context) -> float:
                 details=running.console.tail(),
                 hint="the log of what was done before is above and in the serial log",
             )
-        told = [line.strip() for line in _STEP.findall(text)]
-        if told and told[-1] != shown:
-            shown = told[-1]
+        begun = [line.strip() for line in _STEP.findall(text)]
+        if begun and begun[-1] != shown:
+            shown = begun[-1]
             context.progress.say(f"inside Windows: {shown}")
         if sum(event.name == "RESET" for event in running.monitor.events) > _MOST_RESTARTS:
             raise SetupFailed(

@@ -32,7 +32,7 @@ class InstallWindows:
     name = "install"
     stage = Stage.INSTALL
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         """Return whether the recipe's install method is ``windows``."""
         return isinstance(recipe.install, WindowsInstall)
 

@@ -151,13 +151,13 @@ def test_every_kind_of_secret_is_found_on_every_file_system(image: Path, tmp_pat
     accepted = Allowance("log", "*/var/log/messages", "only for this test")
     with (tmp_path / "log").open("wb") as log:
         appliance = Appliance("tcg", APPLIANCES, tmp_path, log)
-        examined = scan.examine(image, "qcow2", appliance, secrets=secrets, allowances=[accepted])
-    report = examined.report
+        scanned = scan.scan_image(image, "qcow2", appliance, secrets=secrets, allowances=[accepted])
+    report = scanned.report
     for number, kind in enumerate(SIZES):
         _require_all(report, number, kind)
     assert {each.path.removeprefix("/dev/sda3:") for each in report.findings} >= {path for path, _ in GIVEN_AWAY}
     assert not [each for each in report.findings if each.path.startswith(f"/dev/sda4:{CONFIG}")]
-    programs = {(each.name, each.version, each.vendor) for each in examined.packages if each.kind == "generic"}
+    programs = {(each.name, each.version, each.vendor) for each in scanned.packages if each.kind == "generic"}
     assert programs == {("Agent", "1.2", "Somebody"), ("Old program", "0.9", "")}
     leftovers = [each.rule for each in report.findings if each.path == FREE_SPACE]
     assert leftovers.count("private-key") == len(SIZES)
@@ -205,8 +205,8 @@ def test_a_system_is_read_as_it_mounts_itself(tmp_path: Path) -> None:
                 b"# caf\xe9\n/dev/vdb /caf\xe9 auto nofail 0 2\n/dev/vdc1 /mnt ext4 defaults 0 2\n"
                 b"PARTUUID=%s /srv ext4 defaults 0 2\n" % name.encode(),
             )
-        examined = scan.examine(disk, "raw", appliance, secrets=[secret("ext4", "plain")])
-    assert {each.path for each in examined.report.findings} == {"/srv/forgotten"}
-    assert {"/srv/forgotten", "/etc/fstab"} <= set(examined.files)
-    assert examined.report.filesystems == ["/dev/sda1 ext4", "/dev/sda2 ext4"]
-    assert not [text for text in examined.report.not_covered if "/dev/" in text]
+        scanned = scan.scan_image(disk, "raw", appliance, secrets=[secret("ext4", "plain")])
+    assert {each.path for each in scanned.report.findings} == {"/srv/forgotten"}
+    assert {"/srv/forgotten", "/etc/fstab"} <= set(scanned.files)
+    assert scanned.report.filesystems == ["/dev/sda1 ext4", "/dev/sda2 ext4"]
+    assert not [text for text in scanned.report.not_covered if "/dev/" in text]

@@ -39,7 +39,7 @@ class Light:
         self.name = name
         self.stage = stage
 
-    def wanted(self, recipe: Recipe) -> bool:
+    def applies_to(self, recipe: Recipe) -> bool:
         return not (self.steering / f"unwanted.{self.name}").exists()
 
     def inputs(self, recipe: Recipe) -> Mapping[str, Any]:

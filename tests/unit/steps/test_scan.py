@@ -61,11 +61,11 @@ def scanned(
     """The step's facts, and what the search was given; the search itself is held by tests of its own."""
     given: dict[str, Any] = {}
 
-    def examine(*words: Any, **options: Any) -> scanning.Examined:
+    def scan_image(*words: Any, **options: Any) -> scanning.ImageScan:
         given.update(options)
-        return scanning.Examined(ScanReport(findings, [], 1, 1, 1, [], ["a limit"]), [], {"/etc/motd": "0123"})
+        return scanning.ImageScan(ScanReport(findings, [], 1, 1, 1, [], ["a limit"]), [], {"/etc/motd": "0123"})
 
-    monkeypatch.setattr(scanning, "examine", examine)
+    monkeypatch.setattr(scanning, "scan_image", scan_image)
     with (tmp_path / "log").open("wb") as log:
         context = Context(
             recipe=recipe(),

@@ -23,7 +23,7 @@ def test_output_is_bytes_and_bounded(system: GuestSystem, monkeypatch: pytest.Mo
     assert len(system.run("dd if=/dev/zero bs=1M count=5 2>/dev/null", "x")) == 5 << 20
     monkeypatch.setattr(guest_process, "MOST", 1000)
     assert system.run("dd if=/dev/zero bs=1000 count=3 2>/dev/null; echo end", "the command") == "\0" * 1000
-    assert system.told[-1].startswith("the command printed 2004 bytes more than the ")
+    assert system.notes[-1].startswith("the command printed 2004 bytes more than the ")
 
 
 def test_commands_see_a_running_root_and_leave_none_of_it(system: GuestSystem) -> None:
@@ -35,7 +35,7 @@ def test_commands_see_a_running_root_and_leave_none_of_it(system: GuestSystem) -
 
 def test_programs_in_the_background_are_named_and_ended(system: GuestSystem) -> None:
     system.run("sleep 7200 & (sleep 7100 >/dev/null 2>&1 &); true", "customize.commands[0]")
-    words = [text for text in system.told if "left a program running" in text]
+    words = [text for text in system.notes if "left a program running" in text]
     assert [text.rpartition(": ")[2] for text in sorted(words)] == ["sleep 7100", "sleep 7200"]
     assert words[0].startswith("customize.commands[0] left a program running, which was ended: ")
     running = appliance_shell.read(system.handle, "for p in /proc/[0-9]*; do readlink $p/root; done | sort -u")
@@ -74,13 +74,13 @@ def test_attributes_that_forbid_changes_are_told_and_kept(system: GuestSystem) -
     lying = "/etc/machine-id /etc/motd /etc"
     appliance_shell.read(system.handle, f"cd /sysroot; chattr +i .{lying.replace(' ', ' .')}; chattr +a var/log/x.log")
     try:
-        told = len(system.told)
+        before = len(system.notes)
         changed = sysprep.apply(system, tiny_recipe())
         customize.apply(system, tiny_recipe(customize={"files": [{"path": "/etc/motd", "content": "new\n"}]}), nothing)
         assert changed["machine-id"] == 1 and changed["logfiles"] == 1
         assert system.read("/etc/machine-id") == "" and system.read("/etc/motd") == "new\n"
         assert not system.exists("/var/log/x.log")
-        said = " ".join(system.told[told:])
+        said = " ".join(system.notes[before:])
         for path, letter in (("/etc/machine-id", "i"), ("/etc/motd", "i"), ("/var/log/x.log", "a")):
             assert f"{path} has the attribute {letter} (chattr): it is changed nevertheless" in said
         flags = appliance_shell.read(system.handle, "cd /sysroot; lsattr -d ./etc ./etc/motd ./etc/machine-id")
@@ -95,7 +95,7 @@ def test_a_file_takes_the_place_of_a_link_that_leads_nowhere(system: GuestSystem
     customize.apply(system, tiny_recipe(customize={"files": wanted}), nothing)
     assert system.read("/etc/dangling") == "dangling\n" and not system.handle.is_symlink("/etc/dangling")
     assert system.handle.is_symlink("/etc/alive") and system.read("/etc/motd") == "alive\n"
-    assert "/etc/dangling was a link to ../run/absent/stub-resolv.conf, which is not there" in " ".join(system.told)
+    assert "/etc/dangling was a link to ../run/absent/stub-resolv.conf, which is not there" in " ".join(system.notes)
 
 
 def test_a_guest_in_which_nothing_runs_is_told(system: GuestSystem) -> None:

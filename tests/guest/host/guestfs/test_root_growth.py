@@ -68,7 +68,7 @@ def test_a_full_root_is_grown(handle: Any, kind: str, tmp_path: Path) -> None:
     # XFS counts its log of 64 MiB as none of its size.
     assert after.size > 380 * MIB and after.free > before.free + 50 * MIB
     assert handle.read_file("/file") == b"kept"
-    assert "it was grown from" in system.told[0]
+    assert "it was grown from" in system.notes[0]
     # Once is enough; and what has room is left as it is.
     handle.rm("/filling")
     assert not root_growth.make_room(system, 64 * MIB)

@@ -576,4 +576,4 @@ def test_shipped_recipes_notice_what_changes_outside(
 
 
 def _install(recipe: Recipe) -> StepEntry:
-    return next(each for each in registry.STEPS if each.step.wanted(recipe) and each.stage is Stage.INSTALL)
+    return next(each for each in registry.STEPS if each.step.applies_to(recipe) and each.stage is Stage.INSTALL)

@@ -44,15 +44,15 @@ def test_what_text_cannot_be_is_not_judged(kind: Any) -> None:
 def test_a_pattern_that_cannot_be_used_says_nothing() -> None:
     one = rule(type="string", pattern="(?=a)", minLength=2)
     assert one.accepts("xy") and not one.accepts("x")
-    assert "matches" not in one.wanted
+    assert "matches" not in one.expected
 
 
 def test_what_would_be_right_is_said() -> None:
-    assert rule(type="string", enum=["a", "b"]).wanted == "one of a, b"
-    assert rule(type="integer", minimum=1, maximum=64).wanted == "a whole number from 1 to 64"
-    assert rule(type="boolean").wanted == "one of true, false"
-    assert rule(type="string", maxLength=3, pattern="^a").wanted == "text of at most 3 characters that matches ^a"
-    many = rule(type="string", enum=[str(number) for number in range(1000)]).wanted
+    assert rule(type="string", enum=["a", "b"]).expected == "one of a, b"
+    assert rule(type="integer", minimum=1, maximum=64).expected == "a whole number from 1 to 64"
+    assert rule(type="boolean").expected == "one of true, false"
+    assert rule(type="string", maxLength=3, pattern="^a").expected == "text of at most 3 characters that matches ^a"
+    many = rule(type="string", enum=[str(number) for number in range(1000)]).expected
     assert many.endswith("and 940 more") and len(many) < 500
 
 
@@ -69,7 +69,7 @@ def test_no_definition_and_no_value_breaks_it(kind: str, document: dict[str, Any
     """Definitions come from other clouds, too."""
     one = rule(**document, type=kind)
     assert one.accepts(value) in (True, False)
-    assert one.wanted
+    assert one.expected
 
 
 @given(st.integers(), st.integers(-100, 100), st.integers(-100, 100))

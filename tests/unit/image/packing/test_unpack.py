@@ -28,8 +28,8 @@ def test_each_packing_is_recognised_and_unpacked(packing: Packing, tmp_path: Pat
     assert (tmp_path / "out").stat().st_blocks * 512 < len(CONTENT) // 2  # zeros stayed holes
     assert made.sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert made.packed_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert made.sha256 in made.told
-    assert made.packed_sha256 in made.told
+    assert made.sha256 in made.summary
+    assert made.packed_sha256 in made.summary
 
 
 @pytest.mark.parametrize("packing", list(Packing))

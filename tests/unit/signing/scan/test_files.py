@@ -80,15 +80,15 @@ def archive(tmp_path: Path) -> Path:
 
 def test_the_walk_lists_what_the_list_alone_would(archive: Path, tmp_path: Path) -> None:
     handle = Appliance("linux", tmp_path, archive)
-    walked = walk(handle, tmp_path, [], KeptFiles(tmp_path))
+    scanned = walk(handle, tmp_path, [], KeptFiles(tmp_path))
     system: Any = SimpleNamespace(handle=handle, identity=SimpleNamespace(type="linux"), log=io.BytesIO())
     alone = contents.files(system, tmp_path)
-    assert alone is not None and walked.listed == contents.unpack(alone)
-    assert set(walked.listed) == {name[1:] for name in MEMBERS} - {"/etc"}
-    assert len(set(walked.listed.values())) == len(walked.listed)
+    assert alone is not None and scanned.listed == contents.unpack(alone)
+    assert set(scanned.listed) == {name[1:] for name in MEMBERS} - {"/etc"}
+    assert len(set(scanned.listed.values())) == len(scanned.listed)
 
 
 @pytest.mark.parametrize("kind", ["windows", "unknown"])
 def test_files_of_other_systems_are_not_listed(kind: str, archive: Path, tmp_path: Path) -> None:
-    walked = walk(Appliance(kind, tmp_path, archive), tmp_path, [], KeptFiles(tmp_path))
-    assert walked.files == 2 and not walked.listed
+    scanned = walk(Appliance(kind, tmp_path, archive), tmp_path, [], KeptFiles(tmp_path))
+    assert scanned.files == 2 and not scanned.listed

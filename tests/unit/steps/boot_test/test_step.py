@@ -52,12 +52,12 @@ def test_another_firmware_on_this_machine_is_booted_again(monkeypatch: pytest.Mo
 
 def test_there_is_another_test_only_for_another_firmware() -> None:
     both, one = _recipe(["bios", "uefi"]), _recipe(["uefi", "uefi"])
-    assert FirmwareTestStep().wanted(both) and BootTestStep().wanted(both)
-    assert not FirmwareTestStep().wanted(one) and BootTestStep().wanted(one)
+    assert FirmwareTestStep().applies_to(both) and BootTestStep().applies_to(both)
+    assert not FirmwareTestStep().applies_to(one) and BootTestStep().applies_to(one)
     off = _recipe(["bios", "uefi"], enabled=False)
-    assert not FirmwareTestStep().wanted(off) and not BootTestStep().wanted(off)
+    assert not FirmwareTestStep().applies_to(off) and not BootTestStep().applies_to(off)
     parts = tuple(Product.model_validate({"format": kind}) for kind in ("aki", "ari", "ami"))
-    assert not FirmwareTestStep().wanted(both.model_copy(update={"products": parts})), "no firmware starts these"
+    assert not FirmwareTestStep().applies_to(both.model_copy(update={"products": parts})), "no firmware starts these"
 
 
 def test_it_speaks_of_the_boot_chain_where_that_is_known() -> None:
