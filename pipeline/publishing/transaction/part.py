@@ -165,12 +165,13 @@ class PartTransaction:
         """Read the image back from every store, then mark it as verified, where it is not the newest already.
 
         A service that does not say which store its bytes are from is read once: more readings would prove no more.
+        Where none was chosen, any store that was read will do.
         """
         record, api = self._there(), self.ledger.api
         # A copy that had to be made again was read before it was lost.
         known = set() if self.is_newest else self.ledger.journal.verified_stores(record.id)
         for store in step.stores:
-            if store in known or "" in known:
+            if "" in known or (store in known if store else known):
                 continue
             self.progress.say(f"reading back from {api.cloud}" + (f", store {store}" if store else ""))
             found = read_back(
@@ -183,7 +184,7 @@ class PartTransaction:
                 progress=self.progress,
             )
             self.read.append(found)
-            place = store if found.store else ""
+            place = found.store or ""
             known.add(place)
             self.ledger.journal.note("verified", record.id, found.signature, read_from=place, sha512=found.sha512)
         if self.is_newest:

@@ -283,6 +283,17 @@ def test_a_tripped_gate_holds_back_until_somebody_lets_it_through(desk: Desk) ->
     assert ownership_marker.HELD_BECAUSE not in desk.newest().properties
 
 
+def test_a_store_that_is_added_while_an_image_waits_is_read_back_too(desk: Desk) -> None:
+    desk.publish(desk.build("small", blocks=1024), stores=())
+    big = desk.build("big", blocks=4096)
+    held, again = (desk.publish(big, stores=()).parts[-1] for _ in range(2))
+    assert [part.outcome for part in (held, again)] == [PublishOutcome.HELD, PublishOutcome.HELD]
+    assert [[read.store for read in part.read] for part in (held, again)] == [["one"], []]
+    through = desk.publish(big, options=PublishOptions(let_through=True))
+    assert through.outcome is PublishOutcome.PUBLISHED
+    assert [read.store for read in through.parts[-1].read] == ["two"]
+
+
 def test_a_later_build_within_the_limits_overtakes_the_one_held_back(desk: Desk) -> None:
     desk.publish(desk.build("small", blocks=1024))
     desk.publish(desk.build("big", blocks=4096))
