@@ -26,6 +26,8 @@ _TAIL = _MIB
 _SECTOR = 512
 # Those of an MBR's own table; others lie in an extended partition, which would have to grow with them.
 _PRIMARY = 4
+# Its numbers of sectors have 32 bits.
+_MBR_END = _SECTOR << 32
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,14 @@ def _group(handle: Any, layers: _Layers) -> Mapping[str, Any]:
 def _behind(handle: Any, partition: str) -> int:
     """How many bytes lie unused behind a partition."""
     disk, number = handle.part_to_dev(partition), handle.part_to_partnum(partition)
-    if handle.part_get_parttype(disk) == "msdos" and number > _PRIMARY:
+    is_mbr = handle.part_get_parttype(disk) == "msdos"
+    if is_mbr and number > _PRIMARY:
         return 0
     parts = handle.part_list(disk)
     own = next(each for each in parts if each["part_num"] == number)
     starts = [int(each["part_start"]) for each in parts if each["part_start"] > own["part_end"]]
-    end = min([*starts, int(handle.blockdev_getsize64(disk)) - _TAIL]) // _MIB * _MIB
+    ends = [int(handle.blockdev_getsize64(disk)) - _TAIL, *([_MBR_END - _TAIL] if is_mbr else [])]
+    end = min([*starts, *ends]) // _MIB * _MIB
     return max(0, end - int(own["part_end"]) - 1)
 
 
