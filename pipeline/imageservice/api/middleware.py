@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import falcon
 from falcon.constants import HTTP_METHODS
@@ -15,6 +16,8 @@ from pipeline.imageservice.api.http.hosts import Hosts
 from pipeline.imageservice.api.metadefs.names import routed
 from pipeline.imageservice.api.metrics import Metrics
 from pipeline.imageservice.api.versions import Prefixes, answer_versions
+from pipeline.imageservice.data.slots.slots import SlotKind
+from pipeline.imageservice.data.wsgi_environ import HOLD_SLOT
 from pipeline.imageservice.errors import HeaderTooLong, Invalid, NotImplementedVerb
 from pipeline.imageservice.service import Service
 
@@ -69,7 +72,11 @@ class Middleware:
         resp.set_header("x-openstack-request-id", context.request_id)
         self._cors.mark(req, resp)
         seconds = time.monotonic() - context.started
-        access_log.write(req, resp, context, seconds, self._addresses.of(req.env))
+        client = self._addresses.of(req.env)
+        access_log.write(req, resp, context, seconds, client)
+        project = context.caller.project if context.caller is not None else None
+        # Callers without a project are told apart by their addresses.
+        req.env[HOLD_SLOT] = partial(context.slots.held, SlotKind.ANSWER, project or f"address {client.shown}")
         if self._metrics is not None:
             method = req.method if req.method in HTTP_METHODS else "other"
             self._metrics.count(method, req.uri_template or "other", resp.status_code, seconds)

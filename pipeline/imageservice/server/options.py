@@ -44,7 +44,7 @@ class ServerOptions(BaseModel):
         ge=2,
         le=512,
         description="Deletions that a node works on at once for each of its processes; and as many checks of locations "
-        "and signatures; and as many bodies of metadata that are long or come slowly.",
+        "and signatures; and as many bodies of metadata that are long or come slowly, and as many long answers.",
     )
     least_rate: int = Field(
         10 << 10,
@@ -95,4 +95,7 @@ class ServerOptions(BaseModel):
     def slots(self) -> Mapping[str, int]:
         """How many of each kind a node works on at once."""
         transfers, others = self.processes * self.transfer_threads, self.processes * self.store_threads
-        return {"upload": transfers, "download": transfers, "body": others, "check": others, "delete": others}
+        return {
+            **dict.fromkeys(("upload", "download"), transfers),
+            **dict.fromkeys(("body", "answer", "check", "delete"), others),
+        }

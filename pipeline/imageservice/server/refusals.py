@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -45,13 +46,16 @@ def refusal(problem: Exception) -> bytes | None:
     return rendered(HTTPStatus.BAD_REQUEST, f"The request is malformed: {str(problem)[:200]}")
 
 
-def rendered(status: HTTPStatus, message: str) -> bytes:
-    """Return an error as an answer of HTTP/1.1, after which the connection ends."""
+def rendered(
+    status: HTTPStatus, message: str, *, request_id: str | None = None, headers: Mapping[str, str] | None = None
+) -> bytes:
+    """Return an error as an answer of HTTP/1.1, after which the connection ends. ``request_id``: a new one if none."""
     reason = "Request Header Fields Too Large" if status == 431 else status.phrase
     body = json.dumps({"message": message, "code": f"{status:d} {reason}", "title": reason}).encode()
+    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head = (
-        f"HTTP/1.1 {status:d} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"X-Openstack-Request-Id: req-{uuid.uuid4()}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"HTTP/1.1 {status:d} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n{more}"
+        f"X-Openstack-Request-Id: {request_id or f'req-{uuid.uuid4()}'}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

@@ -3,7 +3,8 @@
 A connection costs a thread only once its request has arrived; before that, and while it is idle or closing, it waits in
 the event loop. Requests then run in one of two pools: those that move image data, wait for a store or carry a long body
 in the large one, everything else in the small one. So stuck and slow clients, however many, never stand in the way of
-a request for metadata. The large one has a thread for everything on the node that may hold a slot or wait for one: who
+a request for metadata; nor do those that do not read what they asked for: an answer that is long, or not taken at once,
+is handed on to the large one. That has a thread for everything on the node that may hold a slot or wait for one: who
 is served first is decided there (``data.slots``), by project.
 
 It overrides parts of gunicorn's worker that are not a public interface, hence the pinned version.
@@ -30,7 +31,14 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import ThreadWorker
 
 from pipeline.imageservice.data.active_transfers import running
-from pipeline.imageservice.data.wsgi_environ import CONNECTION, SEND_FILE, SLOW_BODY, SOURCE
+from pipeline.imageservice.data.wsgi_environ import CONNECTION, HOLD_SLOT, SEND_FILE, SLOW_BODY, SOURCE
+from pipeline.imageservice.server.answer import (
+    LONG_ANSWER,
+    AnsweredConnection,
+    AnswerSocket,
+    UnsentAnswer,
+    send_if_it_goes,
+)
 from pipeline.imageservice.server.body import RequestBody
 from pipeline.imageservice.server.lingering_close import GracefulConnection, LingeringClose
 from pipeline.imageservice.server.options import ServerOptions
@@ -86,17 +94,21 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
 
         def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             body: RequestBody = environ["wsgi.input"]
+            sock: AnswerSocket = environ["gunicorn.socket"]
             environ[SOURCE] = body
-            environ[CONNECTION] = ClientWire(environ["gunicorn.socket"])
+            environ[CONNECTION] = ClientWire(sock.connection)
             environ[SLOW_BODY] = body.is_slow
             if not self.cfg.is_ssl:
-                environ[SEND_FILE] = partial(SentFile, environ["gunicorn.socket"], idle=self._options.idle_timeout)
+                environ[SEND_FILE] = partial(SentFile, sock.connection, idle=self._options.idle_timeout)
 
             def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
                 body.settle()
                 return start_response(status, headers, *more)
 
-            return application(environ, start)
+            answer = application(environ, start)
+            if isinstance(answer, list):  # else it is the data of an image, which has a slot and a thread for transfers
+                sock.keep(environ.get(HOLD_SLOT))
+            return answer
 
         self.wsgi = wsgi
 
@@ -175,9 +187,10 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         conn.data_ready = True
         self._submit(self._doors, conn)
 
-    def _submit(self, pool: ThreadPoolExecutor, conn: Any) -> None:
+    def _submit(self, pool: ThreadPoolExecutor, conn: Any, work: Callable[[], Any] | None = None) -> None:
+        """Have a thread read and answer a request, or do other ``work`` of the connection."""
         conn.pool = pool
-        future = pool.submit(self.handle, conn)
+        future = pool.submit(work or partial(self.handle, conn))
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
@@ -189,6 +202,8 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
             result = False
         if isinstance(result, _HandOver):
             self._submit(result.pool, conn)
+        elif isinstance(result, UnsentAnswer):
+            self._submit(self.tpool, conn, partial(result.send, min(_SMALL_IDLE, self._options.idle_timeout)))
         elif result and self.cfg.is_ssl and conn.sock.pending():
             self.enqueue_req(conn)  # the next request has come and been deciphered: no event will tell of it
         elif result:
@@ -256,11 +271,17 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
         )
         req.body.is_slow = slow
         req._expected_100_continue = False  # the body asks for it
+        sock = AnswerSocket(conn.sock)
         try:
-            return super().handle_request(req, conn)
+            keep_alive = super().handle_request(req, AnsweredConnection(sock, conn.client, conn.server))
         except TimeoutError as error:
             # The client does not take its answer: its own fault, and nothing to be logged as ours.
             raise ConnectionResetError(errno.ECONNRESET, "the client takes no data") from error
+        answer = sock.answer
+        # Only a long answer to a question can still become another one, when there is no slot for it.
+        if answer is None or ((answer.size <= LONG_ANSWER or req.method != "GET") and answer.send_at_once()):
+            return keep_alive
+        return UnsentAnswer(answer, keep_alive)
 
     def _may_be_slow(self, req: Any) -> bool:
         """Whether a request's body may keep its thread waiting: one that has not come with its header."""
@@ -276,11 +297,14 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
             super().handle_error(req, client, addr, exc)
             return
         log.info("a request from %s was refused: %s", addr, exc)
-        with contextlib.suppress(OSError):
-            client.sendall(answer)
+        send_if_it_goes(client, answer)
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> Any:
-        return keepalive if isinstance(keepalive, _HandOver) else super()._keepalive_after(conn, keepalive)
+        if isinstance(keepalive, UnsentAnswer):
+            keepalive.keep_alive = super()._keepalive_after(conn, keepalive.keep_alive)
+        return (
+            keepalive if isinstance(keepalive, _HandOver | UnsentAnswer) else super()._keepalive_after(conn, keepalive)
+        )
 
 
 def pool_size(options: ServerOptions) -> int:

@@ -36,8 +36,12 @@ class SlotKind(StrEnum):
     UPLOAD = "upload"
     DOWNLOAD = "download"
     BODY = "body"  # of a request for metadata that is long or comes slowly
+    ANSWER = "answer"  # to one: that is long, or not taken at once
     CHECK = "check"  # of a location, or of data that has to fit a signature
     DELETE = "delete"
+
+
+_MOVING = (SlotKind.UPLOAD, SlotKind.DOWNLOAD, SlotKind.BODY, SlotKind.ANSWER)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Slot:
         self.slow = False
         self.preempted = False
         self._count = 0
-        self._moves = kind in (SlotKind.UPLOAD, SlotKind.DOWNLOAD, SlotKind.BODY)
+        self._moves = kind in _MOVING
 
     @property
     def moves(self) -> bool:

@@ -26,7 +26,8 @@ Start = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class PlainApp:
-    """``PUT …/file`` digests, ``GET …/file`` sends the file ``big``, ``POST`` echoes, any other ``GET`` is "hello"."""
+    """``PUT …/file`` digests, ``GET …/file`` sends the file ``big``, ``POST`` echoes, ``GET /long`` is zeros,
+    any other ``GET`` "hello"."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,6 +41,8 @@ class PlainApp:
             return answer(start, environ["wsgi.input"].read())
         if method == "GET" and path.endswith("/file"):
             return self.send(environ, start)
+        if path == "/long":
+            return answer(start, bytes(16 << 20))
         if path == "/ignore-body":
             return answer(start, b"ignored")
         return answer(start, b"hello")

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -34,8 +34,8 @@ def running(**server: Any) -> Iterator[ImageService]:
     if made is not None:
         stores["authority"] = made.authority
         server["tls"] = {"certificate": str(made.certificate), "key": str(made.key)}
+    api = {"show_locations": True, "version_1": server.pop("version_1", False)}
     more = {"transfer_threads": 2, "request_threads": 2, "store_threads": 2, **SLOW, **server}
-    api = {"show_locations": True}
     with image_service(server=more, api=api, fetch=WEB, **stores) as service:
         yield service
         assert "Traceback" not in service.log.read_text()
@@ -149,6 +149,11 @@ def test_over_tls_it_is_the_same(tmp_path: Path) -> None:
         await_slots(service, "body", 3)
         assert service.request("GET", "/v2/images", "bob").status_code == 200
         assert not any(map(read, silent))
+        images = long_list(service)
+        for _ in range(3):
+            stack.enter_context(unread_list(service))
+        await_slots(service, "answer", 3)
+        assert listed(service, "bob") >= images
 
 
 def read(connection: socket.socket) -> bytes:
@@ -227,6 +232,88 @@ def test_bodies_that_do_not_come_hold_no_metadata() -> None:
             assert service.request("GET", "/v2/images").status_code == 200
         long = {"name": "x", "description": "d" * 60_000, "more": "d" * 60_000}
         assert service.request("POST", "/v2/images", "bob", json=long).status_code == 201
+
+
+def long_list(service: ImageService) -> set[str]:
+    """More public images than all buffers between server and client hold; their ids."""
+    properties = {f"key{number}": "v" * 65_000 for number in range(15)}
+    return {service.create("admin", visibility="public", **properties) for _ in range(8)}
+
+
+def listed(service: ImageService, user: str) -> set[str]:
+    """The ids of all images that a project sees."""
+    answer = service.request("GET", "/v2/images", user)
+    assert answer.status_code == 200, answer.text
+    return {image["id"] for image in answer.json()["images"]}
+
+
+def unread_list(service: ImageService, user: str = "alice", path: str = "/v2/images") -> socket.socket:
+    """A list that was asked for and is not read."""
+    connection = connected(service, f"GET {path} HTTP/1.1", user)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    return connection
+
+
+def test_lists_that_nobody_reads_hold_no_metadata() -> None:
+    with running() as service, contextlib.ExitStack() as stack:
+        images = long_list(service)
+        readers = [stack.enter_context(unread_list(service)) for _ in range(5)]
+        await_slots(service, "answer", 3, 2)
+        for _ in range(8):  # of as many threads as there are
+            assert service.request("GET", "/v2/images?name=none", "bob").status_code == 200
+        assert listed(service, "bob") == images  # in the slot that is kept for projects that have none
+        await_slots(service, "answer", 3, 2)  # nobody had to give way for that
+        refused = service.request("GET", "/v2/images")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+        assert "too many of this project" in refused.json()["message"]
+        assert refused.headers["X-Openstack-Request-Id"].startswith("req-")
+        for reader in readers:
+            reader.close()
+        await_slots(service, "answer", 0)
+        assert listed(service, "alice") == images
+
+
+def test_lists_of_the_first_version_hold_no_more() -> None:
+    with running(version_1=True) as service, contextlib.ExitStack() as stack:
+        images = long_list(service)
+        for _ in range(3):
+            stack.enter_context(unread_list(service, path="/v1/images/detail"))
+        await_slots(service, "answer", 3)
+        found = service.request("GET", "/v1/images/detail", "bob").json()["images"]
+        assert {image["id"] for image in found} == images
+
+
+def test_lists_that_nobody_reads_give_way() -> None:
+    with running(least_rate_seconds=1) as service, contextlib.ExitStack() as stack:
+        images = long_list(service)
+        for _ in range(3):
+            stack.enter_context(unread_list(service))
+        await_slots(service, "answer", 3)
+        stack.enter_context(unread_list(service, "bob"))
+        await_slots(service, "answer", 4)
+        assert listed(service, "admin") == images
+        await_slots(service, "answer", 3)
+        assert service.log.read_text().count("(answer) gives way") == 1
+
+
+def test_a_connection_goes_on_after_a_long_answer() -> None:
+    with running() as service:
+        images = long_list(service)
+        with connected(service, "GET /v2/images HTTP/1.1") as connection:
+            for following in (b"GET /v2/images?limit=1 HTTP/1.1", b"GET /versions HTTP/1.1", b"GET / HTTP/1.1"):
+                connection.sendall(following + b"\r\nHost: x\r\nX-Auth-Token: alice-token\r\n\r\n")
+            with connection.makefile("rb") as stream:
+                bodies = [body_of(stream) for _ in range(4)]
+        assert [len(bodies[at]["images"]) for at in (0, 1)] == [len(images), 1]
+        assert bodies[2]["versions"] == bodies[3]["versions"]
+
+
+def body_of(stream: BinaryIO) -> Any:
+    """The next answer's document."""
+    head = b"".join(iter(stream.readline, b"\r\n"))
+    length = re.search(rb"\r\ncontent-length: (\d+)\r\n", head, re.IGNORECASE)
+    assert length is not None, head
+    return json.loads(stream.read(int(length[1])))
 
 
 def test_other_spellings_of_a_path_are_transfers_too() -> None:

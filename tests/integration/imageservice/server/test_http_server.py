@@ -245,6 +245,26 @@ def test_stuck_clients_do_not_stand_in_the_way(server: Server, stuck: Callable[[
     assert server.greets(20)
 
 
+def test_answers_that_nobody_reads_hold_no_thread(tmp_path: Path) -> None:
+    short = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 15000\r\n\r\n" + b"x" * 15_000
+    with serve(tmp_path, request_threads=2, idle_timeout=60) as server, contextlib.ExitStack() as clients:
+        for _ in range(2):
+            client, many = (clients.enter_context(server.connect()) for _ in range(2))
+            for each in (client, many):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+            send_until_stuck(many, short)
+        assert server.greets(8)
+
+
+def send_until_stuck(client: socket.socket, request: bytes) -> None:
+    """Send requests again and again, until the server takes no more: its answers have to be read first."""
+    client.settimeout(2)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            client.sendall(request)
+
+
 def test_a_header_in_pieces(server: Server) -> None:
     with server.connect() as client:
         for piece in (b"GET /he", b"llo HT", b"TP/1.1\r\nHost: x\r\nConn", b"ection: close\r\n\r", b"\n"):
