@@ -64,11 +64,14 @@ def environment(name: str) -> Environment:
 
 
 def _make(folder: Path, lock: Path) -> None:
-    # The index, mirror and certificates that the user has set for pip.
-    settings = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     process.run([_interpreter(), "-m", "venv", folder])
     pip: list[str | Path] = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    process.run([*pip, "--no-deps", "--require-hashes", "-r", lock], env=settings, timeout=900)
+    process.run([*pip, "--no-deps", "--require-hashes", "-r", lock], env=pip_settings(), timeout=900)
+
+
+def pip_settings() -> dict[str, str]:
+    """The index, mirror and certificates that the user has set for pip."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 
 
 def _cache() -> Path:
