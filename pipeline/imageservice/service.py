@@ -136,7 +136,7 @@ class Service:
             tuple(settings.inside(folder) for folder in settings.policy.folders),
         )
         protected = settings.policy.property_protections
-        database = Database(settings.database_url, connections=options.connections, patience=options.patience)
+        database = Database(settings.database_url, connections=options.connections, lock_timeout=options.patience)
         buffers, ssrf_filter = Buffers(settings.data.memory), SsrfFilter(settings.fetch)
         context = DriverContext(
             buffers,

@@ -108,4 +108,4 @@ def _pair(text: str) -> tuple[str, str]:
 def _database(settings: Settings) -> Database:
     if settings.is_embedded:
         settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Database(settings.database_url, patience=settings.database.patience)
+    return Database(settings.database_url, lock_timeout=settings.database.patience)

@@ -26,7 +26,7 @@ _NUMBERS = re.compile(r"[0-9a-f]*\d[0-9a-f]*", re.IGNORECASE)
 class StallPolicy:
     """How long nothing may move, in seconds. The engine decides it; ``None`` means never to give up."""
 
-    patience: float | None = 900.0
+    timeout: float | None = 900.0
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,17 @@ class StallWatch:
     def stalled(self, *, now: float | None = None) -> str | None:
         """Return why the guest is taken for stuck, in words, or ``None``."""
         now = time.monotonic() if now is None else now
-        if self.policy.patience is None or not self._moved:
+        if self.policy.timeout is None or not self._moved:
             return None
         quiet = {name: now - moved for name, moved in self._moved.items()}
-        if min(quiet.values()) < self.policy.patience:
+        if min(quiet.values()) < self.policy.timeout:
             return None
         shown = ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in quiet.items())
         return f"nothing has moved: {shown}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the last samples, and when each signal moved, for the evidence."""
-        return {"patience": self.policy.patience, "moved": dict(self._moved), "samples": list(self._samples)}
+        return {"patience": self.policy.timeout, "moved": dict(self._moved), "samples": list(self._samples)}
 
     def _movements(self, before: Signals, after: Signals, console_text: str) -> list[str]:
         moved = []

@@ -81,10 +81,10 @@ def _role(match: str) -> Decision:
 
     def decide(target: PolicyTarget, credentials: Credentials) -> bool:
         try:
-            wanted = fixed if fixed is not None else (match % target).lower()
+            role = fixed if fixed is not None else (match % target).lower()
         except KeyError:
             return False
-        return wanted in credentials["roles"]
+        return role in credentials["roles"]
 
     return decide
 

@@ -86,13 +86,13 @@ class KeystoneLimits:
         return {resource: int(limits.get(str(resource), 0)) for resource in QuotaResource}
 
     def _find_scope(self, session: Any) -> tuple[str, str | None]:
-        wanted = self._options.keystone_service
+        name = self._options.keystone_service
         for key in ("type", "name"):
-            found = _get(session, "/services", {key: wanted})["services"]
+            found = _get(session, "/services", {key: name})["services"]
             if found:
                 self._scope = (found[0]["id"], self._options.keystone_region)
                 return self._scope
-        raise Unavailable(f"The identity service knows no service {wanted!r}")
+        raise Unavailable(f"The identity service knows no service {name!r}")
 
     def _connected(self) -> Any:
         if self._session is None:

@@ -39,7 +39,7 @@ def create(options: KeystoneIdentity, caller: Caller, seconds: float) -> str | N
         own = {"X-Subject-Token": caller.token}
         shown = user.get("/auth/tokens", headers=own, endpoint_filter=_BELOW).json()["token"]
         ends = datetime.now(UTC) + timedelta(seconds=seconds)
-        wanted = {
+        trust = {
             "trustor_user_id": caller.user,
             "trustee_user_id": service.get_user_id(),
             "project_id": caller.project,
@@ -47,7 +47,7 @@ def create(options: KeystoneIdentity, caller: Caller, seconds: float) -> str | N
             "roles": [{"id": role["id"]} for role in shown["roles"]],
             "expires_at": ends.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
-        made = user.post("/OS-TRUST/trusts", json={"trust": wanted}, endpoint_filter=_BELOW).json()
+        made = user.post("/OS-TRUST/trusts", json={"trust": trust}, endpoint_filter=_BELOW).json()
     except exceptions.ConnectFailure as error:
         raise Unavailable("The identity service does not answer now; try again.") from error
     except exceptions.ClientException as error:

@@ -130,9 +130,9 @@ def _read(req: falcon.Request, longest: int) -> bytes:
     length = req.content_length
     if length is not None and length > longest:
         raise LimitExceeded(f"The request body is longer than {longest} bytes")
-    wanted = longest + 1 if length is None else length
+    size = longest + 1 if length is None else length
     try:
-        raw = _read_slowly(req, wanted) if req.env.get(SLOW_BODY) else req.stream.read(wanted)
+        raw = _read_slowly(req, size) if req.env.get(SLOW_BODY) else req.stream.read(size)
     except OSError:
         raise Invalid("The request body ended too early") from None
     if length is not None and len(raw) < length:
@@ -142,19 +142,19 @@ def _read(req: falcon.Request, longest: int) -> bytes:
     return raw
 
 
-def _read_slowly(req: falcon.Request, wanted: int) -> bytes:
+def _read_slowly(req: falcon.Request, size: int) -> bytes:
     """Return a body that may keep its reader waiting, in a slot of the caller's project."""
     context, source, token = context_of(req), req.env[SOURCE], CancelToken()
     project = context.caller.project if context.caller is not None else None
     raw = bytearray()
     with context.slots.held(SlotKind.BODY, project, token) as slot:
-        while len(raw) < wanted:
-            piece = bytearray(min(_PIECE, wanted - len(raw)))
+        while len(raw) < size:
+            piece = bytearray(min(_PIECE, size - len(raw)))
             count = source.readinto(memoryview(piece), token)
             if not count:
                 break
             raw += memoryview(piece)[:count]
-            slot.advance(len(raw), wanted)
+            slot.advance(len(raw), size)
     return bytes(raw)
 
 

@@ -88,11 +88,11 @@ def check(
 
     The project's row stays locked until the transaction ends, so what is added in it cannot pass the limit either.
     """
-    wanted = {resource: delta for resource, delta in deltas.items() if resource in limits}
-    if not wanted:
+    limited = {resource: delta for resource, delta in deltas.items() if resource in limits}
+    if not limited:
         return
     current = _locked(connection, project)
-    for resource, delta in wanted.items():
+    for resource, delta in limited.items():
         used, limit = current.of(resource), limits[resource]
         if used + delta > limit:
             raise LimitExceeded(

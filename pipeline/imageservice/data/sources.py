@@ -61,8 +61,8 @@ class FromStream:
 
     def readinto(self, view: memoryview, cancel_token: CancelToken) -> int:
         """See ``Source.readinto``."""
-        wanted = len(view) if self.size is None else min(len(view), self.size - self._read)
-        data = self._stream.read(wanted) if wanted else b""
+        size = len(view) if self.size is None else min(len(view), self.size - self._read)
+        data = self._stream.read(size) if size else b""
         view[: len(data)] = data
         self._read += len(data)
         self._finished = not data

@@ -56,8 +56,8 @@ class DataInspector:
         limits: FormatLimits | None = None,
     ) -> None:
         self._options, self._algorithm, self._verifier = options, hash_algorithm, verifier
-        wanted = ["md5", hash_algorithm, *([verifier.algorithm] if verifier else [])]
-        self._digests = {name: DigestTap(name) for name in dict.fromkeys(wanted)}
+        algorithms = ["md5", hash_algorithm, *([verifier.algorithm] if verifier else [])]
+        self._digests = {name: DigestTap(name) for name in dict.fromkeys(algorithms)}
         looked_at = inspect and image.container_format == "bare"
         self._inspection = InspectionTap(limits or format_limits(options)) if looked_at else None
         self._disk_format = image.disk_format

@@ -211,9 +211,9 @@ class _Adoption:
         return image_locations
 
     def _store_of(self, image_id: str, url: str, named: str | None) -> str | None:
-        wanted = self._renamed.get(named or "", named)
-        if wanted is not None and wanted in self._stores and self._stores[wanted].owns(url):
-            return wanted
+        store = self._renamed.get(named or "", named)
+        if store is not None and store in self._stores and self._stores[store].owns(url):
+            return store
         owner = self._stores.owner(url)
         if owner is not None:
             return owner.id

@@ -52,8 +52,8 @@ def _delete(service: Service, caller: Caller, image_id: str) -> None:
         kept = encryption_keys.delete_key(service.settings.data.key_manager, caller, image)
     else:
         kept = encryption_keys.keep_key(image)
-    told: dict[str, Any] = {"encryption_key_kept": kept} if kept else {}
-    service.notifier.image("image.delete", image, caller, **told)
+    extra: dict[str, Any] = {"encryption_key_kept": kept} if kept else {}
+    service.notifier.image("image.delete", image, caller, **extra)
 
 
 def take_back(service: Service, caller: Caller, image_id: str) -> None:

@@ -26,10 +26,10 @@ class OtherCatalog:
     connection: Connection
     tables: Mapping[str, Table]
 
-    def rows(self, table: str, **wanted: Any) -> list[Mapping[str, Any]]:
+    def rows(self, table: str, **values: Any) -> list[Mapping[str, Any]]:
         """Return the rows whose columns have these values, by their id where there is one."""
         columns = self.tables[table].c
-        query = select(self.tables[table]).where(*(columns[name] == value for name, value in wanted.items()))
+        query = select(self.tables[table]).where(*(columns[name] == value for name, value in values.items()))
         if "id" in columns:
             query = query.order_by(columns["id"])
         return [dict(row) for row in self.connection.execute(query).mappings()]
@@ -68,9 +68,9 @@ def opened(url: str, needed: Mapping[str, Collection[str]], optional: Sequence[s
 
 
 def _unreadable(error: Exception, url: sqlalchemy.URL) -> PipelineError:
-    cause, action, said = explain(getattr(error, "orig", None) or error, url)
+    cause, action, driver_message = explain(getattr(error, "orig", None) or error, url)
     action = action.replace("`database.url`", "the URL you gave")
-    return PipelineError(f"the other database cannot be read: {cause}", details=[said], hint=action)
+    return PipelineError(f"the other database cannot be read: {cause}", details=[driver_message], hint=action)
 
 
 def moment(value: datetime | str | None) -> int | None:

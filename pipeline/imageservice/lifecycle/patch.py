@@ -101,9 +101,9 @@ def _proven(
             return service.database.write(
                 lambda connection, proof=proof: _change(connection, service, caller, image_id, choose, proof)  # type: ignore[misc]
             )
-        except SignatureUnproven as wanted:
+        except SignatureUnproven as unproven:
             with service.slots.held(SlotKind.CHECK, caller.project):
-                proof = signatures.prove(service, caller, wanted.before, wanted.after)
+                proof = signatures.prove(service, caller, unproven.before, unproven.after)
     raise Conflict(f"Image {image_id} was changed by somebody else; try again")
 
 

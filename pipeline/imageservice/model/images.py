@@ -111,8 +111,8 @@ class LocationState(StrEnum):
         return self is LocationState.ACTIVE
 
 
-class Shelf(IntEnum):
-    """In which lists an image can stand; the first column of every index for listing."""
+class ListingState(IntEnum):
+    """In which lists an image can stand: the column ``shelf``, the first of every index for listing."""
 
     LISTED = 0
     HIDDEN = 1
@@ -176,11 +176,11 @@ class Image:
     service: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def shelf(self) -> Shelf:
+    def listing_state(self) -> ListingState:
         """Which lists the image can stand in."""
         if self.status.is_gone:
-            return Shelf.GONE
-        return Shelf.HIDDEN if self.hidden else Shelf.LISTED
+            return ListingState.GONE
+        return ListingState.HIDDEN if self.hidden else ListingState.LISTED
 
     @property
     def has_formats(self) -> bool:
@@ -201,8 +201,8 @@ class Image:
     def require(self, *statuses: ImageStatus, doing: str) -> None:
         """Raise ``Conflict`` unless the status is one of ``statuses``; ``doing`` completes "… cannot be …"."""
         if self.status not in statuses:
-            wanted = " or ".join(statuses)
-            raise Conflict(f"Image {self.id} cannot be {doing}: its status is {self.status}, not {wanted}")
+            allowed = " or ".join(statuses)
+            raise Conflict(f"Image {self.id} cannot be {doing}: its status is {self.status}, not {allowed}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,15 +71,15 @@ def stop(settings: Settings, *, at_once: bool = False, waiting: Callable[[], Non
     os.kill(owner.pid, signal.SIGINT if at_once else signal.SIGTERM)
     seconds = _STOP_MARGIN + (0 if at_once else settings.server.stop_timeout)
     until = time.monotonic() + seconds
-    told = time.monotonic()
+    reported_at = time.monotonic()
     while owner.is_alive():
         if time.monotonic() > until:
             raise PipelineError(
                 f"the image service (process {owner.pid}) did not end within {seconds:.0f} s",
                 hint=f"see {log_file(settings)}, then kill {owner.pid}",
             )
-        if time.monotonic() - told > 1:
-            told = time.monotonic()
+        if time.monotonic() - reported_at > 1:
+            reported_at = time.monotonic()
             waiting()
         time.sleep(0.05)
     return True
@@ -148,8 +148,8 @@ def _await_answer(settings: Settings, pid: int, log: Path, begin: int) -> None:
         why = f"ended with status {os.waitstatus_to_exitcode(ending)}" if ended else "does not answer"
         if not ended:
             os.kill(pid, signal.SIGTERM)
-        said = _read(log)[begin:].splitlines()[-_TAIL:]
-        raise PipelineError(f"the image service {why}", details=said, hint=f"the whole log is {log}")
+        last_lines = _read(log)[begin:].splitlines()[-_TAIL:]
+        raise PipelineError(f"the image service {why}", details=last_lines, hint=f"the whole log is {log}")
 
 
 def _answers(settings: Settings) -> bool:

@@ -32,7 +32,7 @@ class Supervisor:
         self._main_pid = 0
         self._pids: dict[int, str] = {}
         self._restart_at: dict[str, float] = {}
-        self._told: signal.Signals | None = None
+        self._stop_signal: signal.Signals | None = None
 
     def run(self) -> int:
         """Run until ``main`` ends; its exit status."""
@@ -48,7 +48,7 @@ class Supervisor:
         return status
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        self._told = signal.Signals(number)
+        self._stop_signal = signal.Signals(number)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._main_pid, number)
 
@@ -58,7 +58,7 @@ class Supervisor:
             if pid == self._main_pid:
                 return os.waitstatus_to_exitcode(status)
             name = self._pids.pop(pid, None)
-            if name is not None and self._told is None:
+            if name is not None and self._stop_signal is None:
                 log.error("the %s process ended (%s); starting it again", name, os.waitstatus_to_exitcode(status))
                 self._restart_at[name] = time.monotonic() + _PAUSE
             for name, due in list(self._restart_at.items()):

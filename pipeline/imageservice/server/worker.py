@@ -158,19 +158,19 @@ class ImageWorker(ThreadWorker):  # type: ignore[misc]
     def _arrive(self, conn: Any) -> None:
         """Wait in the event loop for the whole of a short request, or for a long one's header."""
         conn.data_ready = False
-        wanted = [0]
+        awaited = [0]
         self._arriving[conn] = time.monotonic() + self._options.header_timeout
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_bytes, conn, wanted))
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_bytes, conn, awaited))
         if not self.cfg.is_ssl:
-            self._on_bytes(conn, wanted, conn.sock)
+            self._on_bytes(conn, awaited, conn.sock)
 
-    def _on_bytes(self, conn: Any, wanted: list[int], _socket: Any) -> None:
-        """More of a request has come; ``wanted`` is how much was waited for."""
+    def _on_bytes(self, conn: Any, awaited: list[int], _socket: Any) -> None:
+        """More of a request has come; ``awaited`` is how much was waited for."""
         head = b"" if self.cfg.is_ssl else peek(conn.sock)
-        if head is None or ((missing := missing_bytes(head)) and len(head) >= wanted[0]):
+        if head is None or ((missing := missing_bytes(head)) and len(head) >= awaited[0]):
             # Waking up with less than was waited for would mean that no more comes.
-            wanted[0] = len(head or b"") + (missing if head else 1)
-            if wake_at(conn.sock, wanted[0]):
+            awaited[0] = len(head or b"") + (missing if head else 1)
+            if wake_at(conn.sock, awaited[0]):
                 return
         del self._arriving[conn]
         self.poller.unregister(conn.sock)

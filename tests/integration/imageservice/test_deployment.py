@@ -63,8 +63,8 @@ def test_the_unit_calls_what_there_is(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_unit_gives_transfers_the_time_that_the_service_gives_them() -> None:
-    patience = int(_unit()["Service"]["TimeoutStopSec"])
-    assert patience >= ServerOptions.model_fields["stop_timeout"].default + _GRACE
+    timeout = int(_unit()["Service"]["TimeoutStopSec"])
+    assert timeout >= ServerOptions.model_fields["stop_timeout"].default + _GRACE
 
 
 def _instructions() -> list[tuple[str, str]]:

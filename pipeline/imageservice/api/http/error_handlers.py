@@ -65,13 +65,13 @@ def answer(req: falcon.Request, resp: falcon.Response, status: int, message: str
     """Make ``resp`` an error with ``message`` for people, in the shape the client asked for."""
     title = title_of(status)
     resp.status = f"{status} {title}"
-    wanted = _preferred(req.get_header("Accept") or "")
-    if wanted == "text/html":
+    media_type = _preferred(req.get_header("Accept") or "")
+    if media_type == "text/html":
         resp.content_type = "text/html; charset=UTF-8"
         # Clients take the tags off and print the rest: quotes need no escape in a text, and are read as they are.
         text = html.escape(message, quote=False)
         resp.data = _HTML.format(title=f"{status} {title}", text=text).encode()
-    elif wanted == "application/json":
+    elif media_type == "application/json":
         resp.content_type = "application/json"
         resp.data = json.dumps({"message": message, "code": f"{status} {title}", "title": title}).encode()
     else:

@@ -76,7 +76,7 @@ def _checked_validation(values: dict[str, str]) -> dict[str, str]:
     algorithm, digest = values["os_hash_algo"], values["os_hash_value"]
     if algorithm not in HASH_LENGTHS:
         raise Invalid(f"os_hash_algo: {algorithm[:32]!r} is not one of {', '.join(HASH_LENGTHS)}")
-    wanted = HASH_LENGTHS[algorithm]
-    if len(digest) != wanted or not all(character in "0123456789abcdefABCDEF" for character in digest):
-        raise Invalid(f"os_hash_value is not a hex digest of {algorithm}, which has {wanted} digits")
+    digits = HASH_LENGTHS[algorithm]
+    if len(digest) != digits or not all(character in "0123456789abcdefABCDEF" for character in digest):
+        raise Invalid(f"os_hash_value is not a hex digest of {algorithm}, which has {digits} digits")
     return {"os_hash_algo": algorithm, "os_hash_value": digest.lower()}

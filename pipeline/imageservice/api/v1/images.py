@@ -139,7 +139,7 @@ class _Checked:
     """A request's body that must have the digest its headers promise."""
 
     def __init__(self, source: Source, checksum: str) -> None:
-        self._source, self._wanted = source, checksum
+        self._source, self._expected = source, checksum
         self._digest = hashlib.md5(usedforsecurity=False)
         self.size = source.size
 
@@ -152,7 +152,7 @@ class _Checked:
         """See ``Source``. Raises ``Invalid`` at the end, when the digest is another one."""
         count = self._source.readinto(view, cancel_token)
         self._digest.update(view[:count])
-        if not count and self._digest.hexdigest() != self._wanted:
+        if not count and self._digest.hexdigest() != self._expected:
             raise Invalid("The data does not have the checksum that x-image-meta-checksum promises")
         return count
 

@@ -81,13 +81,13 @@ def parse_url(text: str) -> URL:
 class Database:
     """One database. Cheap to make; the engine comes with the first use in each process (so after a fork).
 
-    ``patience`` is how long, in seconds, a write waits for others; ``connections`` bounds those of one process.
+    ``lock_timeout`` is how long, in seconds, a write waits for others; ``connections`` bounds those of one process.
     """
 
-    def __init__(self, url: str | URL, *, connections: int = 16, patience: float = 60.0) -> None:
+    def __init__(self, url: str | URL, *, connections: int = 16, lock_timeout: float = 60.0) -> None:
         self.url = parse_url(url) if isinstance(url, str) else url
         self._connections = connections
-        self._patience = patience
+        self._lock_timeout = lock_timeout
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._process = 0
@@ -116,7 +116,7 @@ class Database:
             with self._lock:
                 if self._engine is None or self._process != os.getpid():
                     self._engine = self._make_engine()
-                    self._turn = WriteTurns(self.file, self._patience).held if self.is_sqlite else nullcontext
+                    self._turn = WriteTurns(self.file, self._lock_timeout).held if self.is_sqlite else nullcontext
                     self._process = os.getpid()
         return self._engine
 
@@ -181,7 +181,7 @@ class Database:
         options: dict[str, Any] = {
             "pool_size": self._connections,
             "max_overflow": 0,
-            "pool_timeout": self._patience,
+            "pool_timeout": self._lock_timeout,
             "json_serializer": _dumps,
             "future": True,
         }
@@ -189,7 +189,11 @@ class Database:
             filesystem.refuse_network(self.file.parent)
             filesystem.close_to_others(self.file)
             options["poolclass"] = sqlalchemy.QueuePool
-            options["connect_args"] = {"check_same_thread": False, "timeout": self._patience, "isolation_level": None}
+            options["connect_args"] = {
+                "check_same_thread": False,
+                "timeout": self._lock_timeout,
+                "isolation_level": None,
+            }
         elif self.dialect == "postgresql":
             options["connect_args"] = {"connect_timeout": 10, "options": "-c timezone=UTC"}
             options["pool_pre_ping"] = True

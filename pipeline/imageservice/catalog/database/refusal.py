@@ -21,13 +21,15 @@ _LONGEST = 400
 class CatalogUnavailable(Unavailable):
     """The database cannot be used now. ``cause`` and ``action`` are for operators."""
 
-    def __init__(self, cause: str, action: str, said: str) -> None:
-        super().__init__("The image catalog does not answer now; try again", detail=f"{cause} ({said}); {action}")
-        self._cause, self._action, self._said = cause, action, said
+    def __init__(self, cause: str, action: str, driver_message: str) -> None:
+        super().__init__(
+            "The image catalog does not answer now; try again", detail=f"{cause} ({driver_message}); {action}"
+        )
+        self._cause, self._action, self._driver_message = cause, action, driver_message
 
     def in_full(self) -> PipelineError:
         """See ``PipelineError``."""
-        return PipelineError(self._cause, details=[self._said], hint=self._action)
+        return PipelineError(self._cause, details=[self._driver_message], hint=self._action)
 
 
 @dataclass(frozen=True)
@@ -154,22 +156,22 @@ _FILE_KINDS = (
 
 def refusal(error: BaseException, url: URL) -> CatalogUnavailable:
     """Return what a driver's ``error`` means, met at the database ``url``."""
-    cause, action, said = explain(error, url)
-    return CatalogUnavailable(cause, action, said)
+    cause, action, driver_message = explain(error, url)
+    return CatalogUnavailable(cause, action, driver_message)
 
 
 def explain(error: BaseException, url: URL) -> tuple[str, str, str]:
     """Return the cause, what to do about it, and what the driver said; in none of them is the password."""
-    said = _said(error, url)
+    driver_message = _driver_message(error, url)
     codes = {getattr(error, "sqlstate", None), *error.args[:1]}
     kinds = _FILE_KINDS if url.get_backend_name() == "sqlite" else _KINDS
     for kind in kinds:
-        if codes & kind.codes or re.search(kind.pattern, said, re.IGNORECASE):
+        if codes & kind.codes or re.search(kind.pattern, driver_message, re.IGNORECASE):
             break
     else:
         kind = _kind("", set(), "cannot be used", "look at `database.url`, and at the database server's log")
     words = {"who": _who(url), "host": url.host or "this machine", "name": url.database or ""}
-    return f"{_what(url)} {kind.cause.format(**words)}", kind.action.format(**words), said
+    return f"{_what(url)} {kind.cause.format(**words)}", kind.action.format(**words), driver_message
 
 
 def _what(url: URL) -> str:
@@ -184,7 +186,7 @@ def _who(url: URL) -> str:
     return f"user {url.username}" if url.username else "a user without a name"
 
 
-def _said(error: BaseException, url: URL) -> str:
+def _driver_message(error: BaseException, url: URL) -> str:
     """Return what the driver says, on one line. libpq repeats connection strings that it cannot read."""
     words = [str(word) for word in error.args[1:]] if error.args and isinstance(error.args[0], int) else [str(error)]
     text = plain_text.one_line(" ".join(" ".join(words).split()))

@@ -31,10 +31,10 @@ writing_for: ContextVar[str] = ContextVar("writing_for", default="")
 
 
 class WriteTurns:
-    """The turns of one process at the database ``file``; ``patience``: seconds to wait for one at the most."""
+    """The turns of one process at the database ``file``; ``timeout``: seconds to wait for one at the most."""
 
-    def __init__(self, file: Path, patience: float) -> None:
-        self._patience = patience
+    def __init__(self, file: Path, timeout: float) -> None:
+        self._timeout = timeout
         self._threads = _FairLock()
         self._queue, self._turn = (self._opened(file, name) for name in ("queue", "turn"))
 
@@ -42,7 +42,7 @@ class WriteTurns:
     def held(self) -> Iterator[None]:
         """Write while the block runs. Raises ``Unavailable`` when the turn does not come in time."""
         begun = time.monotonic()
-        if not self._threads.acquire(writing_for.get(), self._patience):
+        if not self._threads.acquire(writing_for.get(), self._timeout):
             raise _late()
         try:
             self._take(self._queue, begun)
@@ -78,7 +78,7 @@ class WriteTurns:
     def _take(self, descriptor: int | None, begun: float) -> None:
         while descriptor is not None and not locks.take(descriptor):
             waited = time.monotonic() - begun
-            if waited >= self._patience:
+            if waited >= self._timeout:
                 raise _late()
             time.sleep(_POLL if waited < _SOON else _SLOW_POLL)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pipeline.imageservice.catalog.images import filter_index
-from pipeline.imageservice.model.images import ImageVisibility, MemberStatus, Shelf
+from pipeline.imageservice.model.images import ImageVisibility, ListingState, MemberStatus
 from pipeline.imageservice.model.queries import Query
 
 
@@ -20,9 +20,9 @@ class OfVisibility:
 
     visibility: ImageVisibility
 
-    def scope(self, shelf: Shelf) -> str:
+    def scope(self, state: ListingState) -> str:
         """Return the scope of its filter terms."""
-        return filter_index.by_visibility(shelf, self.visibility)
+        return filter_index.by_visibility(state, self.visibility)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class OfOwner:
     owner: str
     visibility: ImageVisibility
 
-    def scope(self, shelf: Shelf) -> str:
+    def scope(self, state: ListingState) -> str:
         """Return the scope of its filter terms."""
-        return filter_index.by_owner(shelf, self.owner, self.visibility)
+        return filter_index.by_owner(state, self.owner, self.visibility)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class OfMember:
     status: MemberStatus | None
     owner: str | None
 
-    def scope(self, shelf: Shelf) -> str:
+    def scope(self, state: ListingState) -> str:
         """Return the scope of its filter terms: wider than the branch, so membership is checked besides."""
         if self.owner is not None:
-            return filter_index.by_owner(shelf, self.owner, ImageVisibility.SHARED)
-        return filter_index.by_visibility(shelf, ImageVisibility.SHARED)
+            return filter_index.by_owner(state, self.owner, ImageVisibility.SHARED)
+        return filter_index.by_visibility(state, ImageVisibility.SHARED)
 
 
 Branch: TypeAlias = OfVisibility | OfOwner | OfMember
@@ -90,13 +90,13 @@ def _for_project(query: Query) -> list[Branch]:
         return [OfVisibility(visibility)]
     own: list[Branch] = []
     if project is not None:
-        wanted = (
+        visibilities = (
             [visibility]
             if isinstance(visibility, ImageVisibility)
             else [ImageVisibility.PRIVATE, ImageVisibility.SHARED]
         )
-        own = [OfOwner(project, one) for one in wanted]
-        if ImageVisibility.SHARED in wanted:
+        own = [OfOwner(project, one) for one in visibilities]
+        if ImageVisibility.SHARED in visibilities:
             own.append(OfMember(project, query.member_status, None))
     if visibility is None:
         community: list[Branch] = [OfOwner(project, ImageVisibility.COMMUNITY)] if project is not None else []

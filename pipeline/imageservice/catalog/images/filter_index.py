@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, bindparam, delete, insert
 
 from pipeline.imageservice.catalog.database import tables
-from pipeline.imageservice.model.images import Image, ImageVisibility, Shelf
+from pipeline.imageservice.model.images import Image, ImageVisibility, ListingState
 
 PROPERTY = "p"
 TAG = "t"
@@ -23,14 +23,14 @@ _DELETE = delete(tables.terms).where(
 )
 
 
-def by_visibility(shelf: Shelf, visibility: ImageVisibility) -> str:
+def by_visibility(state: ListingState, visibility: ImageVisibility) -> str:
     """Return the scope of all images of one visibility."""
-    return f"{int(shelf)}v{visibility}"
+    return f"{int(state)}v{visibility}"
 
 
-def by_owner(shelf: Shelf, owner: str | None, visibility: ImageVisibility) -> str:
+def by_owner(state: ListingState, owner: str | None, visibility: ImageVisibility) -> str:
     """Return the scope of one project's images of one visibility."""
-    return f"{int(shelf)}o{visibility}/{owner or ''}"
+    return f"{int(state)}o{visibility}/{owner or ''}"
 
 
 def digest(scope: str, kind: str, name: str, value: str) -> bytes:
@@ -40,10 +40,10 @@ def digest(scope: str, kind: str, name: str, value: str) -> bytes:
 
 def of_image(image: Image) -> set[bytes]:
     """Return all terms of ``image``: none when it is gone."""
-    shelf = image.shelf
-    if shelf is Shelf.GONE:
+    state = image.listing_state
+    if state is ListingState.GONE:
         return set()
-    scopes = (by_visibility(shelf, image.visibility), by_owner(shelf, image.owner, image.visibility))
+    scopes = (by_visibility(state, image.visibility), by_owner(state, image.owner, image.visibility))
     return {digest(scope, *what) for scope in scopes for what in _filterable(image)}
 
 

@@ -24,7 +24,7 @@ from pipeline.imageservice.catalog.database.tables import AnyRow
 from pipeline.imageservice.catalog.images import branches, filter_index
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.images.branches import Branch, OfMember, OfOwner
-from pipeline.imageservice.model.images import Image, ImageVisibility, Shelf
+from pipeline.imageservice.model.images import Image, ImageVisibility, ListingState
 from pipeline.imageservice.model.queries import Condition, Query, Sort
 
 RARE = 2000  # rows that may as well be sorted
@@ -108,11 +108,11 @@ class _Values:
 
 
 def _branch(connection: Connection, query: Query, part: Branch, values: _Values) -> str:
-    shelf = Shelf.HIDDEN if query.hidden else Shelf.LISTED
+    state = ListingState.HIDDEN if query.hidden else ListingState.LISTED
     found = [
-        filter_index.digest(part.scope(shelf), filter_index.PROPERTY, name, value) for name, value in query.properties
+        filter_index.digest(part.scope(state), filter_index.PROPERTY, name, value) for name, value in query.properties
     ]
-    found += [filter_index.digest(part.scope(shelf), filter_index.TAG, tag, "") for tag in query.tags]
+    found += [filter_index.digest(part.scope(state), filter_index.TAG, tag, "") for tag in query.tags]
     leader = _leader(connection, query, part, found)
     source, where = _IMAGES, []
     if leader is not None:
@@ -123,7 +123,7 @@ def _branch(connection: Connection, query: Query, part: Branch, values: _Values)
     elif isinstance(part, OfMember):
         source = f"{_MEMBERS} JOIN {_IMAGES} ON i.id = m.image_id"
         where.append(_membership(part, values))
-    where.append(_location(part, shelf, values))
+    where.append(_location(part, state, values))
     where += [_compare(condition, values) for condition in query.conditions]
     where += [
         f"EXISTS (SELECT 1 FROM catalog_terms x WHERE x.term = {values.bind(term)} "
@@ -159,9 +159,9 @@ def _capped_count(connection: Connection, term: bytes) -> int:
     return int(connection.execute(_COUNT, {"term": term, "most": RARE}).scalar_one())
 
 
-def _location(part: Branch, shelf: Shelf, values: _Values) -> str:
+def _location(part: Branch, state: ListingState, values: _Values) -> str:
     """Return the branch's place in the index, in the order of its columns."""
-    first = f"i.shelf = {values.bind(int(shelf))}"
+    first = f"i.shelf = {values.bind(int(state))}"
     if isinstance(part, OfOwner):
         return f"{first} AND i.owner = {values.bind(part.owner)} AND i.visibility = {values.bind(part.visibility)}"
     if isinstance(part, OfMember):

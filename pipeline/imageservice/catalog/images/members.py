@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.catalog.database.tables import AnyRow
 from pipeline.imageservice.errors import Duplicate
-from pipeline.imageservice.model.images import Image, Member, MemberStatus, Shelf, now
+from pipeline.imageservice.model.images import Image, ListingState, Member, MemberStatus, now
 
 _T = tables.members
 _COLUMNS = (_T.c.image_id, _T.c.member, _T.c.status, _T.c.created_at, _T.c.updated_at)
@@ -31,7 +31,7 @@ def images_of(connection: Connection, member: str) -> list[str]:
     """Return the ids of the images that others share with a project, whatever it says to them."""
     table = tables.images
     query = select(_T.c.image_id).join(table, table.c.id == _T.c.image_id).where(_T.c.member == member)
-    query = query.where(table.c.visibility == "shared", table.c.shelf < int(Shelf.GONE))
+    query = query.where(table.c.visibility == "shared", table.c.shelf < int(ListingState.GONE))
     return list(connection.execute(query.order_by(_T.c.image_created_at.desc(), _T.c.image_id.desc())).scalars())
 
 

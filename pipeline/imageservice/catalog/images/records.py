@@ -178,7 +178,7 @@ def row_of(image: Image) -> Mapping[str, Any]:
     row = {name: getattr(image, name) for name in _NAMES if name != "document"}
     row["status"], row["visibility"] = str(image.status), str(image.visibility)
     row["sort_name"] = image.name or ""
-    row["shelf"] = int(image.shelf)
+    row["shelf"] = int(image.listing_state)
     row["weight"] = image.weight
     row["document"] = {"properties": dict(image.properties), "tags": list(image.tags)}
     return row

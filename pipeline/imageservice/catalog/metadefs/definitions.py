@@ -79,28 +79,26 @@ def weigh(connection: Connection, namespace_id: str) -> NamespaceWeight:
     return NamespaceWeight(counts, sum(int(size) for _kind, _number, size in rows))
 
 
-def add(connection: Connection, namespace_id: str, wanted: Sequence[Definition]) -> list[Definition]:
+def add(connection: Connection, namespace_id: str, new: Sequence[Definition]) -> list[Definition]:
     """Write definitions into a (locked) namespace, made now unless their times are known.
 
     Raises ``Duplicate`` when one is there already, or given twice.
     """
-    if not wanted:
+    if not new:
         return []
     versions.bump(connection)
     moment = now()
-    wanted = [
+    new = [
         dataclasses.replace(one, created_at=one.created_at or moment, updated_at=one.updated_at or moment)
-        for one in wanted
+        for one in new
     ]
-    rows = [
-        {"namespace_id": namespace_id, "created_at": one.created_at, **_row_of(one, one.updated_at)} for one in wanted
-    ]
+    rows = [{"namespace_id": namespace_id, "created_at": one.created_at, **_row_of(one, one.updated_at)} for one in new]
     try:
         connection.execute(insert(_T), rows)
     except IntegrityError:
-        what = wanted[0].name if len(wanted) == 1 else "one of those given"
-        raise _taken(wanted[0].kind, what) from None
-    return wanted
+        what = new[0].name if len(new) == 1 else "one of those given"
+        raise _taken(new[0].kind, what) from None
+    return new
 
 
 def change(connection: Connection, namespace_id: str, before: Definition, after: Definition) -> Definition:

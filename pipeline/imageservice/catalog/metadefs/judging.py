@@ -65,11 +65,11 @@ def _of_project(project: str) -> ColumnElement[bool]:
     return or_(and_(_N.c.binds == project, _N.c.owner == project), hidden)
 
 
-def _read(connection: Connection, wanted: ColumnElement[bool]) -> DefinedProperties:
+def _read(connection: Connection, visible: ColumnElement[bool]) -> DefinedProperties:
     query = select(_N.c.namespace, _A.c.prefix, _D.c.kind, _D.c.name, _D.c.document)
     query = query.join(_A, _A.c.namespace_id == _N.c.id).join(_D, _D.c.namespace_id == _N.c.id)
     kinds = (str(DefinitionKind.PROPERTY), str(DefinitionKind.OBJECT))
-    query = query.where(wanted, _A.c.resource_type == IMAGE, _D.c.kind.in_(kinds)).order_by(_N.c.namespace)
+    query = query.where(visible, _A.c.resource_type == IMAGE, _D.c.kind.in_(kinds)).order_by(_N.c.namespace)
     found = DefinedProperties()
     for namespace, prefix, kind, name, text in connection.execute(query):
         document = json_text.loads(text)

@@ -54,19 +54,19 @@ def forget_unused(connection: Connection) -> None:
         return
 
 
-def associate(connection: Connection, namespace_id: str, wanted: Sequence[Association]) -> list[Association]:
+def associate(connection: Connection, namespace_id: str, new: Sequence[Association]) -> list[Association]:
     """Say that a (locked) namespace is for these types, known or not: as of now, unless the times are known.
 
     Raises ``Duplicate``.
     """
-    if not wanted:
+    if not new:
         return []
     versions.bump(connection)
     moment = now()
-    make_known(connection, [ResourceType(name, moment, moment) for name in sorted({one.name for one in wanted})])
-    wanted = [
+    make_known(connection, [ResourceType(name, moment, moment) for name in sorted({one.name for one in new})])
+    new = [
         dataclasses.replace(one, created_at=one.created_at or moment, updated_at=one.updated_at or moment)
-        for one in wanted
+        for one in new
     ]
     rows = [
         {
@@ -77,14 +77,14 @@ def associate(connection: Connection, namespace_id: str, wanted: Sequence[Associ
             "created_at": one.created_at,
             "updated_at": one.updated_at,
         }
-        for one in wanted
+        for one in new
     ]
     try:
         connection.execute(insert(_A), rows)
     except IntegrityError:
-        names = ", ".join(one.name for one in wanted)
+        names = ", ".join(one.name for one in new)
         raise Duplicate(f"The namespace is associated with {names} already, or was named one of them twice.") from None
-    return wanted
+    return new
 
 
 def dissociate(connection: Connection, namespace_id: str, resource_type: str) -> Association | None:
@@ -101,10 +101,10 @@ def association_of(name: str, prefix: str | None, target: str | None, created_at
     return Association(name, prefix, target, created_at, updated_at)
 
 
-def make_known(connection: Connection, wanted: Sequence[ResourceType]) -> None:
+def make_known(connection: Connection, types: Sequence[ResourceType]) -> None:
     """Write down the types that are not known yet."""
-    known = set(connection.execute(select(_T.c.name).where(_T.c.name.in_([one.name for one in wanted]))).scalars())
-    for one in wanted:
+    known = set(connection.execute(select(_T.c.name).where(_T.c.name.in_([one.name for one in types]))).scalars())
+    for one in types:
         if one.name in known:
             continue
         row: dict[str, Any] = {"name": one.name, "created_at": one.created_at, "updated_at": one.updated_at}

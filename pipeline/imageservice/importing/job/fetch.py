@@ -168,8 +168,8 @@ def _put(
     begun: UnfinishedWrite | None = None,
 ) -> Staged:
     service, offset = job.service, begun.reader.length if begun else 0
-    wanted = {text.partition(":")[0] for text in checksums}
-    extra = [DigestTap(algorithm) for algorithm in sorted(wanted - set(inspector.digests))]
+    algorithms = {text.partition(":")[0] for text in checksums}
+    extra = [DigestTap(algorithm) for algorithm in sorted(algorithms - set(inspector.digests))]
     taps = [*inspector.taps, *extra]
     watch = QuotaWatch(
         service,
@@ -254,9 +254,9 @@ class _Kept(Writer):
 
 
 def _check_demanded(demanded: str, found: dict[str, str]) -> None:
-    algorithm, _, wanted = demanded.partition(":")
-    if found[algorithm] != wanted:
-        raise Invalid(f"The data's {algorithm} is {found[algorithm]}, not {wanted} as demanded")
+    algorithm, _, expected = demanded.partition(":")
+    if found[algorithm] != expected:
+        raise Invalid(f"The data's {algorithm} is {found[algorithm]}, not {expected} as demanded")
 
 
 def _reserve_staging(job: Job, size: int | None) -> Reservation:
@@ -269,8 +269,8 @@ def _reserve_staging(job: Job, size: int | None) -> Reservation:
         quotas.check(
             connection, project, limits, {QuotaResource.STAGE: (size or 0) // MEBIBYTE, QuotaResource.UPLOADING: 0}
         )
-        wanted = (size or 0) * len(job.stores)
-        quotas.check_bytes(connection, before.owner, job.service.storage_quota, wanted)
-        return quotas.reserve(connection, before.owner, before.id, staged=size or 0, stored=wanted)
+        stored = (size or 0) * len(job.stores)
+        quotas.check_bytes(connection, before.owner, job.service.storage_quota, stored)
+        return quotas.reserve(connection, before.owner, before.id, staged=size or 0, stored=stored)
 
     return job.write(work)

@@ -63,8 +63,8 @@ def _do(job: Job, work: Callable[[Job], None]) -> None:
             _unless_lost(job, partial(finish.fail, job, message, job.stores))
         except Exception:
             log.exception("import of image %s failed", job.image_id)
-            told = f"An error inside the service; its log has the cause (request {job.task.request_id})"
-            _unless_lost(job, partial(finish.fail, job, told, job.stores))
+            message = f"An error inside the service; its log has the cause (request {job.task.request_id})"
+            _unless_lost(job, partial(finish.fail, job, message, job.stores))
     with job.service.database.read() as connection:
         job.service.notifier.ended(task_queue.get(connection, job.task.id))
 
@@ -116,15 +116,15 @@ def _begin(connection: Connection, job: Job, before: Image) -> None:
     size = before.size or 0
     if request.is_copy:
         deltas = {QuotaResource.STAGE: size // MEBIBYTE, QuotaResource.UPLOADING: 0}
-        wanted = size * len(job.stores)
+        stored = size * len(job.stores)
     elif request.method == "glance-direct":
         deltas = {QuotaResource.SIZE: size // MEBIBYTE}
-        wanted = size * len(job.stores)
+        stored = size * len(job.stores)
     else:
-        deltas, wanted = {QuotaResource.UPLOADING: 0}, 0  # more when it is known how much there is
+        deltas, stored = {QuotaResource.UPLOADING: 0}, 0  # more when it is known how much there is
     quotas.check(connection, project, limits, deltas)
-    quotas.check_bytes(connection, before.owner, service.storage_quota, wanted)
-    quotas.reserve(connection, before.owner, before.id, stored=wanted)
+    quotas.check_bytes(connection, before.owner, service.storage_quota, stored)
+    quotas.reserve(connection, before.owner, before.id, stored=stored)
     injected = _injected(job, before)
     if injected:
         after = dataclasses.replace(before, properties={**before.properties, **injected})

@@ -60,8 +60,8 @@ def submit(service: Service, caller: Caller, image_id: str, asked: ImportSubmiss
 
     def begin(connection: Connection) -> Task:
         before = find_image(connection, service.policy, caller, image_id, lock=True)
-        wanted = _checked(service, caller, before, request, asked.header) or []
-        task = _begin(connection, service, caller, before, request, wanted, asked, state)
+        stores = _checked(service, caller, before, request, asked.header) or []
+        task = _begin(connection, service, caller, before, request, stores, asked, state)
         return request_fetch.claim(connection, service, task) if own else task
 
     try:

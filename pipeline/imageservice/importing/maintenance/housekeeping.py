@@ -111,7 +111,7 @@ def give_up_lost(service: Service) -> int:
 def _is_lost(service: Service, connection: Connection, task: Task) -> bool:
     if task.node is None or task.node == service.own_node or task.is_claimed:
         return False
-    patience = int(service.settings.imports.staging.lost_node_seconds * 1_000_000)
+    grace = int(service.settings.imports.staging.lost_node_seconds * 1_000_000)
     lease = leases.find(connection, _NODE + task.node)
     seen = lease.expires_at - int(_NODE_SECONDS * 1_000_000) if lease is not None else task.created_at
-    return max(seen, task.created_at) + patience < now()
+    return max(seen, task.created_at) + grace < now()

@@ -245,11 +245,11 @@ def _digests(image: Image) -> list[DigestTap]:
 
 
 def _require_same(image: Image, size: int, digests: list[DigestTap], store: str) -> None:
-    wanted = {"md5": image.checksum, image.hash_algo: image.hash_value}
+    recorded = {"md5": image.checksum, image.hash_algo: image.hash_value}
     if image.size is not None and size != image.size:
         raise StoreFailed(f"store {store} has {size} bytes of it, not {image.size}")
     for digest in digests:
-        expected = wanted[digest.algorithm]
+        expected = recorded[digest.algorithm]
         if expected is not None and digest.hexdigest() != expected:
             raise StoreFailed(f"what store {store} has of it differs from its {digest.algorithm}")
 

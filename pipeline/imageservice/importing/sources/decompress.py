@@ -130,8 +130,8 @@ _NOT_TAKEN = {
 
 def _not_taken(kind: str, error: Exception) -> ArchiveNotTaken | None:
     """Return the reason why a sound file is not taken; ``None`` when it is damaged."""
-    said = next((text for beginning, text in _NOT_TAKEN.items() if beginning in str(error)), None)
-    return ArchiveNotTaken(f"The {kind} file {said}") if said else None
+    reason = next((text for beginning, text in _NOT_TAKEN.items() if beginning in str(error)), None)
+    return ArchiveNotTaken(f"The {kind} file {reason}") if reason else None
 
 
 _READERS: dict[str, Callable[[io.RawIOBase], Any]] = {

@@ -49,7 +49,7 @@ def served(image: int, disk_format: str, *, seconds: int) -> Iterator[Path]:
     ``seconds`` bounds its processor time. Raises ``UnsupportedContent`` when QEMU does not open the image.
     """
     # A short path: the address of a socket has 107 bytes at the most.
-    with tempfile.TemporaryDirectory(prefix="nbd-") as name, tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryDirectory(prefix="nbd-") as name, tempfile.TemporaryFile() as output:
         folder = Path(name)
         words = [
             "qemu-nbd",
@@ -62,7 +62,7 @@ def served(image: int, disk_format: str, *, seconds: int) -> Iterator[Path]:
         bounds = sandbox.SandboxLimits(memory=4 << 30, seconds=seconds, files=128)
         with (
             sandbox.confined(words, readable={"/in": image}, out=folder, bounds=bounds) as (command, descriptors),
-            process.started(command, log=said, pass_fds=descriptors) as child,
+            process.started(command, log=output, pass_fds=descriptors) as child,
         ):
             until = time.monotonic() + _START_SECONDS
             while not _answers(folder / "socket"):
@@ -128,9 +128,9 @@ class NbdSource:
         """Return how many bytes at this offset are alike, and whether they are zeros; all there are up to an end."""
         if not self._extents:
             end = self._offset
-            wanted = min(_LONGEST_QUERY, self._length - end)
+            asked = min(_LONGEST_QUERY, self._length - end)
             # No reads are under way here: they never go beyond the known extents.
-            for length, zeros in self._connections[0].status(end, wanted):
+            for length, zeros in self._connections[0].status(end, asked):
                 end = min(end + length, self._length)
                 self._extents.append((end, zeros))
         return self._extents[0]

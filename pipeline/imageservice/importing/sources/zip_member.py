@@ -70,18 +70,18 @@ class ZipMember(io.RawIOBase):
         else:
             self._left = packed if packed != _ZIP64 else _long_size(fields)
 
-    def _inflate(self, wanted: int) -> bytes:
+    def _inflate(self, size: int) -> bytes:
         while not self._decoder.eof:
             data = self._decoder.unconsumed_tail or self._file.read1(64 << 10)
             if not data:
                 raise EOFError("the zip file ends within its member")
-            made: bytes = self._decoder.decompress(data, wanted)
+            made: bytes = self._decoder.decompress(data, size)
             if made:
                 return made
         return b""
 
-    def _copy(self, wanted: int) -> bytes:
-        data = self._file.read(min(wanted, self._left))
+    def _copy(self, size: int) -> bytes:
+        data = self._file.read(min(size, self._left))
         if not data and self._left:
             raise EOFError("the zip file ends within its member")
         self._left -= len(data)

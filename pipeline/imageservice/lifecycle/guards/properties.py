@@ -44,14 +44,14 @@ def _check(
     if mode is Validation.OFF or not names:
         return ()
     findings = service.definitions.of_project(connection, image.owner).judge(image.properties, names)
-    said = [f"Property {one}" for one in findings.wrong]
-    if said and is_refused:
-        raise Invalid("; ".join(said[:_SHOWN]))
+    problems = [f"Property {one}" for one in findings.wrong]
+    if problems and is_refused:
+        raise Invalid("; ".join(problems[:_SHOWN]))
     if mode is Validation.WARN:
-        said += [f"Property {name}: no metadata definition knows it" for name in findings.unknown]
-    for text in said[:_SHOWN]:
+        problems += [f"Property {name}: no metadata definition knows it" for name in findings.unknown]
+    for text in problems[:_SHOWN]:
         log.warning("image %s: %s", image.id, text)
-    return tuple(said[:_SHOWN])
+    return tuple(problems[:_SHOWN])
 
 
 def _changed(before: Image, after: Image) -> list[str]:

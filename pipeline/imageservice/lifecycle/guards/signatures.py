@@ -127,10 +127,10 @@ def prove(service: Service, caller: Caller, before: Image, after: Image) -> Sign
 
 def require_proof(before: Image, after: Image, proof: SignatureProof | None) -> None:
     """Raise ``SignatureUnproven`` for a change that gives an image with data a signature which nobody has checked."""
-    wanted = signature_of(after)
-    if not before.status.has_settled_data or not wanted or wanted == signature_of(before):
+    signature = signature_of(after)
+    if not before.status.has_settled_data or not signature or signature == signature_of(before):
         return
-    if proof is None or proof.signature != wanted or proof.data != _data_of(before):
+    if proof is None or proof.signature != signature or proof.data != _data_of(before):
         raise SignatureUnproven(before, after)
 
 

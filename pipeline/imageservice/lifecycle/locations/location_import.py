@@ -196,8 +196,8 @@ def _read(service: Service, task: Task, buffers: Buffers, cancel_token: CancelTo
     if store is None:
         raise Unavailable("The location's store is not configured")
     verifier = _verifier(task, image)
-    wanted = ["md5", image.hash_algo, *([verifier.algorithm] if verifier is not None else [])]
-    taps = {name: DigestTap(name) for name in dict.fromkeys(wanted)}
+    algorithms = ["md5", image.hash_algo, *([verifier.algorithm] if verifier is not None else [])]
+    taps = {name: DigestTap(name) for name in dict.fromkeys(algorithms)}
     with store.reader(location.url) as reader:
         watch = _InspectionWatch(service, task, image)
         transfer(FromStore(reader), (), buffers, taps=tuple(taps.values()), cancel_token=cancel_token, progress=watch)
@@ -211,9 +211,9 @@ def _verifier(task: Task, image: Image) -> Verifier | None:
 
 
 def _settle(service: Service, task: Task, image: Image, digests: Mapping[str, str]) -> None:
-    wanted = _input(task)["validation_data"].get("os_hash_value")
+    expected = _input(task)["validation_data"].get("os_hash_value")
     value = digests[image.hash_algo or "md5"]
-    if wanted is not None and value != wanted:
+    if expected is not None and value != expected:
         _fail(service, task, f"The data's {image.hash_algo} is not the one that was given")
         return
     verifier = _verifier(task, image)

@@ -71,9 +71,9 @@ def _patch(
         seen = find_image(connection, service.policy, caller, image_id)
     service.policy.require(caller, "modify_image", seen)
     # What the data there has to be, the same patch may say.
-    wanted = changed(service, caller, seen, operations)
-    plan = _plan(service, caller, wanted, [one for one in operations if one.name == "locations"])
-    proof = _proof(service, caller, seen, wanted)
+    after = changed(service, caller, seen, operations)
+    plan = _plan(service, caller, after, [one for one in operations if one.name == "locations"])
+    proof = _proof(service, caller, seen, after)
 
     def work(connection: Connection) -> tuple[Image, tuple[str, ...]]:
         before = find_image(connection, service.policy, caller, image_id, lock=True)

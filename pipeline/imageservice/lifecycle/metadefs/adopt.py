@@ -79,7 +79,7 @@ def adopt(
     types = {row["id"]: row for row in other.rows(_TYPES)}
     if apply:
         known = [ResourceType(row["name"], *_times(row)) for row in types.values()]
-        database.write(partial(resource_types.make_known, wanted=known))
+        database.write(partial(resource_types.make_known, types=known))
     with database.read() as connection:
         here = {one.namespace for one in namespaces.everything(connection)}
     for row in other.rows("metadef_namespaces"):
@@ -112,7 +112,7 @@ def _namespace(
     admin_projects: Collection[str],
 ) -> _Adopted:
     inside = {"namespace_id": row["id"]}
-    said = [(types[one["resource_type_id"]]["name"], one) for one in other.rows(_ASSOCIATIONS, **inside)]
+    associated = [(types[one["resource_type_id"]]["name"], one) for one in other.rows(_ASSOCIATIONS, **inside)]
     parts = {kind: other.rows(table, **inside) for kind, table in _PARTS.items()}
     document = {
         **_given(row, "namespace", "display_name", "description", "owner"),
@@ -120,7 +120,7 @@ def _namespace(
         "visibility": row["visibility"] or str(NamespaceVisibility.PUBLIC),
         "protected": bool(row["protected"]),
         "resource_type_associations": [
-            {"name": name, **_given(one, "prefix", "properties_target")} for name, one in said
+            {"name": name, **_given(one, "prefix", "properties_target")} for name, one in associated
         ],
         "objects": [_object(one) for one in parts[DefinitionKind.OBJECT]],
         "properties": {one["name"]: json_object(one["json_schema"]) for one in parts[DefinitionKind.PROPERTY]},
@@ -131,11 +131,11 @@ def _namespace(
         fields = dataclasses.replace(fields, owner=None)
     _refuse_twins(contents)
     times = {(kind, one["name"]): _times(one) for kind, rows in parts.items() for one in rows}
-    told = {name: _times(one) for name, one in said}
+    association_times = {name: _times(one) for name, one in associated}
     return _Adopted(
         fields,
         adopted_binding(fields, admin_projects),
-        [_as_of(one, told[one.name]) for one in associations],
+        [_as_of(one, association_times[one.name]) for one in associations],
         [_as_of(one, times[one.kind, one.name]) for one in contents],
         *_times(row),
     )

@@ -83,19 +83,19 @@ def _load_one(
     connection: Connection, contents: _Contents, remembered: str | None, how: Existing, report: CatalogueReport
 ) -> str | None:
     """Load one namespace; the digest to remember, ``None`` for one that is somebody else's."""
-    fields, associations, wanted = contents
+    fields, associations, defined = contents
     name, new = fields.namespace, _digest(*contents)
     there = namespaces.find(connection, name, lock=True)
     if there is None:
         if remembered is not None and how is Existing.LEAVE:
             report.deleted.append(name)
             return remembered
-        _fill(connection, namespaces.add(connection, fields, None, EVERYBODY), associations, wanted)
+        _fill(connection, namespaces.add(connection, fields, None, EVERYBODY), associations, defined)
         report.created.append(name)
         return new
     found = definitions.of_namespace(connection, there.id)
-    said = resource_types.associations_of(connection, there.id)
-    present = _digest(there, said, found)
+    associated = resource_types.associations_of(connection, there.id)
+    present = _digest(there, associated, found)
     if present == new and there.binds == EVERYBODY:
         report.unchanged.append(name)
         return new
@@ -104,9 +104,9 @@ def _load_one(
         return remembered
     for kind in DefinitionKind:
         definitions.clear(connection, there.id, kind)
-    for association in said:
+    for association in associated:
         resource_types.dissociate(connection, there.id, association.name)
-    _fill(connection, namespaces.change(connection, there, fields, None, EVERYBODY), associations, wanted)
+    _fill(connection, namespaces.change(connection, there, fields, None, EVERYBODY), associations, defined)
     report.updated.append(name)
     return new
 
@@ -115,16 +115,16 @@ def _fill(
     connection: Connection,
     namespace: MetadefNamespace,
     associations: Sequence[Association],
-    wanted: Sequence[Definition],
+    defined: Sequence[Definition],
 ) -> None:
     """Write what a namespace defines. The operator's limits are for what others bring."""
     resource_types.associate(connection, namespace.id, associations)
     for kind in DefinitionKind:
-        definitions.add(connection, namespace.id, [one for one in wanted if one.kind is kind])
+        definitions.add(connection, namespace.id, [one for one in defined if one.kind is kind])
 
 
 def _digest(
-    namespace: MetadefNamespace | NamespaceFields, associations: Sequence[Association], wanted: Sequence[Definition]
+    namespace: MetadefNamespace | NamespaceFields, associations: Sequence[Association], defined: Sequence[Definition]
 ) -> str:
-    document: Mapping[str, Any] = document_of(namespace, associations, wanted)
+    document: Mapping[str, Any] = document_of(namespace, associations, defined)
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

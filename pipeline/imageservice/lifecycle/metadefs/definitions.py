@@ -159,8 +159,8 @@ def set_tags(
     return written
 
 
-def _drop_tags(connection: Connection, namespace: MetadefNamespace, wanted: Sequence[Definition]) -> None:
-    kept = {tag.name for tag in wanted}
+def _drop_tags(connection: Connection, namespace: MetadefNamespace, tags: Sequence[Definition]) -> None:
+    kept = {tag.name for tag in tags}
     known = definitions.listed(connection, namespace.id, DefinitionQuery(DefinitionKind.TAG))
     if any(tag.name not in kept for tag in known):
         refuse_if_protected(namespace)

@@ -159,11 +159,11 @@ def _write(service: Service, given: _Contents, merge: Merge, connection: Connect
     if merge is Merge.SKIP:
         return "skipped"
     known = definitions.of_namespace(connection, before.id)
-    said = resource_types.associations_of(connection, before.id)
+    associated = resource_types.associations_of(connection, before.id)
     if merge is not Merge.ADD_MISSING:
         namespaces.change(connection, before, fields, fields.owner, binding)
     if merge is Merge.ADD_MISSING:
-        there, types_there = {_key(one) for one in known}, {one.name for one in said}
+        there, types_there = {_key(one) for one in known}, {one.name for one in associated}
         contents = [one for one in contents if _key(one) not in there]
         associations = [one for one in associations if one.name not in types_there]
     else:
@@ -171,7 +171,7 @@ def _write(service: Service, given: _Contents, merge: Merge, connection: Connect
         for one in known:
             if merge is Merge.OVERWRITE or _key(one) in replaced:
                 definitions.remove(connection, before.id, one)
-        for association in said:
+        for association in associated:
             if merge is Merge.OVERWRITE or association.name in types:
                 resource_types.dissociate(connection, before.id, association.name)
     _fill(service, connection, before, associations, contents)
@@ -212,7 +212,8 @@ def document_of(
         "visibility": str(namespace.visibility),
         "protected": namespace.protected,
         "owner": namespace.owner,
-        "resource_type_associations": [_said(one) for one in sorted(associations, key=lambda one: one.name)] or None,
+        "resource_type_associations": [_association(one) for one in sorted(associations, key=lambda one: one.name)]
+        or None,
         "properties": {one.name: dict(one.document) for one in by_kind[DefinitionKind.PROPERTY]} or None,
         "objects": [
             # Others' loaders take an object without properties for a mistake of theirs.
@@ -225,7 +226,7 @@ def document_of(
     return {name: value for name, value in document.items() if value is not None}
 
 
-def _said(association: Association) -> dict[str, str]:
+def _association(association: Association) -> dict[str, str]:
     fields = {
         "name": association.name,
         "prefix": association.prefix,

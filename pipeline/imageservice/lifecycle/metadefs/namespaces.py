@@ -108,15 +108,15 @@ def list_namespaces(
     found: list[NamespaceView] = []
     with service.database.read() as connection:
         last = None if marker is None else find_namespace(connection, service, caller, marker)
-        wanted = query.limit
-        while len(found) <= wanted:
-            asked = dataclasses.replace(query, limit=wanted + 1, marker=last)
+        limit = query.limit
+        while len(found) <= limit:
+            asked = dataclasses.replace(query, limit=limit + 1, marker=last)
             page = namespaces.page(connection, asked)
             found += [view for view in page if may_see(service, caller, view.namespace)]
             if len(page) < asked.limit:
                 break
             last = page[-1].namespace
-    return found[:wanted], len(found) > wanted
+    return found[:limit], len(found) > limit
 
 
 def change_namespace(service: Service, caller: Caller, name: str, fields: NamespaceFields) -> MetadefNamespace:

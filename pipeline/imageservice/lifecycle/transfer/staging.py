@@ -61,8 +61,8 @@ def stage(service: Service, caller: Caller, image_id: str, source: Source) -> Up
 
     Raises as ``upload``; the formats need not be known yet.
     """
-    wanted = UploadRequest(image_id, "modify_image", ImageStatus.UPLOADING, source.size, None)
-    with claimed(service, caller, wanted) as claim:
+    request = UploadRequest(image_id, "modify_image", ImageStatus.UPLOADING, source.size, None)
+    with claimed(service, caller, request) as claim:
         verifier = signatures.verifier_of(service, caller, claim.image)
         # What may be compressed, or has no format yet, is inspected when it is imported.
         inspect = claim.image.has_formats and not service.settings.imports.does("image_decompression")

@@ -44,8 +44,8 @@ def upload(service: Service, caller: Caller, image_id: str, source: Source, *, s
     """
     store = chosen_store(service, store_id)
     service.health.require(store)
-    wanted = UploadRequest(image_id, "upload_image", ImageStatus.SAVING, source.size, store.id)
-    with claimed(service, caller, wanted) as claim:
+    request = UploadRequest(image_id, "upload_image", ImageStatus.SAVING, source.size, store.id)
+    with claimed(service, caller, request) as claim:
         verifier = signatures.verifier_of(service, caller, claim.image)
         inspector = DataInspector(
             claim.image,

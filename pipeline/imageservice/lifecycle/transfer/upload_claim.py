@@ -75,7 +75,7 @@ class UploadRequest:
 
 
 @contextlib.contextmanager
-def claimed(service: Service, caller: Caller, wanted: UploadRequest) -> Iterator[UploadClaim]:
+def claimed(service: Service, caller: Caller, request: UploadRequest) -> Iterator[UploadClaim]:
     """Claim an image; when the block ends in an error the image is ``queued`` again, without a trace of the data.
 
     The block itself ends the claim in success by ``succeed``.
@@ -83,7 +83,7 @@ def claimed(service: Service, caller: Caller, wanted: UploadRequest) -> Iterator
     cancel_token = CancelToken()
     attempt = uuid.uuid4().hex
     with running.listed(cancel_token), service.slots.held(SlotKind.UPLOAD, caller.project, cancel_token) as slot:
-        claim = service.database.write(lambda connection: _begin(connection, service, caller, wanted, attempt, slot))
+        claim = service.database.write(lambda connection: _begin(connection, service, caller, request, attempt, slot))
         try:
             renew = service.leases.renewal(claim.lease, lambda connection: _still(connection, claim))
             with service.leases.kept(renew, cancel_token):
@@ -119,30 +119,30 @@ def _begin(
     connection: Connection,
     service: Service,
     caller: Caller,
-    wanted: UploadRequest,
+    request: UploadRequest,
     attempt: str,
     slot: Slot,
 ) -> UploadClaim:
-    staged = wanted.store is None
-    _check_size(connection, service, caller, wanted.declared, staged=staged)
-    before = find_image(connection, service.policy, caller, wanted.image_id, lock=True)
-    service.policy.require(caller, wanted.rule, before)
+    staged = request.store is None
+    _check_size(connection, service, caller, request.declared, staged=staged)
+    before = find_image(connection, service.policy, caller, request.image_id, lock=True)
+    service.policy.require(caller, request.rule, before)
     before.require(ImageStatus.QUEUED, doing="staged" if staged else "uploaded")
     if not staged and not before.has_formats:
         raise Invalid("Properties disk_format, container_format must be set prior to saving data.")
-    if any(location.store == wanted.store for location in before.locations):
-        raise Unavailable(f"Store {wanted.store} still holds data of this image that is about to be removed")
-    data = {"attempt": attempt, "store": wanted.store}
+    if any(location.store == request.store for location in before.locations):
+        raise Unavailable(f"Store {request.store} still holds data of this image that is about to be removed")
+    data = {"attempt": attempt, "store": request.store}
     lease = leases.acquire(connection, PREFIX + before.id, service.leases.holder, service.leases.seconds, data)
     if lease is None:
         raise Conflict(f"The data of image {before.id} is on its way already")
-    quotas.check_bytes(connection, before.owner, service.storage_quota, wanted.declared or 0)
-    reserved = {"staged" if staged else "stored": wanted.declared or 0}
+    quotas.check_bytes(connection, before.owner, service.storage_quota, request.declared or 0)
+    reserved = {"staged" if staged else "stored": request.declared or 0}
     reservation = quotas.reserve(connection, before.owner, before.id, **reserved)
-    after = image_records.change(connection, before, status=wanted.status)
+    after = image_records.change(connection, before, status=request.status)
     limits = service.limits.of(caller.project)
     quotas.check(connection, caller.project, limits, {QuotaResource.UPLOADING: 0})
-    return UploadClaim(after, lease, attempt, wanted.status, slot.cancel_token, slot, reservation)
+    return UploadClaim(after, lease, attempt, request.status, slot.cancel_token, slot, reservation)
 
 
 def _check_size(

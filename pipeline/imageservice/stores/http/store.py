@@ -86,10 +86,10 @@ class HttpStore(Store):
                 raise StoreUnavailable(f"store {self.id}: the server does not tell the image's length")
             skip = offset - download.begin
             left = download.size - skip
-            wanted = left if length is None else length
-            if left < 0 or wanted > left:
+            count = left if length is None else length
+            if left < 0 or count > left:
                 raise ValueError(f"{length} bytes from {offset} do not lie in the object")
-            return HttpReader(self.id, download, wanted, skip=skip)
+            return HttpReader(self.id, download, count, skip=skip)
         except BaseException:
             download.close()
             raise

@@ -48,9 +48,9 @@ def failure(store: str, number: int, detail: str, *, writing: bool = False) -> S
     if number in _REFUSED:
         refused = WriteRefused if writing else StoreUnavailable
         return refused(f"store {store} refuses access", detail=detail)
-    said = f"{detail} ({os.strerror(number)})" if number else detail
+    explained = f"{detail} ({os.strerror(number)})" if number else detail
     kind = StoreSilent if number in _SILENT else StoreUnavailable
-    return kind(f"store {store} does not answer as it should", detail=said)
+    return kind(f"store {store} does not answer as it should", detail=explained)
 
 
 def _line(error: BaseException) -> str:

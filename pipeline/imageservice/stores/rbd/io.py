@@ -248,11 +248,11 @@ class RbdReader(Reader):
 
     def read(self, size: int) -> bytes:
         """See ``Reader.read``."""
-        wanted = min(size, self._left)
-        if wanted <= 0:
+        count = min(size, self._left)
+        if count <= 0:
             return b""
         with rbd_errors(self._store):
-            data: bytes = self._image.image.read(self._offset, wanted)
+            data: bytes = self._image.image.read(self._offset, count)
         if not data:
             raise StoreDamaged(f"store {self._store} holds less of this image than it should")
         self._offset += len(data)

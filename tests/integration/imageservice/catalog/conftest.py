@@ -32,7 +32,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A database with the newest schema."""
-    database = Database(database_url, connections=24, patience=60)
+    database = Database(database_url, connections=24, lock_timeout=60)
     migrate.upgrade(database)
     yield database
     database.close()

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from pipeline.host.qemu.stall import Signals, StallPolicy, StallWatch
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
-def _watch(samples: list[tuple[Signals, str]], every: float = 5.0, patience: float | None = PATIENCE) -> StallWatch:
-    watch = StallWatch(StallPolicy(patience))
+def _watch(samples: list[tuple[Signals, str]], every: float = 5.0, timeout: float | None = TIMEOUT) -> StallWatch:
+    watch = StallWatch(StallPolicy(timeout))
     for number, (signals, said) in enumerate(samples):
         watch.note(signals, said, now=number * every)
     return watch
@@ -75,19 +75,19 @@ def test_a_guest_that_goes_on_after_a_pause_is_not_stuck() -> None:
     quiet = [(Signals(), "")] * 11
     assert _watch(quiet).stalled(now=_end(quiet)) is None
     awake = [*quiet, (Signals(disk=1 << 20), "")]
-    assert _watch(awake).stalled(now=_end(awake) + PATIENCE - 1) is None
-    assert _watch(awake).stalled(now=_end(awake) + PATIENCE + 1) is not None
+    assert _watch(awake).stalled(now=_end(awake) + TIMEOUT - 1) is None
+    assert _watch(awake).stalled(now=_end(awake) + TIMEOUT + 1) is not None
 
 
 def test_closed_connections_are_no_movement_and_hide_none() -> None:
     samples = [(Signals(network=1 << 30), ""), (Signals(network=0), ""), (Signals(network=1 << 20), "")]
     watch = _watch(samples)
-    assert watch.stalled(now=10 + PATIENCE - 1) is None
+    assert watch.stalled(now=10 + TIMEOUT - 1) is None
 
 
 def test_never_giving_up() -> None:
     samples = [(Signals(), "")] * 1000
-    assert _watch(samples, patience=None).stalled(now=_end(samples)) is None
+    assert _watch(samples, timeout=None).stalled(now=_end(samples)) is None
 
 
 def test_without_a_sample_nothing_is_known() -> None:
@@ -98,7 +98,7 @@ def test_without_a_sample_nothing_is_known() -> None:
     moves=st.lists(st.sampled_from(["disk", "network", "screen", "serial", ""]), min_size=1, max_size=100),
 )
 def test_no_alarm_before_its_time(moves: list[str]) -> None:
-    signals, watch, last = Signals(), StallWatch(StallPolicy(PATIENCE)), 0.0
+    signals, watch, last = Signals(), StallWatch(StallPolicy(TIMEOUT)), 0.0
     for number, move in enumerate(moves):
         now = number * 5.0
         said = ""
@@ -112,4 +112,4 @@ def test_no_alarm_before_its_time(moves: list[str]) -> None:
             said = "".join(chr(ord("g") + int(digit)) for digit in str(number)) + " is done\n"
         watch.note(signals, said, now=now)
         last = now if move or number == 0 else last
-        assert (watch.stalled(now=now) is not None) == (now - last >= PATIENCE)
+        assert (watch.stalled(now=now) is not None) == (now - last >= TIMEOUT)
