@@ -29,7 +29,7 @@ def require_distinct(recipes: Iterable[Recipe]) -> None:
         if one.image_name == other.image_name:
             problems.append(f"{both} are both published as {one.image_name}")
         elif _is_public(one) and _is_public(other) and _system(one.image_properties) == _system(other.image_properties):
-            problems.append(f"{both} are both public images of {_told(one.image_properties)}")
+            problems.append(f"{both} are both public images of {_system_text(one.image_properties)}")
     if problems:
         raise PipelineError(
             "whoever asks for the newest image must find exactly one",
@@ -54,7 +54,9 @@ def refuse(api: ImageRecords, disk: DesiredImage) -> None:
     filters = {name: disk.properties[name] for name in SYSTEM}
     for record in api.shown(visibility="public", **filters, **{ownership_marker.PUBLISHER: disk.chain.publisher}):
         if record.recipe != disk.chain.recipe and record.part is ImagePart.DISK and record.state is ImageState.NEWEST:
-            raise _rival(api, record, f"is the newest of recipe {record.recipe}, and of {_told(disk.properties)}, too")
+            raise _rival(
+                api, record, f"is the newest of recipe {record.recipe}, and of {_system_text(disk.properties)}, too"
+            )
 
 
 def same_name(api: ImageRecords, disk: DesiredImage) -> list[ImageRecord]:
@@ -94,5 +96,5 @@ def _system(properties: Mapping[str, str]) -> tuple[str | None, ...]:
     return tuple(properties.get(name) for name in SYSTEM)
 
 
-def _told(properties: Mapping[str, str]) -> str:
+def _system_text(properties: Mapping[str, str]) -> str:
     return " ".join(properties.get(name) or "unknown" for name in SYSTEM)
