@@ -199,7 +199,7 @@ def _transferred(part: ObservedPart, seen: ObservedImage, method: str) -> Iterat
     several = len(stores) > 1
     direct = GLANCE_DIRECT if GLANCE_DIRECT in seen.methods else ""
     if record is not None and record.is_active:
-        missing = _missing(part, seen) if several else ()
+        missing = _missing(part, seen)
         if missing:
             was_verified = record.state is not None and record.state.was_verified
             yield _copy(part, missing, "" if was_verified else direct)

@@ -145,6 +145,14 @@ def test_a_missing_copy_that_nobody_makes_for_us_is_sent_anew(only_new: bool) ->
     assert steps[0].why.startswith("it is missing in a store")
 
 
+def test_one_that_waits_in_another_store_than_the_one_that_is_wanted_is_copied_there() -> None:
+    waiting = record(ImageState.HELD, "new", visibility="private", stores="two")
+    observed = ObservedImage((seen([waiting]),), "test", ("one",), frozenset({"copy-image"}))
+    steps = plan(observed, PublishOptions()).steps
+    assert [step.act for step in steps] == [Act.GO_ON, Act.COPY, Act.CHECK, Act.SWITCH]
+    assert [steps[number].stores for number in (1, 2)] == [("one",), ("one",)]
+
+
 def test_one_that_was_sent_anew_and_waits_is_gone_on_with() -> None:
     newest = record(ImageState.NEWEST, "new", visibility="private", stores="one", age=3)
     waiting = record(ImageState.VERIFIED, "new", serial=2, age=1, visibility="private", stores="one,two")
