@@ -66,7 +66,14 @@ def scrub(handle: Any, systems: Mapping[str, str], *, progress: Progress = nothi
 
 
 def _by_device(handle: Any, systems: Mapping[str, str]) -> dict[str, str]:
-    """libguestfs names each subvolume of a btrfs: ``btrfsvol:/dev/sda2/@/home``. They share the device's free space."""
+    """Leave the subvolumes of a btrfs out (``btrfsvol:/dev/sda2/@/home``): they share their device's free space.
+
+    libguestfs lists the device as well. In the names of subvolumes it may use what the kernel calls the drive, which is
+    not always what its calls take.
+    """
+    devices = {device: kind for device, kind in systems.items() if not device.startswith("btrfsvol:")}
+    if "btrfs" in devices.values():
+        return devices
     return {mountable.device(handle, name): kind for name, kind in systems.items()}
 
 

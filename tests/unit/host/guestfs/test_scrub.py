@@ -134,6 +134,11 @@ def test_subvolumes_share_their_devices_free_space(named: str, device: str) -> N
     assert scrub._by_device(Appliance(0), {named: "btrfs"}) == {device: "btrfs"}
 
 
+def test_a_subvolume_named_as_the_kernel_names_its_drive_is_no_file_system_of_its_own() -> None:
+    systems = {"/dev/sda1": "vfat", "/dev/sda2": "btrfs", "btrfsvol:/dev/sdb2/@": "btrfs"}
+    assert scrub._by_device(Appliance(0), systems) == {"/dev/sda1": "vfat", "/dev/sda2": "btrfs"}
+
+
 def test_a_btrfs_that_cannot_be_scrubbed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Appliance, "blockdev_getsize64", lambda self, device: 1 << 30, raising=False)
     monkeypatch.setattr(Appliance, "debug", lambda self, name, words: "0 15 0\n\nbnVtX2RldmljZXMgMgo=")
