@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 from pipeline.base.home import Home
 from pipeline.base.progress import Progress
-from pipeline.host.qemu.stall import StallPolicy
+from pipeline.host.diagnosis.stall import StallPolicy
 from pipeline.recipes.model.recipe import Recipe
 
 

@@ -51,10 +51,10 @@ def test_tests_mirror_the_tree() -> None:
 
 
 def test_a_test_that_lies_elsewhere_is_seen() -> None:
-    assert _mirrored(Path("unit/host/qemu/test_stall.py"))
+    assert _mirrored(Path("unit/host/diagnosis/test_stall.py"))
     assert not _mirrored(Path("unit/host/test_stall.py"))
     assert not _mirrored(Path("integration/test_stall.py"))
-    assert not _mirrored(Path("guest/qemu/test_stall.py"))
+    assert not _mirrored(Path("guest/diagnosis/test_stall.py"))
 
 
 # Servers that take long to start, by the names of their fixtures.

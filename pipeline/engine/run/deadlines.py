@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.engine.record.history import BuildHistory, UsualDuration
 from pipeline.engine.units.step_entry import StepEntry
-from pipeline.host.qemu.stall import StallPolicy
+from pipeline.host.diagnosis.stall import StallPolicy
 
 # Deadlines are set for an emulated processor; a real one needs at most this share of them.
 _KVM_SHARE = 0.25

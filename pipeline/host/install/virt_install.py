@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base import json_text
+from pipeline.host.diagnosis.stall import StallPolicy
 from pipeline.host.install.libvirt import Libvirt
 from pipeline.host.qemu import command as qemu_command
 from pipeline.host.qemu.guest import Guest
 from pipeline.host.qemu.qmp import MonitorError, QmpEvent
-from pipeline.host.qemu.stall import StallPolicy
 from pipeline.host.system import process
 
 _EVENT = re.compile(r"^(?P<when>\S+ \S+): event (?P<name>\w+) for domain '[^']*': (?P<data>.*)$", re.MULTILINE)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
-from pipeline.host.qemu import diagnosis
+from pipeline.host.diagnosis import boot_failure
 
 _KEPT = 256 << 10
 _LIMIT = 64 << 20
@@ -58,4 +58,4 @@ class Console:
 
     def tail(self, count: int = 20) -> list[str]:
         """Return the last lines, without control sequences."""
-        return [line for line in diagnosis.clean(self.text).splitlines() if line.strip()][-count:]
+        return [line for line in boot_failure.clean(self.text).splitlines() if line.strip()][-count:]

@@ -18,14 +18,14 @@ from typing import Protocol
 from pipeline.base.errors import PipelineError
 from pipeline.base.owner import Owner
 from pipeline.base.progress import Progress, nothing
+from pipeline.host.diagnosis import boot_failure
+from pipeline.host.diagnosis.boot_phases import phase
+from pipeline.host.diagnosis.stall import StallPolicy, StallWatch
 from pipeline.host.qemu import command as qemu_command
-from pipeline.host.qemu import diagnosis as qemu_diagnosis
 from pipeline.host.qemu import disk_full
-from pipeline.host.qemu.boot_phases import phase
 from pipeline.host.qemu.console import Console
 from pipeline.host.qemu.metrics import GuestMetrics
 from pipeline.host.qemu.qmp import GuestMonitor, MonitorError, QmpMonitor
-from pipeline.host.qemu.stall import StallPolicy, StallWatch
 from pipeline.host.system import privileges, process
 
 # How long a lost guest may go on talking, so that the log has what followed.
@@ -165,7 +165,7 @@ class Guest:
     def write_evidence(self, folder: Path) -> None:
         """Leave all that is known of a guest that failed: its screen, its phase, what moved when, its last events."""
         self.screenshot(folder / f"{self.name}-screen.png")
-        diagnosis = qemu_diagnosis.diagnose(self.console.text, self.firmware.text)
+        diagnosis = boot_failure.diagnose(self.console.text, self.firmware.text)
         known = {
             "phase": phase(self.console.text),
             "diagnosis": asdict(diagnosis) if diagnosis else None,
@@ -183,11 +183,11 @@ class Guest:
         self._poll()
         reached = phase(self.console.text)
         message = f"{message}, in the phase {reached!r}" if reached else message
-        diagnosis = qemu_diagnosis.diagnose(self.console.text, self.firmware.text)
+        diagnosis = boot_failure.diagnose(self.console.text, self.firmware.text)
         if diagnosis is not None:
             text = f"{message}: {diagnosis.cause}"
             return GuestFailed(text, hint=diagnosis.action, details=self.console.tail(), diagnosis=diagnosis.name)
-        last = qemu_diagnosis.last_words(self.console.text)
+        last = boot_failure.last_words(self.console.text)
         stuck = (
             f"it has been silent for {self.console.silence:.0f} s, its last words were: {last}"
             if last
@@ -210,7 +210,7 @@ class Guest:
         return self.watch.stalled()
 
     def _is_lost(self) -> bool:
-        diagnosis = qemu_diagnosis.diagnose(self.console.text, self.firmware.text)
+        diagnosis = boot_failure.diagnose(self.console.text, self.firmware.text)
         return diagnosis is not None and diagnosis.fatal
 
 

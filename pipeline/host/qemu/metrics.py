@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.base.errors import PipelineError
+from pipeline.host.diagnosis.stall import Signals
 from pipeline.host.qemu.qmp import GuestMonitor, MonitorError
-from pipeline.host.qemu.stall import Signals
 from pipeline.host.system import process
 
 _EVERY = 5.0  # seconds; a picture of the screen is not free

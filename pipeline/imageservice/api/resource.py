@@ -12,7 +12,7 @@ import falcon
 from pipeline.base import json_text
 from pipeline.base.plain_text import one_line
 from pipeline.imageservice.api.context import context_of
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.slots import SlotKind
 from pipeline.imageservice.data.slots.turns import LONG_BODY
 from pipeline.imageservice.data.wsgi_environ import SLOW_BODY, SOURCE

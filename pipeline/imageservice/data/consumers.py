@@ -11,8 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.buffers import Block, Zeros
-from pipeline.imageservice.data.cancel_token import CancelToken
 
 AnyBlock = Block | Zeros
 DEPTH = 4

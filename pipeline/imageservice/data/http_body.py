@@ -13,7 +13,7 @@ import struct
 import time
 from typing import Any, Protocol
 
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.chunks import LONGEST_LINE, Framing
 from pipeline.imageservice.errors import ServiceError
 

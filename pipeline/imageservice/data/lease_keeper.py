@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.database.connection import Database
 from pipeline.imageservice.catalog.tasks import leases
 from pipeline.imageservice.catalog.tasks.leases import Lease
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import Gone, ServiceError, Unavailable
 
 log = logging.getLogger("imageservice.leases")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO, Protocol
 
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.stores.base import Reader
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from pipeline.base.progress import Progress, nothing
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.buffers import BLOCK, Buffers, Zeros
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.consumers import AnyBlock, Consumer
 from pipeline.imageservice.errors import Invalid, LimitExceeded
 from pipeline.imageservice.stores.base import Writer

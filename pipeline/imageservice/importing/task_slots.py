@@ -10,9 +10,9 @@ import hashlib
 import threading
 import time
 
+from pipeline.imageservice.cancellation.active_transfers import Stopping
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.active_transfers import Stopping
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.decide import SlotHolder, SlotWaiter, decide
 from pipeline.imageservice.data.slots.errors import Preempted
 from pipeline.imageservice.data.slots.rate import RecentRate

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from pipeline.imageservice.cancellation.active_transfers import Stopping, running
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.database import purge
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.active_transfers import Stopping, running
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.importing.job import old_tasks
 from pipeline.imageservice.importing.job.cancellation_watch import CancellationWatch

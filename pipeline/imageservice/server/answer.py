@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from pipeline.imageservice.data.active_transfers import running
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.active_transfers import running
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.errors import ClientGone, ClientStalled
 from pipeline.imageservice.data.slots.errors import NoSlot
 from pipeline.imageservice.data.slots.slots import Slot

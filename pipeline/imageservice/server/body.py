@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.errors import ClientGone, ClientStalled
 from pipeline.imageservice.data.http_body import HttpBody, ReadAhead
 

@@ -30,7 +30,7 @@ from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.sock import ssl_context
 from gunicorn.workers.gthread import ThreadWorker
 
-from pipeline.imageservice.data.active_transfers import running
+from pipeline.imageservice.cancellation.active_transfers import running
 from pipeline.imageservice.data.wsgi_environ import CONNECTION, HOLD_SLOT, SEND_FILE, SLOW_BODY, SOURCE
 from pipeline.imageservice.server.answer import (
     LONG_ANSWER,

@@ -23,11 +23,12 @@ from pipeline.base.errors import PipelineError
 from pipeline.host.guestfs.installed_packages import InstalledPackage
 from pipeline.image.digests import Digests
 from pipeline.signing import image_signature
-from pipeline.signing.attestation import bundle, sbom
+from pipeline.signing.attestation import bundle
 from pipeline.signing.attestation.dsse import Envelope
 from pipeline.signing.attestation.provenance import Build, Dependency, boot_test, secret_scan
 from pipeline.signing.attestation.statement import CYCLONEDX, Statement, Subject
 from pipeline.signing.keys.signer import Signer
+from pipeline.signing.sbom import cyclonedx
 from pipeline.signing.trust.certificates import CertificateSource
 from pipeline.signing.trust.kinds import HashMethod
 
@@ -112,10 +113,10 @@ class BuildFacts:
             return None
         moment = datetime.datetime.fromisoformat(self.finished).astimezone(datetime.UTC)
         facts = dict(self.image)
-        image = sbom.SbomImage(facts.pop("name"), facts.pop("distro"), facts.pop("version"), digests, moment)
-        taken = [sbom.BuildMaterial.parse(each["uri"], each["digest"]) for each in self.dependencies]
+        image = cyclonedx.SbomImage(facts.pop("name"), facts.pop("distro"), facts.pop("version"), digests, moment)
+        taken = [cyclonedx.BuildMaterial.parse(each["uri"], each["digest"]) for each in self.dependencies]
         packages = [InstalledPackage(**each) for each in self.packages]
-        return sbom.make(image, packages, facts, [each for each in taken if each is not None])
+        return cyclonedx.make(image, packages, facts, [each for each in taken if each is not None])
 
 
 @dataclass(frozen=True)

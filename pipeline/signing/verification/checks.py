@@ -13,7 +13,7 @@ from cryptography import x509
 
 from pipeline.image.digests import Digests
 from pipeline.signing import image_signature
-from pipeline.signing.attestation import proof, sbom, seal
+from pipeline.signing.attestation import proof, seal
 from pipeline.signing.attestation.dsse import Envelope, EnvelopeRefused
 from pipeline.signing.attestation.evidence import Evidence
 from pipeline.signing.attestation.provenance import BUILD_TYPE, EXTERNAL, SECRET_SCAN
@@ -26,6 +26,7 @@ from pipeline.signing.attestation.statement import (
     Subject,
 )
 from pipeline.signing.image_signature import SignatureClaim, SignatureRefused, Verifier
+from pipeline.signing.sbom import cyclonedx
 from pipeline.signing.trust import chain
 from pipeline.signing.trust.certificates import (
     CertificateMissing,
@@ -241,19 +242,19 @@ def _scan(work: VerificationInput) -> str:
 
 def _sbom(work: VerificationInput) -> str:
     attested = _predicate(work, CYCLONEDX, "bill of materials")
-    about = sbom.image_digest(json.dumps(attested).encode())
+    about = cyclonedx.image_digest(json.dumps(attested).encode())
     if about.get("sha256") != work.digests.sha256:
         raise CheckFailed("the bill of materials is about another image")
     if work.evidence.sbom is not None and not _same(work.evidence.sbom, attested):
         raise CheckFailed("the bill of materials beside the image is not the attested one, byte for byte")
     named = work.evidence.properties.get(proof.SBOM_SHA256)
-    if named is not None and named != hashlib.sha256(sbom.dump(attested)).hexdigest():
+    if named is not None and named != hashlib.sha256(cyclonedx.dump(attested)).hexdigest():
         raise CheckFailed("the image's properties name another bill of materials than the attested one")
     return f"{len(attested.get('components') or ())} packages"
 
 
 def _same(text: bytes, attested: Mapping[str, Any]) -> bool:
-    return text == sbom.dump(attested)
+    return text == cyclonedx.dump(attested)
 
 
 # In the order in which they build on each other.

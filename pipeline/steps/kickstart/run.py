@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.base.errors import PipelineError
+from pipeline.host.diagnosis.boot_phases import phase
 from pipeline.host.install import libvirt, virt_install
 from pipeline.host.install.install_tree import InstallTree, TreeInfo
 from pipeline.host.media import initramfs, iso
 from pipeline.host.qemu import command as qemu_command
 from pipeline.host.qemu import guest
-from pipeline.host.qemu.boot_phases import phase
 from pipeline.host.qemu.guest import Guest
 from pipeline.host.qemu.hardware import Hardware
 from pipeline.host.system import process

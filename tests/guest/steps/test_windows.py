@@ -21,10 +21,10 @@ from pipeline.engine.build import build
 from pipeline.engine.record.events import Event, StepSaid
 from pipeline.engine.record.result import BuildResult
 from pipeline.engine.run.options import BuildOptions
+from pipeline.host.diagnosis.stall import StallPolicy
 from pipeline.host.guestfs.appliance import Appliance, Drive
 from pipeline.host.guestfs.guest_system import GuestSystem
 from pipeline.host.media import iso
-from pipeline.host.qemu.stall import StallPolicy
 from pipeline.host.system import process
 from pipeline.recipes.loading.load import RecipeFolder
 from pipeline.recipes.model.overrides import with_source

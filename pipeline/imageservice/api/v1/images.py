@@ -15,7 +15,7 @@ from pipeline.imageservice.api.v1 import headers
 from pipeline.imageservice.api.v1.headers import Sent
 from pipeline.imageservice.api.v1.query import read_query
 from pipeline.imageservice.api.versions import public_url
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.transfer import Source
 from pipeline.imageservice.errors import Conflict, Forbidden, Invalid, LimitExceeded
 from pipeline.imageservice.lifecycle import deletion

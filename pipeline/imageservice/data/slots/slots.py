@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.base.owner import Owner
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.decide import SlotHolder, SlotWaiter, decide
 from pipeline.imageservice.data.slots.errors import NoSlot, Preempted
 from pipeline.imageservice.data.slots.rate import RecentRate

@@ -7,10 +7,10 @@ import logging
 from sqlalchemy import Connection
 
 from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.images import service_notes
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import Conflict, NotFound
 from pipeline.imageservice.importing.job.finish import fail
 from pipeline.imageservice.importing.job.job import Cancelled, Job, LeaseLost

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.images import service_notes
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.importing.job.job import Cancelled, ImageGone
 from pipeline.imageservice.model.tasks import Task

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from pipeline.imageservice.cancellation.active_transfers import Stopping
 from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.images.objects import ObjectState
 from pipeline.imageservice.catalog.quotas import MEBIBYTE, QuotaResource, Reservation
-from pipeline.imageservice.data.active_transfers import Stopping
 from pipeline.imageservice.data.sources import FromStore
 from pipeline.imageservice.data.taps import DigestTap
 from pipeline.imageservice.data.transfer import Source, transfer

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import locations, service_notes
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.verdict import DataFacts
 from pipeline.imageservice.errors import Conflict, Gone, NotFound, ServiceError
 from pipeline.imageservice.importing.job.events import ImportEvents

@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.images import service_notes
 from pipeline.imageservice.catalog.quotas import QuotaResource
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import Conflict, Invalid, ServiceError
 from pipeline.imageservice.importing.job.run import run_import
 from pipeline.imageservice.lifecycle.guards.properties import check_new

@@ -10,9 +10,9 @@ import threading
 
 from sqlalchemy import Connection
 
+from pipeline.imageservice.cancellation.active_transfers import Stopping, running
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.active_transfers import Stopping, running
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.importing.job.cancellation_watch import CancellationWatch
 from pipeline.imageservice.importing.job.run import run_fetch
 from pipeline.imageservice.model.tasks import Task

@@ -10,12 +10,12 @@ from functools import partial
 from sqlalchemy import Connection
 
 from pipeline.base.errors import PipelineError
+from pipeline.imageservice.cancellation.active_transfers import Stopping
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.quotas import MEBIBYTE, QuotaResource
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.active_transfers import Stopping
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import Conflict, ServiceError
 from pipeline.imageservice.importing.job import finish
 from pipeline.imageservice.importing.job.fetch import left_behind

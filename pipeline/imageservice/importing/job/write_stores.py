@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
 from pipeline.base.retry import RetryPolicy
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.transfer import LaggingSink, transfer
 from pipeline.imageservice.data.verdict import DataFacts, DataInspector
 from pipeline.imageservice.errors import Gone, ServiceError, StoreFailed, Unavailable

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.images import objects
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.tasks import leases
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.importing.job import finish as job_finish
 from pipeline.imageservice.importing.job.job import ImageGone, Job

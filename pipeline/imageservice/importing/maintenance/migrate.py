@@ -18,11 +18,11 @@ from sqlalchemy import Connection
 
 from pipeline.base.errors import PipelineError
 from pipeline.base.progress import Progress, nothing
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.images import locations
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.tasks import leases
 from pipeline.imageservice.catalog.tasks.leases import Lease
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.sources import FromStore
 from pipeline.imageservice.data.taps import DigestTap
 from pipeline.imageservice.data.transfer import transfer

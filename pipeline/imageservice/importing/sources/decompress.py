@@ -15,7 +15,7 @@ import zstandard
 
 from pipeline.image.packing.xz_stream import XzStream
 from pipeline.image.packing.zstd_frames import ZstdFrames
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.transfer import Source
 from pipeline.imageservice.errors import LimitExceeded, UnsupportedContent
 from pipeline.imageservice.importing.sources.zip_member import ArchiveNotTaken, ZipMember

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from pipeline.host.system import process, sandbox
 from pipeline.image.convert import graph
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.buffers import BLOCK
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.errors import UnsupportedContent
 
 _CONNECTIONS = 3  # of one reader: QEMU reads ahead on the others while one is being received from

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 
 from pipeline.base.retry import RetryPolicy
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.fetching.answer import FilePart
 from pipeline.imageservice.fetching.attempts import Attempts
 from pipeline.imageservice.fetching.client import Client, ClientOptions

@@ -16,13 +16,13 @@ from sqlalchemy import Connection
 
 from pipeline.base.retry import RetryPolicy
 from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import locations, service_notes
 from pipeline.imageservice.catalog.images import objects as stored
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.tasks import queue as task_queue
 from pipeline.imageservice.data.buffers import Buffers
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.slots import SlotKind
 from pipeline.imageservice.data.sources import FromStore
 from pipeline.imageservice.data.taps import DigestTap

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.cancellation.active_transfers import running
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data import ranges
-from pipeline.imageservice.data.active_transfers import running
 from pipeline.imageservice.data.buffers import Buffers
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.ranges import ByteRange
 from pipeline.imageservice.data.slots.slots import Slot, SlotKind
 from pipeline.imageservice.errors import Forbidden, Invalid, NotFound, ServiceError, StoreFailed, Unavailable

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from pipeline.imageservice.access.caller import Caller
+from pipeline.imageservice.cancellation.active_transfers import running
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog import quotas
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.quotas import MEBIBYTE, QuotaResource, Reservation
 from pipeline.imageservice.catalog.tasks import leases
 from pipeline.imageservice.catalog.tasks.leases import Lease
-from pipeline.imageservice.data.active_transfers import running
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.slots import Slot, SlotKind
 from pipeline.imageservice.errors import Conflict, Gone, Invalid, NotFound, ServiceError, Unavailable
 from pipeline.imageservice.lifecycle.guards import objects

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.owner import Owner
+from pipeline.host.diagnosis.stall import StallPolicy
 from pipeline.host.install import install_tree
 from pipeline.host.qemu.guest import GuestFailed
-from pipeline.host.qemu.stall import StallPolicy
 from pipeline.recipes.model.kickstart import InstallEngine, KickstartInstall
 from pipeline.steps.kickstart import render
 from pipeline.steps.kickstart import run as installer

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.base.retry import RetryPolicy
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.errors import ServiceError
 from pipeline.imageservice.fetching.attempts import Attempts
 from pipeline.imageservice.fetching.errors import StartAnew

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.imageservice.data.active_transfers import running
+from pipeline.imageservice.cancellation.active_transfers import running
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.buffers import Buffers
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.taps import DigestTap
 from pipeline.imageservice.data.transfer import transfer
 from pipeline.imageservice.errors import ServiceError

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.errors import ClientGone
 from pipeline.imageservice.data.http_body import HttpBody
 from pipeline.imageservice.errors import Invalid, ServiceError

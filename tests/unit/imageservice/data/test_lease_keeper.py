@@ -11,9 +11,9 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.database.connection import Database
 from pipeline.imageservice.data import lease_keeper
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.lease_keeper import LeaseKeeper
 from pipeline.imageservice.errors import Gone
 from tests.environments.daemon import wait_until

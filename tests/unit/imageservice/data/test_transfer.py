@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.image.formats import FormatRefused
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.buffers import BLOCK, Buffers
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.sources import FromStore
 from pipeline.imageservice.data.taps import DigestTap, InspectionTap
 from pipeline.imageservice.data.transfer import transfer

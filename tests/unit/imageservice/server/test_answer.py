@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.errors import NoSlot
 from pipeline.imageservice.data.slots.slots import Slot, SlotKind
 from pipeline.imageservice.errors import Unavailable

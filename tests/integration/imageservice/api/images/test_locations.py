@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.images import records as image_records
 from pipeline.imageservice.catalog.images import service_notes
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.lifecycle.locations import location_import
 from tests.integration.imageservice.api.world import Api, Person, image_id, message
 from tests.integration.imageservice.lifecycle.transfer.test_upload import qcow2

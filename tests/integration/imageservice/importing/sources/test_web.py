@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.buffers import Buffers
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.data.taps import DigestTap
 from pipeline.imageservice.data.transfer import transfer
 from pipeline.imageservice.errors import Gone, Invalid, LimitExceeded, ServiceError

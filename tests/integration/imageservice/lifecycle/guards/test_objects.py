@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.catalog.images import locations, objects
 from pipeline.imageservice.catalog.images.objects import ObjectState
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.importing.maintenance.reconcile import reconcile
 from pipeline.imageservice.lifecycle import deletion
 from pipeline.imageservice.lifecycle.guards import objects as held

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.catalog.database import tables
 from pipeline.imageservice.catalog.images import objects
 from pipeline.imageservice.catalog.tasks import queue as task_queue
-from pipeline.imageservice.data.cancel_token import CancelToken
 from pipeline.imageservice.importing.job.request import TYPE
 from pipeline.imageservice.importing.job.run import run_import
 from pipeline.imageservice.lifecycle import deletion

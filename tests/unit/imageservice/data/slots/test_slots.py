@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.home import CHECKOUT
-from pipeline.imageservice.data.active_transfers import Stopping
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.active_transfers import Stopping
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.slots.errors import NoSlot, Preempted
 from pipeline.imageservice.data.slots.slots import Slot, SlotKind, SlotRules, Slots, SlotUse
 from tests.environments.daemon import wait_until

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.data.sources import FromStream
 from pipeline.imageservice.errors import LimitExceeded, ServiceError, UnsupportedContent
 from pipeline.imageservice.importing.sources import decompress

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.host.guestfs.installed_packages import InstalledPackage
-from pipeline.signing.attestation import sbom
+from pipeline.signing.sbom import cyclonedx
 
-IMAGE = sbom.SbomImage(
+IMAGE = cyclonedx.SbomImage(
     "debian-12",
     "debian",
     "12",
@@ -29,11 +29,11 @@ PACKAGES = [
 
 
 def test_it_is_valid_and_complete() -> None:
-    document = sbom.make(IMAGE, PACKAGES, {"kernel": "6.1.0-56"})
+    document = cyclonedx.make(IMAGE, PACKAGES, {"kernel": "6.1.0-56"})
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document.decode()) is None
     data = json.loads(document)
     assert data["metadata"]["component"]["type"] == "operating-system"
-    assert sbom.image_digest(document) == IMAGE.digests
+    assert cyclonedx.image_digest(document) == IMAGE.digests
     assert {component["purl"] for component in data["components"]} == {
         "pkg:apk/alpine/musl@1.2.4-r2?arch=x86_64&distro=debian-12",
         "pkg:deb/debian/bash@5.2.15-2%2Bb2?arch=amd64&distro=debian-12",
@@ -46,20 +46,22 @@ def test_it_is_valid_and_complete() -> None:
 
 
 def test_the_same_image_gives_the_same_bytes() -> None:
-    assert sbom.make(IMAGE, PACKAGES, {}) == sbom.make(IMAGE, reversed(PACKAGES), {})
+    assert cyclonedx.make(IMAGE, PACKAGES, {}) == cyclonedx.make(IMAGE, reversed(PACKAGES), {})
 
 
 def test_what_it_was_made_of_is_listed_with_the_evidence() -> None:
     taken = [
-        sbom.BuildMaterial.parse(
+        cyclonedx.BuildMaterial.parse(
             "pkg:deb/debian/busybox-static@1:1.35.0-4?arch=amd64#bin/busybox", {"sha256": "ab" * 32}
         ),
-        sbom.BuildMaterial.parse("pkg:deb/debian/linux-image@6.1?arch=amd64#boot/vmlinuz", {"sha256": "cd" * 32}),
-        sbom.BuildMaterial.parse("pkg:deb/debian/linux-image@6.1?arch=amd64#lib/modules/a.ko", {"sha256": "ef" * 32}),
+        cyclonedx.BuildMaterial.parse("pkg:deb/debian/linux-image@6.1?arch=amd64#boot/vmlinuz", {"sha256": "cd" * 32}),
+        cyclonedx.BuildMaterial.parse(
+            "pkg:deb/debian/linux-image@6.1?arch=amd64#lib/modules/a.ko", {"sha256": "ef" * 32}
+        ),
         # The guest knows it itself.
-        sbom.BuildMaterial.parse("pkg:deb/debian/bash@5.2.15-2%2Bb2?arch=amd64#bin/bash", {"sha256": "ef" * 32}),
+        cyclonedx.BuildMaterial.parse("pkg:deb/debian/bash@5.2.15-2%2Bb2?arch=amd64#bin/bash", {"sha256": "ef" * 32}),
     ]
-    document = sbom.make(IMAGE, PACKAGES[:2], {}, [each for each in taken if each is not None])
+    document = cyclonedx.make(IMAGE, PACKAGES[:2], {}, [each for each in taken if each is not None])
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document.decode()) is None
     components = {each["name"]: each for each in json.loads(document)["components"]}
     assert sorted(components) == ["bash", "busybox-static", "linux-image", "tzdata"]
@@ -75,7 +77,7 @@ def test_what_it_was_made_of_is_listed_with_the_evidence() -> None:
     "uri", ["https://example.org/x.iso", "pkg:deb/debian/bash@5", "pkg:deb/debian/bash#x", "pkg:", ""]
 )
 def test_other_dependencies_are_no_parts(uri: str) -> None:
-    assert sbom.BuildMaterial.parse(uri, {}) is None
+    assert cyclonedx.BuildMaterial.parse(uri, {}) is None
 
 
 TEXT = st.text(max_size=12)
@@ -99,10 +101,10 @@ TEXT = st.text(max_size=12)
     )
 )
 def test_whatever_a_guest_calls_its_packages_the_bill_is_valid(packages: list[InstalledPackage]) -> None:
-    document = sbom.make(IMAGE, packages, {})
+    document = cyclonedx.make(IMAGE, packages, {})
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document.decode()) is None
 
 
 @pytest.mark.parametrize("document", [b"", b"[]", b"{}", b'{"metadata": {"component": {"hashes": 3}}}'])
 def test_sboms_that_do_not_say_what_they_are_about(document: bytes) -> None:
-    assert sbom.image_digest(document) == {}
+    assert cyclonedx.image_digest(document) == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.host.qemu.boot_phases import phase
+from pipeline.host.diagnosis.boot_phases import phase
 
 CONSOLES = {
     "firmware": "SeaBIOS (version 1.16.2-debian-1.16.2-1)\n\niPXE (http://ipxe.org) 00:03.0 CA00\n",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.host.qemu.stall import Signals, StallPolicy, StallWatch
+from pipeline.host.diagnosis.stall import Signals, StallPolicy, StallWatch
 
 TIMEOUT = 60.0
 

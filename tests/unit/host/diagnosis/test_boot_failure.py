@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.host.qemu import diagnosis
+from pipeline.host.diagnosis import boot_failure
 
 # What guests really said: one sample for each signature.
 SAID = {
@@ -35,12 +35,12 @@ SAID = {
 
 
 def test_every_signature_has_a_sample() -> None:
-    assert set(SAID) == {signature.name for signature in diagnosis.SIGNATURES}
+    assert set(SAID) == {signature.name for signature in boot_failure.SIGNATURES}
 
 
 @pytest.mark.parametrize("name", SAID)
 def test_each_failure_is_known_by_its_words(name: str) -> None:
-    found = diagnosis.diagnose("harmless lines\n" + SAID[name])
+    found = boot_failure.diagnose("harmless lines\n" + SAID[name])
     assert found is not None
     assert found.name == name
     assert "{" not in found.cause
@@ -48,13 +48,13 @@ def test_each_failure_is_known_by_its_words(name: str) -> None:
 
 
 def test_a_panic_tells_its_reason() -> None:
-    found = diagnosis.diagnose(SAID["panic"])
+    found = boot_failure.diagnose(SAID["panic"])
     assert found is not None
     assert found.cause == "the guest's kernel panicked: Fatal exception in interrupt"
 
 
 def test_a_root_without_init_is_told_from_other_panics() -> None:
-    found = diagnosis.diagnose(
+    found = boot_failure.diagnose(
         "[   14.9] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n"
         "switch_root: can't execute '/sbin/init': No such file or directory\n"
     )
@@ -73,17 +73,17 @@ def test_a_root_without_init_is_told_from_other_panics() -> None:
     ],
 )
 def test_a_healthy_guest_is_not_diagnosed(said: str) -> None:
-    assert diagnosis.diagnose(said) is None
+    assert boot_failure.diagnose(said) is None
 
 
 def test_control_sequences_do_not_hide_words() -> None:
-    assert diagnosis.clean("\x1b[2J\x1b[01;01HKernel\x1b[0m panic\r\n") == "Kernel panic\n"
-    assert diagnosis.last_words("\x1b[1mfirst\r\n\r\n\x1b[2mlast\x1b[0m \r\n\n") == "last"
-    assert diagnosis.last_words(" \n\x1b[0m\n") is None
+    assert boot_failure.clean("\x1b[2J\x1b[01;01HKernel\x1b[0m panic\r\n") == "Kernel panic\n"
+    assert boot_failure.last_words("\x1b[1mfirst\r\n\r\n\x1b[2mlast\x1b[0m \r\n\n") == "last"
+    assert boot_failure.last_words(" \n\x1b[0m\n") is None
 
 
 @given(st.text())
 def test_nothing_a_guest_says_breaks_triage(said: str) -> None:
-    diagnosis.diagnose(said)
-    words = diagnosis.last_words(said)
+    boot_failure.diagnose(said)
+    words = boot_failure.last_words(said)
     assert words is None or len(words) <= 200

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from pipeline.imageservice.data.cancel_token import CancelToken
+from pipeline.imageservice.cancellation.cancel_token import CancelToken
 from pipeline.imageservice.errors import Unavailable
 
 

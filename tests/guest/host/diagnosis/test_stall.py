@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.base.errors import PipelineError
+from pipeline.host.diagnosis.stall import StallPolicy
 from pipeline.host.media import iso
 from pipeline.host.qemu import command as qemu_command
 from pipeline.host.qemu import guest
 from pipeline.host.qemu.hardware import Hardware
 from pipeline.host.qemu.metrics import GuestMetrics
-from pipeline.host.qemu.stall import StallPolicy
 from pipeline.host.system import process
 
 pytestmark = pytest.mark.guest

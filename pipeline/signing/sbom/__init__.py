@@ -1,0 +1,1 @@
+"""Write and read the bill of materials of an image, an SBOM."""
