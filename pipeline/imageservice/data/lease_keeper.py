@@ -49,6 +49,7 @@ class LeaseKeeper:
         self._held: set[_HeldLease] = set()
         self._changed = threading.Condition()
         self._process = 0
+        self._thread: threading.Thread | None = None
         self._token = uuid.uuid4().hex[:12]
 
     @property
@@ -86,18 +87,31 @@ class LeaseKeeper:
         """Threads do not survive a fork, so the first lease of a process starts its own."""
         if self._process != os.getpid():
             self._process = os.getpid()
-            threading.Thread(target=self._run, name="leases", daemon=True).start()
+            self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, where nothing is held. The next lease begins anew."""
+        with self._changed:
+            if not self._held:
+                self._process, self._thread = 0, None
+                self._changed.notify_all()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._held:
+                while self._is_on() and not self._held:
                     self._changed.wait()
+            if not self._is_on():
+                return
             time.sleep(self._pause)
             with self._changed:
                 held = list(self._held)
             for first in range(0, len(held), _AT_ONCE):
                 self._renew(held[first : first + _AT_ONCE])
+
+    def _is_on(self) -> bool:
+        return self._thread is threading.current_thread()
 
     def _renew(self, held: list[_HeldLease]) -> None:
         begun = time.monotonic()

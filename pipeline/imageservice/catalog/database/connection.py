@@ -126,9 +126,11 @@ class Database:
             connection.execute(sqlalchemy.text("SELECT 1"))
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
-        if self._engine is not None and self._process == os.getpid():
-            self._engine.dispose()
+        """Close the connections that are not in use, and the files of turns. The next use opens others."""
+        with self._lock:
+            if self._engine is not None and self._process == os.getpid():
+                self._engine.dispose()
+                self._engine, self._turn = None, nullcontext
 
     @contextmanager
     def connected(self, may_repeat: bool = False) -> Iterator[Connection]:

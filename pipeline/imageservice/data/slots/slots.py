@@ -116,6 +116,7 @@ class Slots:
         self._held: dict[tuple[SlotKind, int], Slot] = {}
         self._waiting = 0
         self._process = 0
+        self._thread: threading.Thread | None = None
         self._me = (0, 0, "")
 
     @contextlib.contextmanager
@@ -162,6 +163,16 @@ class Slots:
                 table.free(index)
                 self._decide(kind, table.all())
 
+    def close(self) -> None:
+        """End the thread, and close the tables where no slot is held. The next use begins anew."""
+        with self._changed:
+            if self._held or self._waiting:
+                return
+            self._process, self._thread = 0, None
+            self._changed.notify_all()
+        for table in self._tables.values():
+            table.close()
+
     def _begin(self) -> None:
         """Know who this process is: threads and names do not survive a fork."""
         with self._changed:
@@ -171,7 +182,8 @@ class Slots:
             self._held, self._waiting = {}, 0
             me = Owner.current()
             self._me = (me.pid, me.start, me.boot)
-            threading.Thread(target=self._run, name="slots", daemon=True).start()
+            self._thread = threading.Thread(target=self._run, name="slots", daemon=True)
+            self._thread.start()
 
     def _enter(self, kind: SlotKind, project: bytes) -> int:
         """Stand in line; the entry in the table. It may be the first one already."""
@@ -244,16 +256,20 @@ class Slots:
         return records
 
     def _run(self) -> None:
-        process = os.getpid()
-        while os.getpid() == process:
+        while True:
             with self._changed:
-                while not self._held and not self._waiting:
+                while self._is_on() and not self._held and not self._waiting:
                     self._changed.wait()
+            if not self._is_on():
+                return
             time.sleep(_TICK)
             try:
                 self.tick()
             except Exception:
                 log.exception("slots cannot be looked after; it will be tried again")
+
+    def _is_on(self) -> bool:
+        return self._thread is threading.current_thread()
 
     def _look_after(self, kind: SlotKind, held: dict[int, Slot]) -> None:
         table, now = self._tables[kind], self._clock()

@@ -111,6 +111,14 @@ class SlotTable:
         at = _HEAD.size + index * _RECORD.size
         return memory[at], bool(memory[at + 2])
 
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._opening:
+            if self._memory is not None and self._process == os.getpid():
+                self._memory.close()
+                os.close(self._descriptor)
+            self._memory = None
+
     def _used(self, memory: mmap.mmap) -> int:
         return int(_HEAD.unpack_from(memory)[1])
 

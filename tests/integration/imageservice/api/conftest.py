@@ -45,13 +45,15 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     try:
         if request.param == "sqlite":
             url = f"sqlite:///{folder}/catalog.db"
-            migrate.upgrade(Service.from_settings(_settings({"folder": str(folder)})).database)
+            service = Service.from_settings(_settings({"folder": str(folder)}))
+            migrate.upgrade(service.database)
+            service.close()
             yield url
         else:
             with request.getfixturevalue(f"{request.param}_server").database() as url:
                 service = Service.from_settings(_settings({"folder": str(folder), "database": {"url": url}}))
                 migrate.upgrade(service.database)
-                service.database.close()
+                service.close()
                 yield url
     finally:
         shutil.rmtree(folder)
@@ -92,7 +94,7 @@ def make_api(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Api]]:
     yield make
     _leave_nothing_public(make())
     for service in services:
-        service.database.close()
+        service.close()
 
 
 def _leave_nothing_public(api: Api) -> None:

@@ -75,3 +75,13 @@ def test_one_that_is_lost_stops_its_own_work_only(tmp_path: Path) -> None:
         token.check()
     with pytest.raises(Gone, match="the image was deleted"):
         lost.check()
+
+
+def test_a_process_that_is_done_leaves_no_thread(tmp_path: Path) -> None:
+    keeper = LeaseKeeper(Counting(tmp_path), 400)
+    threads = set(threading.enumerate())
+    with keeper.kept(lambda connection: None, CancelToken()):
+        keeper.close()  # not while something is held
+    keeper.close()
+    # It sleeps for some seconds between two renewals.
+    wait_until(lambda: set(threading.enumerate()) <= threads, "its thread has ended")

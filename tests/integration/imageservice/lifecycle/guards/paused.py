@@ -26,6 +26,11 @@ class Pause:
         self._at, self._meanwhile = at, meanwhile
         self._busy = False
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the process is paused just now."""
+        return self._busy
+
     def point(self, what: str) -> None:
         if self._busy:
             return
@@ -88,6 +93,14 @@ class PausedWriter(Writer):
 
 def pause_stores(api: Api, pause: Pause) -> None:
     """Let every store of a node have its points."""
+    keeper = api.service.leases
+    renew = keeper._renew
+
+    def renew_unless_paused(held: Any) -> None:
+        if not pause.lasts:  # a process that is paused renews nothing; only this one's threads go on
+            renew(held)
+
+    keeper._renew = renew_unless_paused  # type: ignore[method-assign]
     service = api.service
     for name, store in list(service.stores._stores.items()):
         service.stores._stores[name] = PausedStore(getattr(store, "_store", store), pause)  # type: ignore[assignment]

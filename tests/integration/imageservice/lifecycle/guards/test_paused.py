@@ -50,7 +50,7 @@ def nodes(request: pytest.FixtureRequest, make_api: Callable[..., Api], tmp_path
 
     def make() -> tuple[Api, Api]:
         while made:
-            made.pop().service.database.close()
+            made.pop().service.close()
         made.extend(make_api(stores=stores, data={"upload_lease": 3600}) for _ in range(2))
         return made[0], made[1]
 

@@ -216,3 +216,25 @@ def test_a_forked_process_has_a_lock_of_its_own(tmp_path: Path) -> None:
         children.append(pid)
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0]
     assert slots.use()[UP] == SlotUse(0, 0)
+
+
+def test_a_process_that_is_done_leaves_neither_thread_nor_file_open(tmp_path: Path) -> None:
+    slots = make(tmp_path)
+    threads = set(threading.enumerate())
+    with slots.held(UP, "a"):
+        slots.close()  # not while one is held
+        assert slots.use()[UP].used == 1
+    slots.close()
+    wait_until(lambda: set(threading.enumerate()) <= threads, "its thread has ended")
+    assert not [name for name in opened() if str(tmp_path) in name]
+    with slots.held(UP, "a"):
+        assert slots.use()[UP].used == 1
+
+
+def opened() -> list[str]:
+    """What this process has open."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(entry))
+    return found
