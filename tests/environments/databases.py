@@ -28,6 +28,15 @@ class Server:
     base: sqlalchemy.URL
     _serial: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
+    def answers(self) -> bool:
+        """Whether it takes a connection now."""
+        engine = sqlalchemy.create_engine(self.base, poolclass=sqlalchemy.NullPool)
+        try:
+            engine.connect().close()
+        except sqlalchemy.exc.OperationalError:
+            return False
+        return True
+
     @contextlib.contextmanager
     def database(self) -> Iterator[str]:
         """The URL of a new, empty database, dropped at the end whoever is still connected to it."""
@@ -63,8 +72,10 @@ def postgresql(*, durable: bool = False) -> Iterator[Server]:
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         command: list[str | Path] = [*user, initdb.with_name("postgres"), "-D", data, *settings]
         # SIGINT is its "fast shutdown": ends clients and removes its shared memory.
-        with daemon(command, ready=lambda: listens(port), log=log, stop=signal.SIGINT):
-            yield Server("postgresql", _url("postgresql+psycopg", port, "postgres"))
+        server = Server("postgresql", _url("postgresql+psycopg", port, "postgres"))
+        # It takes connections, and refuses them, while it is still starting.
+        with daemon(command, ready=lambda: listens(port) and server.answers(), log=log, stop=signal.SIGINT):
+            yield server
 
 
 @contextlib.contextmanager
@@ -73,9 +84,11 @@ def mariadb(*, durable: bool = False) -> Iterator[Server]:
     install = program("mariadb-install-db", "mariadb-server")
     server = program("mariadbd", "mariadb-server")
     with scratch("mariadb") as folder:
-        data, log, port = folder / "data", folder / "log", free_port()
-        user = as_nobody(folder)
-        common = ["--no-defaults", f"--datadir={data}"]
+        data, log, port, temporary = folder / "data", folder / "log", free_port(), folder / "tmp"
+        temporary.mkdir()
+        user = as_nobody(folder, temporary)
+        # Each begins with removing all temporary tables that it finds, also those of another that begins at that moment.
+        common = ["--no-defaults", f"--datadir={data}", f"--tmpdir={temporary}"]
         process.run([*user, install, *common, "--auth-root-authentication-method=normal", "--skip-test-db"])
         options = [f"--socket={folder}/socket", "--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"]
         if not durable:

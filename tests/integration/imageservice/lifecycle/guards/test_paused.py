@@ -208,10 +208,11 @@ def test_an_import_that_undoes_and_sleeps(nodes: Nodes) -> None:
         full.writer = refuse  # type: ignore[method-assign]
 
         def meanwhile() -> None:
-            let_leases_end(second)
             second.service.stores["two"].writer = refuse  # type: ignore[method-assign]
-            # A task whose row another thread of the paused worker just writes is passed over: a worker asks again.
+            # The other store's thread is not paused here: a row that it just writes is passed over, and what it writes
+            # renews the lease. A worker asks again.
             for _ in range(100):
+                let_leases_end(second)
                 work(second)
                 if second.alice.get(path).json["status"] != "importing":
                     break
