@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -46,7 +47,10 @@ def create(service: Service, caller: Caller, body: Any, *, with_data: bool = Fal
     image = new_image(service, caller, body)
     if with_data and not image.has_formats:
         raise Invalid("Give disk_format and container_format along with the data")
-    limits = service.limits.of(caller.project) if service.limits.on else {}
+    limits: Mapping[quotas.QuotaResource, int] = {}
+    if service.limits.on:
+        with service.slots.turns.given_up():  # the identity service may be asked
+            limits = service.limits.of(caller.project)
 
     def insert(connection: Connection) -> tuple[Image, tuple[str, ...]]:
         warnings = check_new(service, connection, caller, image)

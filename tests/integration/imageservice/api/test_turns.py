@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.imageservice.access.limits import SettingsLimits
 from pipeline.imageservice.data.slots.turns import LONG_BODY, Turns
 from tests.environments.daemon import wait_until
 from tests.integration.imageservice.api.world import PATCH, Api
@@ -67,6 +68,26 @@ def test_a_turn_is_given_back_whatever_comes_of_the_request(make_api: MAKE) -> N
     assert statuses == [200, 409, 400, 400]
     with somebody_works(api):
         pass
+
+
+def test_who_asks_for_the_projects_limits_has_no_turn_meanwhile(
+    make_api: MAKE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be the identity service's, which may not answer."""
+    api = make_api(quotas={"source": "settings"})
+    others: list[bool] = []
+
+    def of(_self: object, _project: str | None) -> dict[Any, int]:
+        thread, found = in_thread(lambda: api.bob.post("/v2/images", {"long": "x" * LONG_BODY}).status_code)
+        thread.join(10)
+        others.append(bool(found))
+        return {}
+
+    monkeypatch.setattr(SettingsLimits, "of", of)
+    monkeypatch.setattr(SettingsLimits, "on", property(lambda _self: threading.current_thread() is here))
+    here = threading.current_thread()
+    assert api.alice.post("/v2/images", {"long": "x" * LONG_BODY}).status_code == 201
+    assert others == [True]
 
 
 def test_more_than_may_wait_are_told_to_come_again(make_api: MAKE) -> None:
