@@ -87,7 +87,7 @@ def mariadb(*, durable: bool = False) -> Iterator[Server]:
         data, log, port, temporary = folder / "data", folder / "log", free_port(), folder / "tmp"
         temporary.mkdir()
         user = as_nobody(folder, temporary)
-        # Each begins with removing all temporary tables that it finds, also those of another that begins at that moment.
+        # Each begins with removing all temporary tables that it finds, also those of another that just begins.
         common = ["--no-defaults", f"--datadir={data}", f"--tmpdir={temporary}"]
         process.run([*user, install, *common, "--auth-root-authentication-method=normal", "--skip-test-db"])
         options = [f"--socket={folder}/socket", "--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"]
