@@ -28,6 +28,16 @@ LEAF_DAYS = 3 * 365
 AUTHORITY_DAYS = 10 * 365
 _NAMESPACE = uuid.UUID("6f0b4c0a-7d5c-5e0e-9d62-0d6b4a2f1c11")
 _MAX_BYTES = 1 << 18
+# What cryptography raises while it takes a certificate apart: ``TypeError`` for a name's value of an unfit type, the
+# last one for kinds of names that it has no class for (X.400 addresses, EDI parties).
+_UNSOUND = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class CertificateMissing(PipelineError):
@@ -122,7 +132,7 @@ def parse(data: bytes, *, name: str) -> x509.Certificate:
         if data.lstrip().startswith(b"-----BEGIN"):
             return _sound(x509.load_pem_x509_certificate(data))
         return _sound(x509.load_der_x509_certificate(data))
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except _UNSOUND as error:
         raise CertificateMissing(f"{name} is not a sound X.509 certificate: {error}") from None
 
 
@@ -140,7 +150,7 @@ def parse_chain(data: bytes, *, name: str) -> Sequence[x509.Certificate]:
     """Return all certificates in a PEM file."""
     try:
         return [_sound(each) for each in x509.load_pem_x509_certificates(data)]
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except _UNSOUND as error:
         raise CertificateMissing(f"{name} has no certificates in PEM: {error}") from None
 
 
