@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 
 from cryptography import x509
 from cryptography.x509 import verification
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+from pipeline.signing.trust import names
 
 # Code signing and document signing (RFC 9336) are for files; email protection and the rest are not.
 _FOR_IMAGES = {
@@ -62,8 +64,8 @@ def _purpose_problem(certificate: x509.Certificate) -> str | None:
         return None
     if _FOR_IMAGES & set(purposes):
         return None
-    names = ", ".join(sorted(each._name for each in purposes))
-    return f"{_name(certificate)} is for {names} only (code signing is what it takes)"
+    known = ", ".join(sorted(each._name for each in purposes))
+    return f"{_name(certificate)} is for {known} only (code signing is what it takes)"
 
 
 def _unknown_problem(certificate: x509.Certificate) -> str | None:
@@ -91,8 +93,11 @@ def _names_problem(
         # An authority that certified itself anew keeps its name; the certificate at the end never counts as one.
         if number == 0 or certificate.subject != certificate.issuer:
             for subject in _directory_names(certificate):
-                if not _is_allowed(subject, constraints):
+                if not names.allows_name(constraints, subject):
                     return f"{_name(issuer)} does not vouch for the name {subject.rfc4514_string()}"
+            for address in _addresses(certificate):
+                if not names.allows_address(constraints, address):
+                    return f"{_name(issuer)} does not vouch for the address {address}"
     if len(directories) == len(bound) or not any(_has_other_names(each) for each in below):
         return None
     if directories:
@@ -106,21 +111,12 @@ def _directory_names(certificate: x509.Certificate) -> Iterator[x509.Name]:
     yield from (each.value for each in _alternatives(certificate) if isinstance(each, x509.DirectoryName))
 
 
-def _is_allowed(subject: x509.Name, constraints: x509.NameConstraints) -> bool:
-    permitted = [each.value for each in constraints.permitted_subtrees or () if isinstance(each, x509.DirectoryName)]
-    excluded = [each.value for each in constraints.excluded_subtrees or () if isinstance(each, x509.DirectoryName)]
-    if any(_is_below(subject, each) for each in excluded):
-        return False
-    return not permitted or any(_is_below(subject, each) for each in permitted)
-
-
-def _is_below(subject: x509.Name, subtree: x509.Name) -> bool:
-    """Whether ``subject`` begins with the names of ``subtree``, compared as RFC 5280, 7.1 has it: case, blanks."""
-    return [_folded(each) for each in subject.rdns[: len(subtree.rdns)]] == [_folded(each) for each in subtree.rdns]
-
-
-def _folded(names: x509.RelativeDistinguishedName) -> set[tuple[str, str]]:
-    return {(each.oid.dotted_string, " ".join(str(each.value).casefold().split())) for each in names}
+def _addresses(certificate: x509.Certificate) -> Iterator[str]:
+    """Yield mail addresses in the subject. Constraints count for them as well, here as in OpenSSL always (RFC 5280,
+    4.2.1.10: where there are no alternative names).
+    """
+    for each in certificate.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
+        yield str(each.value)
 
 
 def _alternatives(certificate: x509.Certificate) -> x509.SubjectAlternativeName | tuple[()]:

@@ -132,6 +132,7 @@ def alternative(*names: x509.GeneralName) -> Extension:
 ACME = x509.DirectoryName(ORGANIZATION)
 ACME_FOLDED = x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, " ACME ")]))
 DNS = x509.DNSName("example.org")
+MAIL = x509.RFC822Name("example.org")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,10 @@ DNS = x509.DNSName("example.org")
         (constraint(excluded=[DNS]), "Acme", (alternative(x509.DNSName("a.example.org")),), False),
         (constraint([ACME, DNS]), "Acme", (alternative(x509.DNSName("a.example.org")),), False),
         (constraint([ACME, DNS]), "Acme", (), True),
+        (constraint(excluded=[ACME]), "\uff21\uff23\u00adME\u200b", (), False),  # another spelling of the same name
+        (constraint([MAIL]), "Acme", (alternative(x509.RFC822Name("a@example.org")),), True),
+        (constraint([MAIL]), "Acme", (alternative(x509.RFC822Name("a@example.com")),), False),
+        (constraint([ACME, MAIL]), "Acme", (), True),
     ],
 )
 @pytest.mark.parametrize("where", ["root", "middle"])
@@ -162,3 +167,28 @@ def test_name_constraints(
     if where == "root" and bound[0] == constraint(excluded=[ACME])[0]:
         may = False  # the intermediate bears the excluded name itself
     assert reason(made, [root, middle]) == (None if may else ChainReason.EXTENSIONS)
+
+
+@pytest.mark.parametrize(
+    ("bound", "address", "may"),
+    [
+        (constraint([MAIL]), "a@EXAMPLE.org", True),
+        (constraint([MAIL]), "a@evil.org", False),
+        (constraint([MAIL]), "a@sub.example.org", False),
+        (constraint([ACME, MAIL]), "a@evil.org", False),
+        (constraint(excluded=[MAIL]), "a@example.org", False),
+        (constraint(excluded=[MAIL]), "a@example.org.", False),  # nobody can say where that leads
+        (constraint(excluded=[MAIL]), "a@example.com", True),
+        (constraint([DNS]), "a@evil.org", True),
+    ],
+)
+@pytest.mark.parametrize("given", [(), (alternative(x509.DNSName("a.example.org")),)])
+def test_an_address_in_the_subject_is_bound_as_well(
+    bound: Extension, address: str, may: bool, given: Sequence[Extension]
+) -> None:
+    if given and len(bound[0].permitted_subtrees or ()) == 2:  # type: ignore[attr-defined]
+        may = False  # several kinds, and names of another kind than these: refused unseen
+    root = authority(bound)
+    subject = x509.Name([*named("Acme", "leaf"), x509.NameAttribute(NameOID.EMAIL_ADDRESS, address)])
+    made = Made(subject, root, *given, ca=False, usage=None)
+    assert reason(made, [root]) == (None if may else ChainReason.EXTENSIONS)
