@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from pipeline.base.errors import PipelineError
-from pipeline.signing.trust import extensions
+from pipeline.signing.trust import extensions, kinds
 from pipeline.signing.trust.certificates import CertificateMissing, CertificateSource
 
 _LONGEST = 10
@@ -28,6 +28,7 @@ class ChainReason(StrEnum):
     DATES = "dates"
     NO_ISSUER = "no-issuer"  # nothing on the list issued it
     PATH_LENGTH = "path-length"
+    WEAK_KEY = "weak-key"
     EXTENSIONS = "extensions"  # one of the chain is for something else, or constrains what is below it
 
 
@@ -65,6 +66,12 @@ def validate(
             )
         chain.append(issuer)
     _check_lengths(chain)
+    if weak := next((each for each in chain if kinds.is_weak(each.public_key())), None):
+        raise ChainRefused(
+            ChainReason.WEAK_KEY,
+            f"the key of {_name(weak)} is too weak to vouch for anything",
+            hint="have it issued anew for a P-384 key, or an RSA key of 2048 bits or more",
+        )
     if problem := extensions.chain_problem(chain, moment):
         raise ChainRefused(ChainReason.EXTENSIONS, f"{_name(certificate)} may not sign images: {problem}")
     return chain

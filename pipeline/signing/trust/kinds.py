@@ -18,6 +18,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 _CURVES: dict[str, type[ec.EllipticCurve]] = {"p256": ec.SECP256R1, "p384": ec.SECP384R1, "p521": ec.SECP521R1}
 _MIN_RSA_BITS = 2048
+_MIN_CURVE_BITS = 224
 
 
 class HashMethod(StrEnum):
@@ -114,3 +115,9 @@ class KeyKind(StrEnum):
             return cls(f"rsa{bits}")
         except ValueError:
             raise PipelineError(f"RSA keys of {bits} bits are not used", hint="use 2048, 3072 or 4096 bits") from None
+
+
+def is_weak(key: object) -> bool:
+    """Return whether a public key of whatever kind is so short that others could find its private one."""
+    least = _MIN_CURVE_BITS if isinstance(key, ec.EllipticCurvePublicKey) else _MIN_RSA_BITS
+    return bool(getattr(key, "key_size", least) < least)

@@ -98,6 +98,7 @@ def with_leaf(**options: object) -> tuple[Made, list[Made]]:
 
 
 RSA = {"key": rsa.generate_private_key(65537, 2048)}
+SHORT = rsa.generate_private_key(65537, 1024)
 CASES: dict[str, tuple[Case, ChainReason | None]] = {
     "issued by a trusted root": (direct, None),
     "through an intermediate, both trusted": (lambda: through("all"), None),
@@ -128,6 +129,8 @@ CASES: dict[str, tuple[Case, ChainReason | None]] = {
         lambda: ((root := Made("root", **RSA, pss=True)), (leaf(root, pss=True), [root]))[1],  # type: ignore[arg-type]
         ChainReason.NO_ISSUER,
     ),
+    "an RSA root whose key is too short": (lambda: direct(key=SHORT), ChainReason.WEAK_KEY),
+    "an RSA leaf whose key is too short": (lambda: with_leaf(key=SHORT), ChainReason.WEAK_KEY),
     "another key under the root's name": (forged, ChainReason.NO_ISSUER),
     "nothing is trusted": (lambda: (direct()[0], []), ChainReason.NO_ISSUER),
 }
@@ -157,8 +160,8 @@ def test_we_agree_with_cursive(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     except ChainRefused as refused:
         found = refused.reason
     assert found == expected
-    # Nova does not look at what the extensions are for; we accept nothing that it refuses.
-    assert theirs == (expected in (None, ChainReason.EXTENSIONS))
+    # Nova looks neither at what the extensions are for nor at the keys; we accept nothing that it refuses.
+    assert theirs == (expected in (None, ChainReason.EXTENSIONS, ChainReason.WEAK_KEY))
 
 
 def test_issuers_in_a_ring_end_somewhere() -> None:
