@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from pipeline.base import plain_text
 from pipeline.base.errors import PipelineError
 from pipeline.engine.record.result import BuildResult, StepResult, StepStatus
 
-# Characters that XML 1.0 has no way to write.
+# Characters that XML 1.0 has no way to write, besides those that nobody is shown.
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 
 
@@ -70,11 +71,13 @@ def _suite(root: ElementTree.Element, recipe: str, cases: Sequence[Case], second
             suite, "testcase", classname=recipe, name=case.name, time=f"{case.seconds:.3f}"
         )
         if case.failure is not None:
-            failure = ElementTree.SubElement(element, "failure", message=_clean(case.failure.message))
+            failure = ElementTree.SubElement(
+                element, "failure", message=plain_text.one_line(_clean(case.failure.message))
+            )
             failure.text = _clean(str(case.failure))
         elif case.skipped:
             ElementTree.SubElement(element, "skipped")
 
 
 def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("�", text)
+    return _FORBIDDEN.sub(plain_text.REPLACEMENT, plain_text.lines(text))

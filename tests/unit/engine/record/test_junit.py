@@ -35,6 +35,15 @@ def test_a_build() -> None:
     assert failure.get("message") == "tiny: step1 failed: no �carrier"
 
 
+def test_nothing_that_a_guest_said_commands_whoever_shows_it() -> None:
+    error = PipelineError("no \x1b[1Acarrier\nat\u202e all", details=["\x9b2Jlogin:\u200b\ufffe", "a\tb"], hint="\x7f")
+    text = report([_built(StepStatus.FAILED, error=error)])
+    assert not set(text) & set("\x1b\x7f\x9b\u200b\u202e\ufffe")
+    failure = ElementTree.fromstring(text)[0][0][0]
+    assert failure.get("message") == "no �[1Acarrier at� all"
+    assert str(failure.text).splitlines() == ["no �[1Acarrier", "at� all", "  �2Jlogin:��", "  a\tb", "hint: �"]
+
+
 def test_each_step_has_its_own_failure() -> None:
     build = _built(StepStatus.FAILED, StepStatus.FAILED, error=PipelineError("the first"))
     own = [dataclasses.replace(build.steps[0]), dataclasses.replace(build.steps[1], error=PipelineError("the second"))]
