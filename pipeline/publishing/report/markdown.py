@@ -69,7 +69,8 @@ def _recipe(recipe: Mapping[str, Any]) -> Iterator[str]:
                 yield f"- {_plain(cloud['cloud'])}: {_plain(', '.join(part['waiting']))} still have to accept it"
             if part["image"] and part["outcome"] != "unchanged":
                 image = part["image"]
-                yield f"- {_plain(cloud['cloud'])}: {part['outcome']} `{image['id']}`, sha512 `{image['sha512']}`"
+                digest = _code(image["sha512"]) if image["sha512"] else "–"
+                yield f"- {_plain(cloud['cloud'])}: {part['outcome']} {_code(image['id'])}, sha512 {digest}"
     for difference in recipe["differences"]:
         for name, kind in difference["kinds"].items():
             yield f"- {name} on {_plain(difference['cloud'])}: {kind['summary']}{_names(name, kind)}"
@@ -101,3 +102,9 @@ def _rotation(rotation: list[Mapping[str, Any]]) -> Iterator[str]:
 def _plain(words: str) -> str:
     """Text that comes from outside, without a meaning in Markdown."""
     return _SPECIAL.sub(r"\\\1", " ".join(words.split()))
+
+
+def _code(words: str) -> str:
+    """Text that comes from outside as code, which ends nowhere before its end."""
+    plain = words.replace("`", "'")
+    return f"`{plain}`"
