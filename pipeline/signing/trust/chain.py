@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 
 from pipeline.base.errors import PipelineError
 from pipeline.signing.trust import extensions, kinds
@@ -99,7 +99,10 @@ def _issuer(certificate: x509.Certificate, candidates: Sequence[x509.Certificate
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     if issuer.subject != certificate.issuer:
         return False
-    if isinstance(issuer.public_key(), rsa.RSAPublicKey) and not isinstance(
+    key = issuer.public_key()
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | dsa.DSAPublicKey):
+        return False  # Nova fails on all others (Ed25519, say)
+    if isinstance(key, rsa.RSAPublicKey) and not isinstance(
         certificate.signature_algorithm_parameters, padding.PKCS1v15
     ):
         return False  # Nova cannot check PSS in certificates, so such a chain would fail there

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from castellan.common.objects import x_509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import NameOID
 from cursive import certificate_utils, signature_utils
 from cursive import exception as cursive_exception
@@ -162,6 +163,24 @@ def test_we_agree_with_cursive(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert found == expected
     # Nova looks neither at what the extensions are for nor at the keys; we accept nothing that it refuses.
     assert theirs == (expected in (None, ChainReason.EXTENSIONS, ChainReason.WEAK_KEY))
+
+
+def test_an_authority_of_a_kind_that_nova_fails_on() -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")])
+    usage = x509.KeyUsage(False, False, False, False, False, True, False, False, False)
+
+    def issued(subject: x509.Name, public: Any, *, ca: bool) -> x509.Certificate:
+        builder = x509.CertificateBuilder(name, subject, public, x509.random_serial_number())
+        builder = builder.not_valid_before(NOW - datetime.timedelta(1)).not_valid_after(NOW + datetime.timedelta(1))
+        builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
+        return (builder.add_extension(usage, critical=True) if ca else builder).sign(key, None)
+
+    root = issued(name, key.public_key(), ca=True)
+    made = issued(Made("leaf").certificate.subject, Made("leaf").key.public_key(), ca=False)
+    with pytest.raises(ChainRefused) as refused:
+        chain.validate(made, [root])
+    assert refused.value.reason is ChainReason.NO_ISSUER
 
 
 def test_issuers_in_a_ring_end_somewhere() -> None:
