@@ -95,6 +95,7 @@ def inv(home: Path, *words: str | Path, isolated: bool = False) -> tuple[int, st
 def signed(built: Path, tmp_path: Path) -> Path:
     """The folder after the signing machine had it; the trust root stands beside it."""
     assert inv(tmp_path / "signer", "keys.new", "notary", "--kind", "ed25519")[0] == 0
+    assert inv(tmp_path / "signer", "keys.new", "release-p256", "--kind", "p256")[0] == 0
     status, said = inv(tmp_path / "signer", "sign", built, "--attest", "notary", "--bundle", "release-p256")
     assert status == 0, said
     assert inv(tmp_path / "signer", "keys.trust", tmp_path / "trust.json")[0] == 0
