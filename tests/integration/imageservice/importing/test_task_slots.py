@@ -35,7 +35,8 @@ def test_nobody_of_the_second_project_waits_for_imports_of_the_first(origin: Web
         other = service.create("bob")
         ask(service, other, "web-download", "bob", uri=origin.url("/whole.img")).raise_for_status()
         assert ended(service, other, "bob")["status"] == "success"
-        assert sorted(status(service, one) for one in first) == ["pending", "pending", "processing"]
+        expected = ["pending", "pending", "processing"]
+        wait_until(lambda: sorted(status(service, one) for one in first) == expected, "one is at work, and two wait")
         origin.hurry("dripping.img")
         assert [ended(service, one)["status"] for one in first] == ["success"] * 3
 
