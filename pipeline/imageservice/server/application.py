@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from gunicorn.http import message
 
+from pipeline.imageservice.server.logs import OneLine
 from pipeline.imageservice.server.options import ServerOptions
 from pipeline.imageservice.server.refusals import LONGEST_LINE
 from pipeline.imageservice.server.worker import ImageWorker, pool_size
@@ -50,6 +52,7 @@ class ImageApplication(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": int(options.stop_timeout) + _GRACE,
             "forwarded_allow_ips": ",".join(options.trusted_proxies),
             "proc_name": "image-service",
+            "logger_class": _Lines,
             "loglevel": "info" if self._log_level == "debug" else self._log_level,  # it would log its whole settings
             "limit_request_field_size": 16380,
             "limit_request_line": LONGEST_LINE,
@@ -67,3 +70,13 @@ class ImageApplication(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         """See gunicorn."""
         return self._make()
+
+
+class _Lines(Logger):  # type: ignore[misc]
+    """Has gunicorn's own lines, which go past our log, formatted as those of ours."""
+
+    def setup(self, cfg: Any) -> None:
+        """See gunicorn."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(OneLine(self.error_fmt, self.datefmt))

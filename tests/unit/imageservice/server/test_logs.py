@@ -36,3 +36,28 @@ def test_what_is_logged(level: str, ours: int, libraries: int, migrations: int) 
     assert count("urllib3") == libraries  # at debug they write keys
     assert count("alembic") == migrations
     assert count("imageservice.events") == max(ours, 3)  # somebody asked for them
+
+
+_FAULTS = """
+import logging
+from pipeline.imageservice.server import logs
+from pipeline.imageservice.server.application import ImageApplication
+from pipeline.imageservice.server.options import ServerOptions
+logs.set_up("info")
+said = "\\x1b[2K\\x9b1A\\n2026-12-01 00:00:00,000 INFO imageservice.access: forged\\u2028forged"
+server = ImageApplication(("127.0.0.1", 1), ServerOptions(), lambda: None)
+lines = server.cfg.logger_class(server.cfg)
+for log in (logging.getLogger("imageservice.problems"), lines):
+    try:
+        raise ValueError(said)
+    except ValueError:
+        log.exception("%s failed", said)
+"""
+
+
+def test_what_clients_sent_forges_no_entry_by_a_traceback_either() -> None:
+    text = process.run([sys.executable, "-c", _FAULTS], cwd=CHECKOUT).stderr
+    assert not set(text) & set("\x1b\x9b\u2028")
+    ours, servers = (line for line in text.splitlines() if not line.startswith("  "))
+    assert " ERROR imageservice.problems: " in ours and "[ERROR]" in servers
+    assert text.count("ValueError") == 2
