@@ -18,7 +18,7 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from pipeline.base import atomic
+from pipeline.base import atomic, terminal
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
 
@@ -120,6 +120,7 @@ def _explained(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> None:
+        terminal.guard()  # plain invoke has not
         try:
             function(*args, **options)
         except PipelineError as error:

@@ -107,7 +107,7 @@ def lock(names: Sequence[str], settings: Sequence[str] = ()) -> None:
             recipe, registry.STEPS, file, LookupMode.FRESH, ReportingWait(functools.partial(_print_note, recipe.name))
         )
         known = f"{len(found)} sources are locked, none has changed" if found else "takes nothing from outside"
-        print("\n".join(news) or f"{recipe.name}: {known}")
+        print("\n".join(one_line(each) for each in news) or f"{recipe.name}: {known}")
 
 
 def _print_note(recipe: str, text: str) -> None:

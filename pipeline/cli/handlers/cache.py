@@ -50,7 +50,7 @@ def collect(size: str = "", *, kept: bool = False, everything: bool = False) -> 
     store = CacheStore.open(Home.default().cache)
     done = garbage.collect(store, 0 if everything else garbage.cap(size), also_kept=kept or everything)
     for name in done.outcomes:
-        print(f"forgot {name}")
+        print(one_line(f"forgot {name}"))
     print(f"freed {amount(done.bytes)}")
 
 

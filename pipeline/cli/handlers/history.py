@@ -87,7 +87,7 @@ def reap() -> None:
     """Remove what dead runs left."""
     home = Home.default()
     removed = reap_all(home, CacheStore.open(home.cache))
-    print("\n".join(removed) or "nothing was left by dead runs")
+    print("\n".join(one_line(each) for each in removed) or "nothing was left by dead runs")
 
 
 def _show_steps(console: SafeConsole, recipe: str, title: str, steps: Mapping[str, Mapping[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from pipeline.base import atomic
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
+from pipeline.base.plain_text import one_line
 from pipeline.base.terminal import SafeConsole, SafeTable
 from pipeline.signing.keys import passphrase
 from pipeline.signing.keys.key_folder import AUTHORITY
@@ -91,7 +92,7 @@ def publish(home: Home, name: str, cloud: str) -> None:
 
     auth, project = connect.session(home, cloud)
     for what, identity in Keyring(home).publish(name, KeyManager(auth, project=project).store).items():
-        print(f"{what}: {identity}")
+        print(one_line(f"{what}: {identity}"))
     print("give the projects that boot the images read access to both (their ACL), and Nova the authority's id")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.base import atomic, json_text
 from pipeline.base.errors import PipelineError
 from pipeline.base.home import Home
+from pipeline.base.plain_text import one_line
 from pipeline.image.digests import USUAL, digest_file
 from pipeline.image.formats import FormatTap
 from pipeline.signing.attestation import proof, seal
@@ -76,9 +77,8 @@ def run(home: Home, folder: str, keys: Keys, *, method: str) -> None:
     for path, sealed in done:
         for ending, data in {**sealed.documents, proof.ENDING: proof.pack(sealed.documents)}.items():
             atomic.write_bytes(path.with_name(f"{path.name}.{ending}"), data)
-        print(
-            f"signed {path.name}: sha256 {sealed.digests.sha256}, {signer.kind} key, certificate {signer.certificate}"
-        )
+        done_with = f"sha256 {sealed.digests.sha256}, {signer.kind} key, certificate {signer.certificate}"
+        print(one_line(f"signed {path.name}: {done_with}"))
 
 
 def _about(folder: Path) -> seal.BuildFacts:

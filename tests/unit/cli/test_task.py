@@ -47,6 +47,17 @@ def test_an_interrupt_ends_quietly(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "error: interrupted\n"
 
 
+def test_what_a_task_prints_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Plain ``invoke`` starts tasks as well."""
+
+    @task.task("say", "Test")
+    def say(context: Context) -> None:
+        print("a\x1b[2K\x9b1A\u202eb")
+
+    say(Context())
+    assert capsys.readouterr().out == "a�[2K�1A�b\n"
+
+
 def test_a_full_disk_is_not_a_bug(capsys: pytest.CaptureFixture[str], home: Home) -> None:
     assert _end(OSError(errno.ENOSPC, "No space left on device", "/var/x")) == Exit.FAILED
     out = capsys.readouterr().err
