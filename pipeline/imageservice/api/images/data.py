@@ -29,7 +29,7 @@ class ImageFile(Resource):
         context_of(req).image_id = image_id
         source = request_source(req)
         done = upload(self.service, caller, image_id, source, store_id=req.get_header("X-Image-Meta-Store"))
-        _tell_content(resp, done)
+        tell_content(resp, done)
         resp.status = 204
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
@@ -56,11 +56,12 @@ class ImageStage(Resource):
         context_of(req).image_id = image_id
         if "glance-direct" not in self.service.import_methods:
             raise NotFound("Image data cannot be staged here: glance-direct is not enabled")
-        _tell_content(resp, stage(self.service, caller, image_id, request_source(req)))
+        tell_content(resp, stage(self.service, caller, image_id, request_source(req)))
         resp.status = 204
 
 
-def _tell_content(resp: falcon.Response, done: UploadResult) -> None:
+def tell_content(resp: falcon.Response, done: UploadResult) -> None:
+    """Say in a header what was declared raw and is none."""
     if done.content is not None:
         resp.set_header(_CONTENT, done.content)
 

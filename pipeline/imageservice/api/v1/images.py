@@ -8,7 +8,7 @@ import falcon
 
 from pipeline.imageservice.access.caller import Caller
 from pipeline.imageservice.api.context import caller_of, context_of
-from pipeline.imageservice.api.images.data import answer_download, request_source
+from pipeline.imageservice.api.images.data import answer_download, request_source, tell_content
 from pipeline.imageservice.api.parameters import parameters_of
 from pipeline.imageservice.api.resource import Resource, answer_json, has_body
 from pipeline.imageservice.api.v1 import headers
@@ -24,7 +24,7 @@ from pipeline.imageservice.lifecycle.records.create import create
 from pipeline.imageservice.lifecycle.records.listing import HiddenMarker, list_images
 from pipeline.imageservice.lifecycle.records.view import ImageView, show
 from pipeline.imageservice.lifecycle.transfer.download import DownloadRequest, open_download
-from pipeline.imageservice.lifecycle.transfer.upload import upload
+from pipeline.imageservice.lifecycle.transfer.upload import UploadResult, upload
 from pipeline.imageservice.model.images import Image, ImageStatus
 from pipeline.imageservice.schema.json_patch import Operation
 from pipeline.imageservice.service import Service
@@ -73,14 +73,16 @@ class V1NewImages(V1Images):
         view = create(service, caller, body, with_data=source is not None)
         image_id = context_of(req).image_id = view.image.id
         if source is not None:
-            view = self._filled(caller, image_id, source, sent.store)
+            done = self._filled(caller, image_id, source, sent.store)
+            tell_content(resp, done)
+            view = done.view
         _answer(resp, view, 201)
         resp.set_header("Location", f"{public_url(service, req)}/v1/images/{image_id}")
 
-    def _filled(self, caller: Caller, image_id: str, source: Source, store: str | None) -> ImageView:
+    def _filled(self, caller: Caller, image_id: str, source: Source, store: str | None) -> UploadResult:
         """Give a new image its data. It goes with any failure: its id was never told, and a next POST makes another."""
         try:
-            return upload(self.service, caller, image_id, source, store_id=store).view
+            return upload(self.service, caller, image_id, source, store_id=store)
         except BaseException:
             deletion.take_back(self.service, caller, image_id)
             raise
@@ -125,7 +127,9 @@ class V1Image(Resource):
 
         view = patch_as(service, caller, image_id, choose)
         if source is not None:
-            view = upload(service, caller, image_id, source, store_id=sent.store).view
+            done = upload(service, caller, image_id, source, store_id=sent.store)
+            tell_content(resp, done)
+            view = done.view
         _answer(resp, view, 200)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, image_id: str) -> None:
