@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import rich.console
 import rich.table
+from rich.file_proxy import FileProxy
 from rich.segment import Segment
 from rich.text import Text
 
@@ -39,6 +40,16 @@ class SafeConsole(rich.console.Console):
         """Replace control characters in text; see rich's ``Console.render``."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(plain_text.lines(segment.text), segment.style)
+
+    def push_render_hook(self, hook: rich.console.RenderHook) -> None:
+        """Begin to draw what moves; see rich's ``Console.push_render_hook``.
+
+        Beforehand rich puts streams of its own in the place of the process's, which obey colours and links in what is
+        printed meanwhile. It takes them away by itself.
+        """
+        super().push_render_hook(hook)
+        if isinstance(sys.stdout, FileProxy) or isinstance(sys.stderr, FileProxy):
+            guard()
 
 
 class SafeTable(rich.table.Table):

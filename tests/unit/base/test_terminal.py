@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
+from typing import cast
 
 import pytest
+from rich.live import Live
+from rich.progress import Progress
 from rich.text import Text
 
 from pipeline.base import terminal
@@ -60,3 +64,21 @@ def test_a_console_writes_below_the_guard(monkeypatch: pytest.MonkeyPatch) -> No
     terminal.guard()
     SafeConsole(force_terminal=True, color_system="standard").print(Text("red", "red"))
     assert "\x1b[31mred" in out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["live", "bars", "status"])
+def test_so_is_print_while_something_moves(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    terminal.guard()
+    before = sys.stdout, sys.stderr
+    drawn = io.StringIO()
+    console = SafeConsole(file=drawn, force_terminal=True, color_system="standard", width=200)
+    kinds = {"live": Live("x", console=console), "bars": Progress(console=console), "status": console.status("x")}
+    with cast(contextlib.AbstractContextManager[object], kinds[kind]):
+        print("\x1b]8;;http://evil\x1b\\a link\x1b]8;;\x1b\\ \x1b[31mverified")
+        print("\x1b[31mverified", file=sys.stderr)
+    said = drawn.getvalue()
+    assert said.count("�[31mverified") == 2 and "�]8;;http://evil�\\a link" in said
+    assert "\x1b]8" not in said and "\x1b[31m" not in said
+    assert (sys.stdout, sys.stderr) == before
