@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,7 @@ def _images(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     endings = (seal.SIGNATURE, proof.ENDING)
-    found = sorted(
-        each for each in path.iterdir() if any(path.joinpath(f"{each.name}.{ending}").is_file() for ending in endings)
-    )
+    found = sorted(each for each in path.iterdir() if any(os.path.lexists(f"{each}.{ending}") for ending in endings))
     if not found:
         raise PipelineError(
             f"{path} has no signed image: no file with .{seal.SIGNATURE} or .{proof.ENDING} beside it",
@@ -77,6 +76,7 @@ def _images(path: Path) -> list[Path]:
 
 
 def _file(home: Home, path: Path, root: TrustRoot, policy: VerificationPolicy) -> VerificationResult:
+    _require_file(path)
     documents = {ending: _companion(path, ending) for ending in (seal.SIGNATURE, seal.ATTESTATIONS, seal.SBOM)}
     packed = _companion(path, proof.ENDING)
     if packed is not None and not any(documents.values()):
@@ -91,10 +91,19 @@ def _file(home: Home, path: Path, root: TrustRoot, policy: VerificationPolicy) -
 
 
 def _companion(path: Path, ending: str) -> bytes | None:
-    try:
-        return path.with_name(f"{path.name}.{ending}").read_bytes()
-    except FileNotFoundError:
+    file = path.with_name(f"{path.name}.{ending}")
+    if not os.path.lexists(file):
         return None
+    _require_file(file)
+    if file.stat().st_size > proof.MAX_BYTES:
+        raise PipelineError(f"{file} is larger than {proof.MAX_BYTES >> 20} MiB: that is no document of an image")
+    return file.read_bytes()
+
+
+def _require_file(path: Path) -> None:
+    """Raise ``PipelineError`` for what whoever made the folder put in a file's place: reading it might never end."""
+    if not path.is_file():
+        raise PipelineError(f"{path} is no regular file", hint="ask whoever made the folder for the file itself")
 
 
 def _image(home: Home, identifier: str, cloud: str, root: TrustRoot, policy: VerificationPolicy) -> VerificationResult:

@@ -107,7 +107,9 @@ def _signature(work: VerificationInput) -> str:
 
 def _find_certificate(work: VerificationInput, claim: SignatureClaim) -> x509.Certificate:
     if work.document:
-        brought = parse(work.document["certificate"].encode(), name="the certificate that came with the image")
+        # JSON can hold halves of surrogate pairs, which no encoding has.
+        text = work.document["certificate"].encode(errors="replace")
+        brought = parse(text, name="the certificate that came with the image")
         own = work.document["properties"].get(image_signature.CERTIFICATE)
         # A random id says nothing of its certificate; the provenance vouches for the document that joins the two.
         if identity_of(brought) == claim.certificate or (own == claim.certificate and is_random(own)):
