@@ -300,7 +300,9 @@ def test_a_small_module_with_one_importer_is_a_concept() -> None:
     kept = {f"pipeline.{name}": reason for name, reason in (line.split(": ", 1) for line in lines)}
     assert not kept.keys() - sources.keys(), "tests/small_modules.txt names modules that are gone"
     small = _small_with_one_importer(sources)
-    assert not {name: user for name, user in small.items() if name not in kept}, (
+    # Each key of recipes has a module of its own, as CONTRIBUTING.md tells to write it.
+    found = {name: user for name, user in small.items() if not name.startswith("pipeline.recipes.model.")}
+    assert not {name: user for name, user in found.items() if name not in kept}, (
         "merge it into its importer, or say in tests/small_modules.txt what concept it is"
     )
 
