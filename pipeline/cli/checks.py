@@ -37,12 +37,17 @@ def test(*, fast: bool, everything: bool, soak: bool, shard: str, only: Sequence
 def again(*, everything: bool) -> None:
     """Become pytest for what failed last time, one after the other with nothing beside it.
 
-    Raises ``PipelineError`` when nothing did, or so much that it is no chance.
+    Raises ``PipelineError`` when so much did that it is no chance, or that cannot be told.
     """
     failed = _failed_last_time()
-    if not 0 < len(failed) <= AGAIN:
+    if not failed:
+        # The test at which a process died is repeated by the one that takes its place.
+        print("nothing that failed last time has not passed since")
+        return
+    if len(failed) > AGAIN:
         raise PipelineError(
-            f"--again: {len(failed)} tests failed last time, and it is for 1 to {AGAIN}", hint="./inv test --only TEST"
+            f"--again: {len(failed)} tests failed last time, and it is for at most {AGAIN}",
+            hint="./inv test --only TEST",
         )
     print(f"failed last time, and run again alone: {', '.join(failed)}")
     _become_pytest(["-m", _selection(fast=False, everything=everything, soak=False), *failed])
@@ -52,8 +57,10 @@ def _failed_last_time() -> list[str]:
     """Return the tests that pytest noted as failed; files that could not even be collected count too."""
     try:
         noted = json_text.loads((CHECKOUT / ".pytest_cache/v/cache/lastfailed").read_text())
-    except (FileNotFoundError, ValueError):  # ValueError: a run was killed while it wrote
+    except FileNotFoundError:
         return []
+    except ValueError:
+        raise PipelineError("what failed last time cannot be read: a run was killed while it wrote it") from None
     return sorted(noted)
 
 

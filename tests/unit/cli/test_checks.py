@@ -94,13 +94,21 @@ def test_the_few_that_failed_run_again_with_nothing_beside_them(
     assert "failed last time, and run again alone: tests/unit/a.py::test_one, " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("failed", [None, 0, 4, 100])
-def test_nothing_and_more_than_chance_does_are_not_run_again(
-    became: list[str], noted: Path, failed: int | None
+@pytest.mark.parametrize("failed", [None, 0])
+def test_what_has_passed_since_is_not_run_again(
+    became: list[str], noted: Path, failed: int | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if failed is not None:
-        noted.write_text(json.dumps({f"tests/unit/a.py::test_{number}": True for number in range(failed)}))
-    with pytest.raises(PipelineError, match=f"{failed or 0} tests failed last time"):
+        noted.write_text("{}")
+    checks.again(everything=False)
+    assert became == []
+    assert "has not passed since" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("failed", [4, 100])
+def test_more_than_chance_does_is_not_run_again(became: list[str], noted: Path, failed: int) -> None:
+    noted.write_text(json.dumps({f"tests/unit/a.py::test_{number}": True for number in range(failed)}))
+    with pytest.raises(PipelineError, match=f"{failed} tests failed last time"):
         checks.again(everything=False)
     assert became == []
 
