@@ -45,6 +45,7 @@ def test(
 
     if again:
         checks.again(everything=all)
+        return
     checks.test(fast=fast, everything=all, soak=soak, shard=shard, only=only or ())
 
 
