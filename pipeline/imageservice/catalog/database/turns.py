@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
 from pipeline.base import locks
+from pipeline.base.fair_lock import FairLock
 from pipeline.imageservice.errors import Unavailable
 
 _POLL = 0.001  # no lock of a file can be waited for with a limit
@@ -35,7 +34,7 @@ class WriteTurns:
 
     def __init__(self, file: Path, timeout: float) -> None:
         self._timeout = timeout
-        self._threads = _FairLock()
+        self._threads = FairLock()
         self._queue, self._turn = (self._opened(file, name) for name in ("queue", "turn"))
 
     @contextlib.contextmanager
@@ -85,50 +84,6 @@ class WriteTurns:
     def _give_back(self, descriptor: int | None) -> None:
         if descriptor is not None:
             locks.give_back(descriptor)
-
-
-class _FairLock:
-    """A lock that goes from one project to the next, whatever each has in line."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._busy = False
-        self._queues: dict[str, deque[threading.Event]] = {}  # in the order of whose turn it is
-
-    def acquire(self, project: str, seconds: float) -> bool:
-        """Have the lock; ``False`` when that takes longer than ``seconds``."""
-        mine = threading.Event()
-        with self._lock:
-            if not self._busy:
-                self._busy = True
-                return True
-            self._queues.setdefault(project, deque()).append(mine)
-        if mine.wait(seconds):
-            return True
-        with self._lock:
-            if mine.is_set():
-                return True
-            self._queues[project].remove(mine)
-            if not self._queues[project]:
-                del self._queues[project]
-        return False
-
-    def waiting(self) -> int:
-        """Return how many threads wait."""
-        with self._lock:
-            return sum(map(len, self._queues.values()))
-
-    def release(self) -> None:
-        """Let the next project have it."""
-        with self._lock:
-            if not self._queues:
-                self._busy = False
-                return
-            project = next(iter(self._queues))
-            queue = self._queues.pop(project)
-            queue.popleft().set()
-            if queue:
-                self._queues[project] = queue  # behind all others
 
 
 def _late() -> Unavailable:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Iterator
 
+from pipeline.base.fair_lock import FairLock
 from pipeline.imageservice.data.slots.errors import NoSlot
 
 LONG_BODY = 16 << 10  # bytes of a request for metadata from which on it is a long one
@@ -24,9 +24,7 @@ class Turns:
 
     def __init__(self, waiting: int, seconds: float) -> None:
         self._most, self._seconds = waiting, seconds
-        self._lock = threading.Lock()
-        self._busy = False
-        self._queues: dict[str, deque[threading.Event]] = {}  # by project, in the order of whose turn it is
+        self._lock = FairLock()
         self._mine = threading.local()
 
     @contextlib.contextmanager
@@ -56,51 +54,22 @@ class Turns:
 
     def waiting(self) -> int:
         """Return how many threads wait for a turn."""
-        with self._lock:
-            return sum(map(len, self._queues.values()))
+        return self._lock.waiting()
 
     def _take(self, project: str, most: int | None) -> None:
-        mine = threading.Event()
-        with self._lock:
-            if not self._busy:
-                self._busy = True
-                mine.set()
-            else:
-                self._check_room(project, most)
-                self._queues.setdefault(project, deque()).append(mine)
-        if not mine.wait(self._seconds if most is not None else None):
-            self._leave(project, mine)
+        def admit(own: int, altogether: int) -> None:
+            if most is not None and own >= most:
+                raise _none("too many of this project's wait already")
+            if most is not None and altogether >= 2 * most:
+                raise _none("too many wait already")
+
+        if not self._lock.acquire(project, self._seconds if most is not None else None, admit=admit):
+            raise _none(f"it did not become this one's turn within {self._seconds:g} seconds")
         self._mine.project = project
-
-    def _check_room(self, project: str, most: int | None) -> None:
-        if most is None:
-            return
-        if len(self._queues.get(project, ())) >= most:
-            raise _none("too many of this project's wait already")
-        if sum(map(len, self._queues.values())) >= 2 * most:
-            raise _none("too many wait already")
-
-    def _leave(self, project: str, mine: threading.Event) -> None:
-        with self._lock:
-            if mine.is_set():
-                return
-            queue = self._queues[project]
-            queue.remove(mine)
-            if not queue:
-                del self._queues[project]
-        raise _none(f"it did not become this one's turn within {self._seconds:g} seconds")
 
     def _give_up(self) -> None:
         self._mine.project = None
-        with self._lock:
-            if not self._queues:
-                self._busy = False
-                return
-            project = next(iter(self._queues))
-            queue = self._queues.pop(project)
-            queue.popleft().set()
-            if queue:
-                self._queues[project] = queue  # behind all others
+        self._lock.release()
 
 
 def _none(why: str) -> NoSlot:
